@@ -1,0 +1,47 @@
+//! Whose token is it? One file a provider.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use compact_str::CompactString;
+
+use crate::event::{Scalar, TenantId, UserId, Value};
+
+/// Who a token stands for: the proof that makes a connection a session.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// The user.
+    pub user: UserId,
+    /// The tenant. A session never changes it.
+    pub tenant: TenantId,
+    /// What else is known of the user.
+    pub attributes: Arc<Attributes>,
+    /// When the session ends, where the provider says so.
+    pub expires_at: Option<SystemTime>,
+}
+
+/// What is known of a user beside id and tenant, by name.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Attributes(Box<[(CompactString, Scalar)]>);
+
+/// Why there is no identity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// No provider knows the token.
+    Denied,
+    /// A provider could not be asked. The client should come back.
+    Unavailable,
+}
+
+impl FromIterator<(CompactString, Scalar)> for Attributes {
+    fn from_iter<I: IntoIterator<Item = (CompactString, Scalar)>>(pairs: I) -> Self {
+        Self(pairs.into_iter().collect())
+    }
+}
+
+impl Attributes {
+    /// The attribute of this name.
+    pub fn get(&self, name: &str) -> Value<'_> {
+        self.0.iter().find(|(known, _)| known == name).map_or(Value::Absent, |(_, value)| value.as_value())
+    }
+}

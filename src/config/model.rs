@@ -1,0 +1,331 @@
+//! The validated configuration: what the rest of the program may assume.
+//!
+//! Invariant: every name is resolved, every template and path parsed, every bound checked. Nothing here is optional
+//! because it "has not been filled in yet".
+
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use compact_str::CompactString;
+use secrecy::SecretString;
+
+use crate::event::{Matcher, Path, Scalar, Shape, Template, TenantId, TopicPattern, UserId};
+
+/// Everything that the configuration files say.
+#[derive(Debug)]
+pub struct Config {
+    /// Where clients connect. Port 0 lets the system choose.
+    pub listen: SocketAddr,
+    /// How many shards: 1 to 64. `auto` is one per core.
+    pub shards: NonZeroUsize,
+    /// How long leaving takes at most.
+    pub drain: Duration,
+    /// Whether the demo page is served at `/`.
+    pub demo: bool,
+    /// The admin listener.
+    pub admin: Admin,
+    /// RabbitMQ, where events come from it.
+    pub amqp: Option<Amqp>,
+    /// The database of named queries, where there is one.
+    pub database: Option<Database>,
+    /// Where things stand in a published body.
+    pub event: Shape,
+    /// How connections become sessions.
+    pub auth: Auth,
+    /// The pings that clients get.
+    pub ping: Ping,
+    /// Who may subscribe to what; the first match decides.
+    pub topics: Vec<TopicRule>,
+    /// Which event goes to whom, in order.
+    pub routes: Vec<Route>,
+    /// Bounds on what clients may do and cost.
+    pub limits: Limits,
+}
+
+/// The admin listener: health, metrics, publish.
+#[derive(Debug)]
+pub struct Admin {
+    /// Where it listens. Port 0 lets the system choose.
+    pub listen: SocketAddr,
+    /// The bearer token it asks for. Always there where `listen` is not a loopback address.
+    pub key: Option<SecretString>,
+}
+
+/// RabbitMQ: where to connect, what to declare, what to consume.
+#[derive(Debug)]
+pub struct Amqp {
+    /// `amqp://` URLs, tried in turn. At least one.
+    pub urls: Vec<SecretString>,
+    /// Declared on each connection.
+    pub exchanges: Vec<Exchange>,
+    /// Declared, bound and consumed on each connection. At least one.
+    pub queues: Vec<Queue>,
+    /// What to do when the connection is lost.
+    pub when_lost: WhenLost,
+}
+
+/// An exchange to declare.
+#[derive(Debug)]
+pub struct Exchange {
+    /// Its name.
+    pub name: String,
+    /// `direct`, `fanout`, `topic`, `headers`, or a plugin's type.
+    pub kind: String,
+    /// Survives a restart of the broker.
+    pub durable: bool,
+    /// Goes with its last binding.
+    pub auto_delete: bool,
+    /// Only other exchanges may publish to it.
+    pub internal: bool,
+    /// Must exist already: checked, not created.
+    pub passive: bool,
+    /// The broker's optional arguments.
+    pub arguments: Vec<(String, Scalar)>,
+}
+
+/// A queue to declare, bind and consume.
+#[derive(Debug)]
+pub struct Queue {
+    /// Its name, `{instance}` filled in.
+    pub name: String,
+    /// Survives a restart of the broker.
+    pub durable: bool,
+    /// Only this connection may use it, and it goes with the connection.
+    pub exclusive: bool,
+    /// Goes with its last consumer.
+    pub auto_delete: bool,
+    /// Must exist already: checked, not created.
+    pub passive: bool,
+    /// The broker's optional arguments.
+    pub arguments: Vec<(String, Scalar)>,
+    /// What it is bound to.
+    pub bind: Vec<Binding>,
+    /// How many deliveries may be out unacknowledged: 1 to 65,535.
+    pub prefetch: u16,
+    /// The broker waits for no acknowledgement; when lanes lag, the oldest waiting events are shed and counted.
+    pub no_ack: bool,
+}
+
+/// A binding of a queue.
+#[derive(Debug)]
+pub struct Binding {
+    /// The exchange, declared above or known to the broker.
+    pub exchange: String,
+    /// The routing key, or pattern for a topic exchange.
+    pub routing_key: String,
+    /// The broker's optional arguments: for a headers exchange.
+    pub arguments: Vec<(String, Scalar)>,
+}
+
+/// What to do when the broker is lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WhenLost {
+    /// Connect again, with backoff and jitter, and declare everything anew.
+    Reconnect,
+    /// Exit with status 3, for a supervisor.
+    Exit,
+}
+
+/// The database of named queries.
+#[derive(Debug)]
+pub struct Database {
+    /// `sqlite:` URL.
+    pub url: SecretString,
+    /// SQL scripts run on each new in-memory database, in order: text, with the name it is known by in messages.
+    pub init: Vec<(PathBuf, String)>,
+    /// Connections at most.
+    pub pool_max: u32,
+    /// How long a query may wait for a connection and run.
+    pub timeout: Duration,
+    /// The queries, by [`QueryId`].
+    pub queries: Vec<Query>,
+}
+
+/// One named query.
+#[derive(Debug)]
+pub struct Query {
+    /// Its name.
+    pub name: CompactString,
+    /// Its text as written, with `:name` binds.
+    pub sql: String,
+    /// The names it binds, each once, in order of appearance.
+    pub binds: Vec<CompactString>,
+}
+
+/// A named query of the configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct QueryId(pub u16);
+
+/// A call of a named query from a rule. `R` says what the places of its templates refer to.
+#[derive(Clone, Debug)]
+pub struct QueryCall<R> {
+    /// Which query.
+    pub query: QueryId,
+    /// What is bound, beside `:tenant`, which the core binds alone.
+    pub with: Vec<(CompactString, Template<R>)>,
+}
+
+/// How connections become sessions.
+#[derive(Debug)]
+pub struct Auth {
+    /// A connection that is not a session by then is closed.
+    pub deadline: Duration,
+    /// Where a token may come in.
+    pub accept: Accept,
+    /// Asked in order; the first that knows the token decides. At least one.
+    pub providers: Vec<Provider>,
+}
+
+/// Where a token may come in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Accept {
+    /// In the first message.
+    pub message: bool,
+    /// In an `Authorization: Bearer` header.
+    pub header: bool,
+    /// In an `access_token` query parameter.
+    pub query: bool,
+}
+
+/// Who knows whose token it is.
+#[derive(Debug)]
+pub enum Provider {
+    /// A list in the configuration.
+    Tokens(Vec<(SecretString, TokenIdentity)>),
+    /// A query that binds `:token` and answers `user`, `tenant` and any further attributes.
+    Sql(QueryId),
+}
+
+/// Whom a token of the configuration stands for.
+#[derive(Clone, Debug)]
+pub struct TokenIdentity {
+    /// The user.
+    pub user: UserId,
+    /// The user's tenant.
+    pub tenant: TenantId,
+    /// All further keys.
+    pub attributes: Vec<(CompactString, Scalar)>,
+}
+
+/// The pings that clients get.
+#[derive(Debug)]
+pub struct Ping {
+    /// How often.
+    pub every: Duration,
+    /// The query that answers the newest event's id, for everyone or, where it binds `:tenant`, for each tenant.
+    pub last_event_id: Option<QueryId>,
+}
+
+/// Who may subscribe to the topics of a pattern.
+#[derive(Debug)]
+pub struct TopicRule {
+    /// Which topics.
+    pub pattern: TopicPattern,
+    /// Who.
+    pub allow: TopicAllow,
+}
+
+/// The condition of a topic rule.
+#[derive(Debug)]
+pub enum TopicAllow {
+    /// Everyone.
+    Always,
+    /// Nobody.
+    Never,
+    /// Sessions for which all of these hold.
+    When(Vec<(TopicPlace, Matcher<TopicPlace>)>),
+    /// Sessions for which the query answers a row.
+    Query(QueryCall<TopicPlace>),
+}
+
+/// What a topic rule can refer to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TopicPlace {
+    /// The part of the topic that the pattern caught, by its position among the captures.
+    Capture(usize),
+    /// `session.user`
+    User,
+    /// `session.tenant`
+    Tenant,
+    /// `session.NAME`: an attribute.
+    Attribute(CompactString),
+}
+
+/// Which event goes to whom.
+#[derive(Debug)]
+pub struct Route {
+    /// Its name; no two are alike.
+    pub name: CompactString,
+    /// All must hold; an empty list always does.
+    pub when: Vec<(Path, Matcher<Path>)>,
+    /// To whom.
+    pub to: RouteTarget,
+    /// `everyone` may be meant even for an event that names a tenant.
+    pub all_tenants: bool,
+    /// Later routes are tried also.
+    pub go_on: bool,
+}
+
+/// To whom a route sends.
+#[derive(Debug)]
+pub enum RouteTarget {
+    /// Every session of every tenant.
+    Everyone,
+    /// Sessions of the event's tenant that one of these holds. Empty: nobody.
+    Audiences(Vec<AudienceRule>),
+}
+
+/// One audience of a route: all that is given must hold. With nothing given it is the whole tenant.
+#[derive(Debug, Default)]
+pub struct AudienceRule {
+    /// `user`, `users`
+    pub users: Option<UsersRule>,
+    /// `topic`, `topics`
+    pub topics: Option<ListRule>,
+    /// `where`: attributes and what they must match.
+    pub attributes: Vec<(CompactString, Matcher<Path>)>,
+    /// `except_user`: a template, or several. One that cannot be filled takes nobody away.
+    pub except: Vec<Template<Path>>,
+}
+
+/// A list of texts that an audience names.
+#[derive(Debug)]
+pub enum ListRule {
+    /// Each a template; one that cannot be filled names nothing.
+    Each(Vec<Template<Path>>),
+    /// A path to an array, or to one value.
+    Field(Path),
+}
+
+/// The users that an audience names.
+#[derive(Debug)]
+pub enum UsersRule {
+    /// By id.
+    List(ListRule),
+    /// The first column of a query's rows.
+    Query(QueryCall<Path>),
+}
+
+/// Bounds on what clients may do and cost.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Connections at most, over all shards.
+    pub connections: usize,
+    /// Topics of one session.
+    pub topics: usize,
+    /// Bytes of one message from a client.
+    pub message: usize,
+    /// What may wait for one connection.
+    pub outbox: OutboxLimits,
+}
+
+/// What may wait to be written to one connection before it counts as too slow and is closed with 4408.
+#[derive(Clone, Copy, Debug)]
+pub struct OutboxLimits {
+    /// Messages.
+    pub messages: usize,
+    /// Bytes.
+    pub bytes: usize,
+}

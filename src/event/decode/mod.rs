@@ -1,0 +1,217 @@
+//! Bytes to [`Event`]: one pass over the published JSON that keeps what rules read and leaves the rest as it is.
+//!
+//! The rulebook's field paths are compiled into a trie. The parser descends only where the trie does, validates the
+//! rest and throws it away. The payload is never parsed into a tree or written again: clients get its very bytes.
+//!
+//! Invariant: the only door to an [`Event`]. Whoever holds one knows that its body is one valid JSON object.
+
+mod trie;
+
+use std::time::Instant;
+
+use bytes::Bytes;
+use compact_str::CompactString;
+
+use self::trie::{Field, Trie};
+use super::{EventId, Path, Root, Scalar, TenantId, Value};
+
+/// Where things stand in the published body: the `event` section of the configuration.
+#[derive(Clone, Debug)]
+pub struct Shape {
+    /// What clients get.
+    pub payload: Path,
+    /// Whose event it is.
+    pub tenant: Option<Path>,
+    /// What the application calls it.
+    pub id: Option<Path>,
+    /// What kind of event it is: for logs and metrics, and for rules by its path.
+    pub kind: Option<Path>,
+}
+
+/// The place of a field in a decoded event. Means nothing to an event of another decoder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Slot(u16);
+
+/// What the broker says of an event beside its body.
+#[derive(Clone, Copy)]
+pub struct Envelope<'a> {
+    /// The routing key it was published with.
+    pub routing_key: Option<&'a str>,
+    /// Its headers, by name.
+    pub header: &'a dyn Fn(&str) -> Scalar,
+}
+
+/// Compiled field paths. Made by the rulebook; every event of a generation goes through its decoder.
+#[derive(Debug)]
+pub struct Decoder {
+    trie: Trie,
+    paths: Vec<Path>,
+    shape: Shape,
+    tenant: Option<Slot>,
+    id: Option<Slot>,
+    kind: Option<Slot>,
+}
+
+/// What a back end published: decoded, valid, immutable.
+#[derive(Debug)]
+pub struct Event {
+    tenant: Option<TenantId>,
+    id: Option<EventId>,
+    kind: Option<Slot>,
+    payload: Bytes,
+    body: Bytes,
+    fields: Box<[Field]>,
+    received: Instant,
+}
+
+/// Why a body is no event. The text names what is wrong and where, and never the body itself.
+#[derive(Debug, thiserror::Error)]
+pub enum DecodeError {
+    /// Not UTF-8.
+    #[error("the body is not UTF-8 (byte {0})")]
+    NotUtf8(usize),
+    /// Not JSON, or more than one value.
+    #[error("the body is not valid JSON: {0}")]
+    NotJson(#[source] serde_json::Error),
+    /// JSON, but no object.
+    #[error("the body is JSON but not an object")]
+    NotAnObject,
+    /// A key that rules read stands twice in its object, so that readers would disagree on its value.
+    #[error("the key `{0}` stands twice in its object")]
+    DuplicateKey(CompactString),
+    /// There is nothing where the configuration says that the payload stands.
+    #[error("there is no `{0}`, where `event.payload` says that the payload is")]
+    NoPayload(Path),
+    /// What stands in the tenant's place is no id.
+    #[error("`{0}`, where `event.tenant` says that the tenant is, holds neither a string nor an integer")]
+    BadTenant(Path),
+}
+
+impl DecodeError {
+    /// A short name for metrics, from a closed set.
+    pub fn cause(&self) -> &'static str {
+        match self {
+            Self::NotUtf8(_) => "not_utf8",
+            Self::NotJson(_) => "not_json",
+            Self::NotAnObject => "not_an_object",
+            Self::DuplicateKey(_) => "duplicate_key",
+            Self::NoPayload(_) => "no_payload",
+            Self::BadTenant(_) => "bad_tenant",
+        }
+    }
+}
+
+impl Envelope<'_> {
+    /// For events that came without a broker.
+    pub const NONE: Self = Envelope { routing_key: None, header: &|_| Scalar::Null };
+}
+
+impl std::fmt::Debug for Envelope<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Envelope").field("routing_key", &self.routing_key).finish_non_exhaustive()
+    }
+}
+
+impl Decoder {
+    /// A decoder of events of this shape. Rules then ask for the [`slot`](Self::slot)s of the fields they read.
+    pub fn new(shape: Shape) -> Self {
+        let mut decoder =
+            Self { trie: Trie::new(&shape.payload), paths: Vec::new(), tenant: None, id: None, kind: None, shape };
+        decoder.tenant = decoder.shape.tenant.clone().map(|path| decoder.slot(&path));
+        decoder.id = decoder.shape.id.clone().map(|path| decoder.slot(&path));
+        decoder.kind = decoder.shape.kind.clone().map(|path| decoder.slot(&path));
+        decoder
+    }
+
+    /// The slot of this field, which every event decoded from now on fills.
+    ///
+    /// # Panics
+    /// Beyond 65,535 different fields, which no configuration within its size limit can name.
+    pub fn slot(&mut self, path: &Path) -> Slot {
+        if let Some(index) = self.paths.iter().position(|known| known == path) {
+            return Slot(u16::try_from(index).expect("counted below"));
+        }
+        let slot = Slot(u16::try_from(self.paths.len()).expect("fewer than 65,536 fields"));
+        self.paths.push(path.clone());
+        if *path.root() == Root::Body {
+            self.trie.insert(path.segments(), slot);
+        }
+        slot
+    }
+
+    /// The field that a slot stands for.
+    pub fn path(&self, slot: Slot) -> &Path {
+        &self.paths[usize::from(slot.0)]
+    }
+
+    /// Decodes one published body, received at `received`.
+    pub fn decode(&self, body: Bytes, envelope: Envelope<'_>, received: Instant) -> Result<Event, DecodeError> {
+        let text = std::str::from_utf8(&body).map_err(|error| DecodeError::NotUtf8(error.valid_up_to()))?;
+        let (mut fields, payload) = self.trie.read(text, self.paths.len())?;
+        for (path, field) in self.paths.iter().zip(&mut fields) {
+            match path.root() {
+                Root::Body => {}
+                Root::RoutingKey => *field = envelope.routing_key.map_or(Field::Absent, |key| Field::Owned(key.into())),
+                Root::Header(name) => *field = Field::from_scalar((envelope.header)(name)),
+            }
+        }
+        let payload = payload.ok_or_else(|| DecodeError::NoPayload(self.shape.payload.clone()))?;
+        let payload = body.slice(payload);
+        let mut event = Event {
+            tenant: None,
+            id: None,
+            kind: self.kind,
+            payload,
+            body,
+            fields: fields.into_boxed_slice(),
+            received,
+        };
+        event.id = self.id.and_then(|slot| EventId::from_scalar(&event.field(slot).to_scalar()));
+        if let Some(slot) = self.tenant {
+            let value = event.field(slot);
+            if value.exists() {
+                let tenant = TenantId::from_scalar(&value.to_scalar());
+                event.tenant = Some(tenant.ok_or_else(|| DecodeError::BadTenant(self.path(slot).clone()))?);
+            }
+        }
+        Ok(event)
+    }
+}
+
+impl Event {
+    /// Whose event it is. `None` for an event of no tenant.
+    pub fn tenant(&self) -> Option<&TenantId> {
+        self.tenant.as_ref()
+    }
+
+    /// What the application calls it.
+    pub fn id(&self) -> Option<&EventId> {
+        self.id.as_ref()
+    }
+
+    /// What kind of event it is, where the configuration names a field for that.
+    pub fn kind(&self) -> Option<&str> {
+        match self.field(self.kind?) {
+            Value::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// What clients get: the bytes that stood in the body.
+    pub fn payload(&self) -> &Bytes {
+        &self.payload
+    }
+
+    /// When the process received it.
+    pub fn received(&self) -> Instant {
+        self.received
+    }
+
+    /// The field in this slot of the decoder that made the event.
+    pub fn field(&self, slot: Slot) -> Value<'_> {
+        self.fields[usize::from(slot.0)].value(&self.body)
+    }
+}
+
+#[cfg(test)]
+mod tests;

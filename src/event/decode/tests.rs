@@ -1,0 +1,102 @@
+use super::*;
+
+fn path(text: &str) -> Path {
+    Path::parse(text).unwrap()
+}
+
+fn shape(payload: &str) -> Shape {
+    Shape { payload: path(payload), tenant: Some(path("data.tenant_id")), id: Some(path("data.id")), kind: None }
+}
+
+fn decode(decoder: &Decoder, body: &str) -> Result<Event, DecodeError> {
+    decoder.decode(Bytes::copy_from_slice(body.as_bytes()), Envelope::NONE, Instant::now())
+}
+
+#[test]
+fn fields_are_read_and_the_payload_is_left_as_it_is() {
+    let mut decoder = Decoder::new(shape("data"));
+    let slots: Vec<Slot> = [
+        "data.title",
+        "data.escaped",
+        "data.big",
+        "data.price",
+        "data.open",
+        "data.nothing",
+        "data.missing",
+        "data.tags",
+        "data.owner.id",
+        "data.owner",
+        "data.list.1.id",
+        "amqp.routing_key",
+    ]
+    .iter()
+    .map(|text| decoder.slot(&path(text)))
+    .collect();
+    let payload = r#"{ "tenant_id" : "acme", "id": 42, "title":"A deal", "escaped":"a\"\u00fc", "big": 18446744073709551615,
+        "price": 1.50, "open":true,"nothing":null, "tags":["x",7,null,{"a":1}], "owner":{"id":8}, "list":[1,{"id":"b"}]}"#;
+    let event = decode(&decoder, &format!("{{\"v\":[1,{{}}], \"data\": {payload} ,\"z\":0}}")).unwrap();
+    assert_eq!(event.payload(), payload);
+    assert_eq!(event.tenant().map(TenantId::as_str), Some("acme"));
+    assert_eq!(event.id().map(EventId::as_json), Some("42"));
+    let tags = [Scalar::Text("x".into()), Scalar::Int(7), Scalar::Null, Scalar::Null];
+    let expected = [
+        Value::Text("A deal"),
+        Value::Text("a\"ü"),
+        Value::Text("18446744073709551615"),
+        Value::Float(1.5),
+        Value::Bool(true),
+        Value::Absent,
+        Value::Absent,
+        Value::List(&tags),
+        Value::Int(8),
+        Value::Object,
+        Value::Text("b"),
+        Value::Absent,
+    ];
+    for (slot, expected) in slots.into_iter().zip(expected) {
+        assert_eq!(event.field(slot), expected, "{}", decoder.path(slot));
+    }
+}
+
+#[test]
+fn a_dot_is_the_whole_body() {
+    let decoder = Decoder::new(shape("."));
+    let event = decode(&decoder, " {\"data\":{\"tenant_id\":7}}\n").unwrap();
+    assert_eq!(event.payload(), "{\"data\":{\"tenant_id\":7}}");
+    assert_eq!(event.tenant().map(TenantId::as_str), Some("7"));
+}
+
+#[test]
+fn the_brokers_fields_are_fields() {
+    let mut decoder = Decoder::new(shape("."));
+    let (key, header) = (decoder.slot(&path("amqp.routing_key")), decoder.slot(&path("amqp.headers.x.source")));
+    let headers = |name: &str| if name == "x.source" { Scalar::Int(3) } else { Scalar::Null };
+    let envelope = Envelope { routing_key: Some("deal.moved"), header: &headers };
+    let event = decoder.decode(Bytes::from_static(b"{}"), envelope, Instant::now()).unwrap();
+    assert_eq!(event.field(key), Value::Text("deal.moved"));
+    assert_eq!(event.field(header), Value::Int(3));
+}
+
+#[test]
+fn bad_bodies_say_what_is_wrong() {
+    let decoder = Decoder::new(shape("data"));
+    for (body, said) in [
+        ("", "not valid JSON: EOF"),
+        ("{", "not valid JSON"),
+        ("{\"data\":{}} x", "trailing characters"),
+        ("[{\"data\":{}}]", "not an object"),
+        ("7", "not an object"),
+        ("{\"other\":1}", "there is no `data`"),
+        ("{\"data\":{\"tenant_id\":1.5}}", "neither a string nor an integer"),
+        ("{\"data\":{\"tenant_id\":\"\"}}", "neither a string nor an integer"),
+        ("{\"data\":{\"tenant_id\":[1]}}", "neither a string nor an integer"),
+        ("{\"data\":{\"tenant_id\":1,\"tenant_id\":2}}", "`tenant_id` stands twice"),
+        ("{\"data\":{\"tenant_id\":1},\"data\":{}}", "`data` stands twice"),
+    ] {
+        let error = decode(&decoder, body).unwrap_err();
+        assert!(error.to_string().contains(said), "{body}: {error}");
+    }
+    let bytes = Bytes::from_static(b"{\"data\":\"\xff\"}");
+    let error = decoder.decode(bytes, Envelope::NONE, Instant::now()).unwrap_err();
+    assert_eq!(error.to_string(), "the body is not UTF-8 (byte 9)");
+}

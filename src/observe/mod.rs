@@ -1,0 +1,7 @@
+//! What the program says of itself: metrics and logs.
+
+mod histogram;
+mod metrics;
+
+pub use histogram::LatencyHistogram;
+pub use metrics::{DropCause, Metrics, SourceKind};

@@ -1,0 +1,205 @@
+//! What is said to a shard, and what a shard asks for: a closed list each.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use secrecy::SecretString;
+use smallvec::SmallVec;
+use tokio::sync::mpsc;
+
+use crate::auth::{Attributes, Identity, Refusal};
+use crate::event::{Audience, EventId, TenantId, Topic, UserId};
+
+/// Which shard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ShardId(u8);
+
+impl ShardId {
+    /// Shards at most, so that a set of them is one word.
+    pub const MAX: u8 = 64;
+
+    /// The shard of this index, below [`MAX`](Self::MAX).
+    pub fn new(index: u8) -> Self {
+        assert!(index < Self::MAX, "at most {} shards", Self::MAX);
+        Self(index)
+    }
+
+    /// Its index among all.
+    pub fn index(self) -> usize {
+        usize::from(self.0)
+    }
+
+    pub(super) fn bit(self) -> u64 {
+        1 << self.0
+    }
+}
+
+/// A connection of a shard. The generation tells it from a later one in the same place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ConnectionKey {
+    /// Its place in the shard's table.
+    pub index: u32,
+    /// How many connections had that place before.
+    pub generation: u32,
+}
+
+/// A word to a shard.
+#[derive(Debug)]
+pub enum ToShard {
+    /// Give this to whom it is for.
+    Deliver(Arc<Routed>),
+    /// Whose token it was, or why not.
+    Authenticated(ConnectionKey, Result<Identity, Refusal>),
+    /// Which topics the session may subscribe to.
+    Authorized(ConnectionKey, Vec<(Topic, Verdict)>),
+    /// Ping the sessions of this tenant (`None`: of all) with the newest event's id, where it is known.
+    Ping {
+        /// Whose sessions.
+        tenant: Option<TenantId>,
+        /// What they are told.
+        last_event_id: Option<EventId>,
+    },
+    /// The answer to a [`PublishRequest`]: an HTTP status and a JSON body.
+    Published(ConnectionKey, u16, Bytes),
+    /// Accept no more, tell clients when to come back, close them spread over this time, and end.
+    Drain(Duration),
+}
+
+/// What routing made of an event: who shall get it, and the bytes they get. Encoded once, shared by all.
+#[derive(Debug)]
+pub struct Routed {
+    /// Who: the union of these.
+    pub audiences: SmallVec<[Audience; 1]>,
+    /// A whole WebSocket frame.
+    pub frame: Bytes,
+    /// When the event was received.
+    pub received: Instant,
+}
+
+/// Whether a session may subscribe to a topic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It may.
+    Allowed,
+    /// It may not.
+    Denied,
+    /// What would have to be asked cannot be asked now.
+    Unavailable,
+}
+
+/// Whose token is it?
+#[derive(Debug)]
+pub struct AuthenticateRequest {
+    /// Where the answer goes.
+    pub shard: ShardId,
+    /// For which connection.
+    pub connection: ConnectionKey,
+    /// The token.
+    pub token: SecretString,
+    /// Where the client is.
+    pub remote: IpAddr,
+}
+
+/// May this session subscribe to these topics?
+#[derive(Debug)]
+pub struct AuthorizeRequest {
+    /// Where the answer goes.
+    pub shard: ShardId,
+    /// For which connection.
+    pub connection: ConnectionKey,
+    /// Whose session it is.
+    pub user: UserId,
+    /// Of which tenant.
+    pub tenant: TenantId,
+    /// What else is known of the user.
+    pub attributes: Arc<Attributes>,
+    /// The topics, in the order in which they were asked for.
+    pub topics: Vec<Topic>,
+}
+
+/// Publish this, which came in through the demo page.
+#[derive(Debug)]
+pub struct PublishRequest {
+    /// Where the answer goes.
+    pub shard: ShardId,
+    /// For which connection.
+    pub connection: ConnectionKey,
+    /// The body of the request.
+    pub body: Bytes,
+}
+
+/// The way into one shard. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct ShardHandle {
+    inbox: mpsc::Sender<ToShard>,
+    bell: Arc<Bell>,
+}
+
+/// Wakes a shard that waits in its poll, at most once for each time that it goes to wait.
+#[derive(Debug)]
+pub(super) struct Bell {
+    rung: AtomicBool,
+    waker: mio::Waker,
+}
+
+impl Bell {
+    pub(super) fn new(waker: mio::Waker) -> Self {
+        Self { rung: AtomicBool::new(false), waker }
+    }
+
+    fn ring(&self) {
+        if !self.rung.swap(true, Ordering::AcqRel) {
+            // It fails only where the poll is gone, and with it the shard.
+            self.waker.wake().ok();
+        }
+    }
+
+    /// Called by the shard before it empties its inbox: what is sent from now on rings again.
+    pub(super) fn silence(&self) {
+        self.rung.store(false, Ordering::Release);
+    }
+}
+
+impl ShardHandle {
+    pub(super) fn new(inbox: mpsc::Sender<ToShard>, bell: Arc<Bell>) -> Self {
+        Self { inbox, bell }
+    }
+
+    /// Says a word to the shard, waiting while its inbox is full. Lost where the shard has ended.
+    pub async fn send(&self, word: ToShard) {
+        if self.inbox.send(word).await.is_ok() {
+            self.bell.ring();
+        }
+    }
+
+    /// As [`send`](Self::send), but gives the word back where the inbox is full or the shard has ended.
+    pub fn try_send(&self, word: ToShard) -> Result<(), ToShard> {
+        self.inbox.try_send(word).map_err(|error| error.into_inner())?;
+        self.bell.ring();
+        Ok(())
+    }
+}
+
+/// The way into all shards, by [`ShardId`]. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Shards(Arc<[ShardHandle]>);
+
+impl Shards {
+    /// All shards, in the order of their ids.
+    pub fn new(handles: Vec<ShardHandle>) -> Self {
+        Self(handles.into())
+    }
+
+    /// One shard.
+    pub fn get(&self, shard: ShardId) -> &ShardHandle {
+        &self.0[shard.index()]
+    }
+
+    /// All shards.
+    pub fn iter(&self) -> impl Iterator<Item = &ShardHandle> {
+        self.0.iter()
+    }
+}
