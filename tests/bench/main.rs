@@ -1,0 +1,3 @@
+//! Benchmarks of whole processes beside their baselines.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! Pointsman from the outside: the built program, against real brokers, databases, browsers and clients.
+
+mod support;

@@ -1,0 +1,1 @@
+//! Rules of the house that a compiler does not hold, as tests.
