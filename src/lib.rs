@@ -6,6 +6,7 @@ pub mod cli;
 pub mod config;
 pub mod event;
 pub mod lane;
+pub mod listen;
 pub mod lookup;
 pub mod observe;
 pub mod reload;

@@ -4,15 +4,17 @@
 //! command quietly.
 
 mod arguments;
+mod check;
 mod exit;
 mod listen;
 mod publish;
+mod schema;
 mod serve;
 #[cfg(test)]
 mod tests;
 
 use std::ffi::OsString;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 
 use clap::Parser;
 
@@ -33,13 +35,13 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
     match arguments.command.unwrap_or(Command::Serve(arguments.serve)) {
         Command::Serve(arguments) => serve::serve(&arguments),
         Command::Check(arguments) => {
-            complain(&format!("cannot check {} ({:?}): not yet built", arguments.config(), arguments.format));
-            Exit::Environment
+            match check::check(&arguments.config(), arguments.format, &mut io::stdout().lock(), colour()) {
+                0 => Exit::Fine,
+                1 => Exit::AtFault,
+                _ => Exit::Environment,
+            }
         }
-        Command::Schema(arguments) => {
-            complain(&format!("no schema ({:?}): not yet built", arguments.format));
-            Exit::Environment
-        }
+        Command::Schema(_) => written(schema::schema(&mut io::stdout().lock())),
         Command::Publish(arguments) => publish::publish(arguments),
         Command::Listen(arguments) => listen::listen(&arguments),
     }
@@ -50,10 +52,15 @@ fn complain(what: &str) {
     writeln!(io::stderr().lock(), "pointsman: {what}").ok();
 }
 
-/// Prints a result's line. A reader that has gone away wants no more, and that is fine.
+/// Prints a result's line.
 fn print(line: &str) -> Exit {
     let mut stdout = io::stdout().lock();
-    match writeln!(stdout, "{line}").and_then(|()| stdout.flush()) {
+    written(writeln!(stdout, "{line}").and_then(|()| stdout.flush()))
+}
+
+/// How writing to stdout went. A reader that has gone away wants no more, and that is fine.
+fn written(outcome: io::Result<()>) -> Exit {
+    match outcome {
         Ok(()) => Exit::Fine,
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Fine,
         Err(error) => {
@@ -61,6 +68,11 @@ fn print(line: &str) -> Exit {
             Exit::Environment
         }
     }
+}
+
+/// Whether stdout takes colours.
+fn colour() -> bool {
+    io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
 /// A small runtime for a command that talks to a server. `None`, and a word on stderr, where the system has no room.

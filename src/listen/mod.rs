@@ -1,0 +1,3 @@
+//! The client listener: what is served where clients connect.
+
+pub mod demo;
