@@ -2,6 +2,7 @@
 
 mod interest;
 mod message;
+mod sessions;
 
 pub use interest::{Interest, ShardSet};
 pub use message::{
