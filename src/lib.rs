@@ -2,8 +2,10 @@
 
 pub mod auth;
 pub mod config;
+pub mod connection;
 pub mod event;
 pub mod lane;
+pub mod listen;
 pub mod lookup;
 pub mod observe;
 pub mod reload;

@@ -158,8 +158,11 @@ impl Bell {
     }
 
     /// Called by the shard before it empties its inbox: what is sent from now on rings again.
+    ///
+    /// A swap and no store: either a sender's own swap comes later and finds the bell silent, or it came before and what
+    /// was sent is seen by the shard from here on. A store could pass the look into the inbox that follows it.
     pub(super) fn silence(&self) {
-        self.rung.store(false, Ordering::Release);
+        self.rung.swap(false, Ordering::AcqRel);
     }
 }
 

@@ -6,6 +6,7 @@
 //! Invariant: every list is kept by back-pointers, so that joining and leaving cost the same however many are in it.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use hashbrown::{HashMap, HashTable};
 use slab::Slab;
@@ -41,6 +42,7 @@ struct Session {
     /// Where it stands in its user's list.
     among_user: u32,
     subscriptions: Vec<Subscription>,
+    expires_at: Option<SystemTime>,
     /// The last delivery that reached it.
     reached_by: u64,
 }
@@ -112,6 +114,7 @@ impl Sessions {
             among_tenant: narrow(entry.sessions.len()),
             among_user: narrow(user.len()),
             subscriptions: Vec::new(),
+            expires_at: identity.expires_at,
             reached_by: 0,
         });
         user.push(session);
@@ -150,6 +153,16 @@ impl Sessions {
     /// New attributes for the same user's session.
     pub fn refresh(&mut self, id: SessionId, attributes: Arc<Attributes>) {
         self.sessions[id.0 as usize].attributes = attributes;
+    }
+
+    /// When a session ends by itself.
+    pub fn expiry(&self, id: SessionId) -> Option<SystemTime> {
+        self.sessions[id.0 as usize].expires_at
+    }
+
+    /// When a session shall end by itself, from now on.
+    pub fn set_expiry(&mut self, id: SessionId, expires_at: Option<SystemTime>) {
+        self.sessions[id.0 as usize].expires_at = expires_at;
     }
 
     /// What a session is to others.
