@@ -1,6 +1,8 @@
 //! Pointsman: events to the people who are looking at the data.
 
+pub mod admin;
 pub mod auth;
+pub mod cli;
 pub mod config;
 pub mod connection;
 pub mod event;

@@ -1,7 +1,9 @@
 //! What the program says of itself: metrics and logs.
 
 mod histogram;
+mod log;
 mod metrics;
 
 pub use histogram::LatencyHistogram;
+pub use log::{FILTER_VARIABLE, LogError, LogStyle, start as start_log};
 pub use metrics::{DropCause, Metrics, SourceKind};

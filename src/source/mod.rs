@@ -1,5 +1,7 @@
 //! Where events come in: the broker, or HTTP publish.
 
+pub mod publish;
+
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -30,14 +32,18 @@ impl Intake {
 
     /// Decodes a body that came in just now. A bad one is counted, logged, and settled by its receipt's end.
     pub fn decode(&self, body: Bytes, envelope: Envelope<'_>, receipt: Receipt) -> Result<Delivery, DecodeError> {
+        let delivery = self.decode_uncounted(body, envelope, receipt)?;
+        self.accepted.inc();
+        Ok(delivery)
+    }
+
+    /// As [`decode`](Self::decode), but a good one is not counted yet: for several that are taken together or not at all.
+    fn decode_uncounted(&self, body: Bytes, envelope: Envelope<'_>, receipt: Receipt) -> Result<Delivery, DecodeError> {
         #[expect(clippy::disallowed_methods, reason = "the edge: an event's life begins here")]
         let received = Instant::now();
         let rulebook = self.live.load();
         match rulebook.decoder.decode(body, envelope, received) {
-            Ok(event) => {
-                self.accepted.inc();
-                Ok(Delivery { event, rulebook, receipt })
-            }
+            Ok(event) => Ok(Delivery { event, rulebook, receipt }),
             Err(error) => {
                 self.metrics.rejected(self.source, error.cause()).inc();
                 tracing::warn!(source = ?self.source, routing_key = envelope.routing_key, %error, "event rejected");

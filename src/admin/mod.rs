@@ -1,0 +1,35 @@
+//! The admin listener: health, readiness, metrics, publish.
+//!
+//! With a key, everything but `/healthz` and `/readyz` asks for it as a bearer token, `/metrics` too: those two are for
+//! probes, which carry no secrets and learn none. Without a key, what a web page of another origin sends is refused, so
+//! that no website can publish into the server of somebody who visits it.
+//!
+//! Invariant: nobody can hold this listener up. Heads and bodies must come within a time, connections are counted.
+
+mod door;
+mod listener;
+mod readiness;
+mod routes;
+
+use std::sync::Arc;
+
+use secrecy::SecretString;
+
+use crate::observe::Metrics;
+use crate::source::Intake;
+
+pub use self::listener::serve;
+pub use self::readiness::{Fact, Readiness};
+
+/// What the admin listener shows and reaches.
+#[derive(Clone, Debug)]
+pub struct AdminParts {
+    /// What `/metrics` renders.
+    pub metrics: Arc<Metrics>,
+    /// What `/readyz` answers.
+    pub readiness: Readiness,
+    /// Where published events go.
+    pub intake: Intake,
+    /// The bearer token to ask for. None: whoever reaches the listener is trusted.
+    pub key: Option<SecretString>,
+}

@@ -1,0 +1,75 @@
+//! Arguments → command → exit code. One file a command.
+//!
+//! Results go to stdout, everything else to stderr. A reader that goes away (`pointsman schema | head -1`) ends a
+//! command quietly.
+
+mod arguments;
+mod exit;
+mod listen;
+mod publish;
+mod serve;
+#[cfg(test)]
+mod tests;
+
+use std::ffi::OsString;
+use std::io::{self, Write};
+
+use clap::Parser;
+
+use self::arguments::{Arguments, Command};
+pub use self::arguments::{Format, ServeArguments};
+pub use self::exit::Exit;
+
+/// Runs the command that these arguments name, the first being the program's own name.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
+    let arguments = match Arguments::try_parse_from(arguments) {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Where even this cannot be printed there is nobody to tell.
+            error.print().ok();
+            return if error.use_stderr() { Exit::Usage } else { Exit::Fine };
+        }
+    };
+    match arguments.command.unwrap_or(Command::Serve(arguments.serve)) {
+        Command::Serve(arguments) => serve::serve(&arguments),
+        Command::Check(arguments) => {
+            complain(&format!("cannot check {} ({:?}): not yet built", arguments.config(), arguments.format));
+            Exit::Environment
+        }
+        Command::Schema(arguments) => {
+            complain(&format!("no schema ({:?}): not yet built", arguments.format));
+            Exit::Environment
+        }
+        Command::Publish(arguments) => publish::publish(arguments),
+        Command::Listen(arguments) => listen::listen(&arguments),
+    }
+}
+
+/// Says on stderr what went wrong. Where stderr is closed there is nobody to tell.
+fn complain(what: &str) {
+    writeln!(io::stderr().lock(), "pointsman: {what}").ok();
+}
+
+/// Prints a result's line. A reader that has gone away wants no more, and that is fine.
+fn print(line: &str) -> Exit {
+    let mut stdout = io::stdout().lock();
+    match writeln!(stdout, "{line}").and_then(|()| stdout.flush()) {
+        Ok(()) => Exit::Fine,
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Fine,
+        Err(error) => {
+            complain(&format!("cannot write to stdout: {error}"));
+            Exit::Environment
+        }
+    }
+}
+
+/// A small runtime for a command that talks to a server. `None`, and a word on stderr, where the system has no room.
+fn runtime() -> Option<tokio::runtime::Runtime> {
+    match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => Some(runtime),
+        Err(error) => {
+            complain(&format!("cannot start: {error}"));
+            None
+        }
+    }
+}
