@@ -3,6 +3,7 @@
 pub mod auth;
 pub mod config;
 pub mod event;
+pub mod heartbeat;
 pub mod lane;
 pub mod lookup;
 pub mod observe;

@@ -2,6 +2,8 @@
 
 mod histogram;
 mod metrics;
+mod throttle;
 
 pub use histogram::LatencyHistogram;
 pub use metrics::{DropCause, Metrics, SourceKind};
+pub use throttle::Throttle;

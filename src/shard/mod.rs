@@ -4,6 +4,8 @@ mod interest;
 mod message;
 
 pub use interest::{Interest, ShardSet};
+#[cfg(test)]
+pub(crate) use message::test_pair;
 pub use message::{
     AuthenticateRequest, AuthorizeRequest, ConnectionKey, PublishRequest, Routed, ShardHandle, ShardId, Shards,
     ToShard, Verdict,
