@@ -6,6 +6,7 @@ pub mod cli;
 pub mod config;
 pub mod connection;
 pub mod event;
+pub mod heartbeat;
 pub mod lane;
 pub mod listen;
 pub mod lookup;

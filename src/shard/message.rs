@@ -206,3 +206,12 @@ impl Shards {
         self.0.iter()
     }
 }
+
+/// A way into a shard that is played by a test: what is said to it comes out of the receiver.
+#[cfg(test)]
+pub(crate) fn test_pair(capacity: usize) -> (ShardHandle, mpsc::Receiver<ToShard>) {
+    let poll = mio::Poll::new().unwrap();
+    let waker = mio::Waker::new(poll.registry(), mio::Token(0)).unwrap();
+    let (inbox, words) = mpsc::channel(capacity);
+    (ShardHandle::new(inbox, Arc::new(Bell::new(waker))), words)
+}

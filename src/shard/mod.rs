@@ -13,6 +13,8 @@ mod timers;
 
 pub use connection::Admission;
 pub use interest::{Interest, ShardSet};
+#[cfg(test)]
+pub(crate) use message::test_pair;
 pub use message::{
     AuthenticateRequest, AuthorizeRequest, ConnectionKey, PublishRequest, Routed, ShardHandle, ShardId, Shards,
     ToShard, Verdict,
