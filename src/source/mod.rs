@@ -1,5 +1,7 @@
 //! Where events come in: the broker, or HTTP publish.
 
+pub mod amqp;
+
 use std::sync::Arc;
 use std::time::Instant;
 
