@@ -123,7 +123,9 @@ fn hint(endpoint: &Endpoint, step: &Step, code: u16) -> String {
         (NOT_FOUND, Step::Exchange(_) | Step::Queue(_)) => {
             "; create it at the broker, or leave `passive: true` away".into()
         }
-        (NOT_FOUND, Step::Binding(..)) => "; list the exchange under `amqp.exchanges`, or create it at the broker".into(),
+        (NOT_FOUND, Step::Binding(..)) => {
+            "; list the exchange under `amqp.exchanges`, or create it at the broker".into()
+        }
         (LOCKED, _) => {
             "; another connection holds it: our own that has just been lost, or that of another process that was \
              given the same name"

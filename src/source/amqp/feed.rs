@@ -51,13 +51,18 @@ impl Feed {
         if data.len() > LARGEST_BODY {
             self.too_large.inc();
             let (exchange, routing_key) = (exchange.as_str(), routing_key.as_str());
-            tracing::warn!(exchange, routing_key, bytes = data.len(), largest = LARGEST_BODY, "event rejected: too large");
+            tracing::warn!(
+                exchange,
+                routing_key,
+                bytes = data.len(),
+                largest = LARGEST_BODY,
+                "event rejected: too large"
+            );
             return None;
         }
         let headers = properties.headers().as_ref();
-        let header = |name: &str| {
-            headers.and_then(|headers| headers.inner().get(name)).map_or(Scalar::Null, topology::header)
-        };
+        let header =
+            |name: &str| headers.and_then(|headers| headers.inner().get(name)).map_or(Scalar::Null, topology::header);
         let envelope = Envelope { routing_key: Some(routing_key.as_str()), header: &header };
         self.intake.decode(Bytes::from(data), envelope, receipt).ok()
     }

@@ -7,8 +7,8 @@
 //!
 //! Invariant: no credentials in states, errors and logs.
 
-mod acks;
 mod acknowledged;
+mod acks;
 mod backlog;
 mod backoff;
 mod connection;

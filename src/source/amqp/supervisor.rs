@@ -48,8 +48,7 @@ pub(super) fn spawn(
     let between = Builder::new_current_thread().enable_time().build()?;
     let endpoints = amqp.urls.iter().map(Endpoint::parse).collect();
     let backoff = Backoff::default();
-    let mut supervisor =
-        Supervisor { amqp, name, feed, metrics, state, endpoints, turn: 0, backoff, lost_at: None };
+    let mut supervisor = Supervisor { amqp, name, feed, metrics, state, endpoints, turn: 0, backoff, lost_at: None };
     std::thread::Builder::new().name("amqp".into()).spawn(move || {
         let end = supervisor.supervise(&between);
         supervisor.state.send_replace(end);

@@ -7,7 +7,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
-use lapin::Consumer;
+use lapin::options::BasicCancelOptions;
 use tokio::time::{Instant, sleep_until};
 
 use super::backlog::Backlog;
@@ -21,7 +21,7 @@ const LOG_EVERY: Duration = Duration::from_secs(1);
 
 /// Consumes until told to stop or until something breaks. After a stop what waits is handed on still.
 pub(super) async fn consume(mut feed: Feed, consumed: Consumed, queue: &str) -> Break {
-    let Consumed { channel: _channel, mut consumer } = consumed;
+    let Consumed { channel, mut consumer } = consumed;
     let mut waiting = Waiting::new(feed.intake.clone());
     let mut shedding = Shedding { unlogged: 0, log_at: Instant::now() };
     loop {
@@ -52,10 +52,7 @@ pub(super) async fn consume(mut feed: Feed, consumed: Consumed, queue: &str) -> 
         // Other tasks, the heartbeat among them, get their turn however fast the broker is.
         tokio::task::consume_budget().await;
     }
-    end(&mut consumer, waiting).await
-}
-
-async fn end(_consumer: &mut Consumer, mut waiting: Waiting) -> Break {
+    channel.basic_cancel(consumer.tag(), BasicCancelOptions::default()).await.ok();
     while waiting.any() && waiting.go_on().await {}
     Break::Stop
 }
@@ -123,7 +120,11 @@ struct Shedding {
 
 impl Shedding {
     fn log(&mut self, queue: &str) {
-        tracing::warn!(queue, events = self.unlogged, "lanes lag behind a queue without acknowledgements: oldest events shed");
+        tracing::warn!(
+            queue,
+            events = self.unlogged,
+            "lanes lag behind a queue without acknowledgements: oldest events shed"
+        );
         *self = Self { unlogged: 0, log_at: Instant::now() + LOG_EVERY };
     }
 }
