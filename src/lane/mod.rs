@@ -29,6 +29,15 @@ struct LaneHandle {
 }
 
 impl Lanes {
+    /// One lane that is a plain channel of this capacity: for tests of what feeds lanes.
+    #[doc(hidden)]
+    pub fn to_channel(capacity: usize) -> (Self, mpsc::Receiver<Delivery>) {
+        let (events, receiver) = mpsc::channel(capacity);
+        let (requests, _) = mpsc::channel(1);
+        let lanes = Box::new([LaneHandle { events, requests }]);
+        (Self(Arc::new(Inner { lanes, hasher: hashbrown::DefaultHashBuilder::default() })), receiver)
+    }
+
     /// Hands an event to its tenant's lane, waiting while that is full. `false` where the lanes are gone.
     pub async fn send(&self, delivery: Delivery) -> bool {
         self.of(delivery.event.tenant()).events.send(delivery).await.is_ok()
