@@ -1,4 +1,4 @@
-//! Pointsman: events to the people who are looking at the data.
+#![doc = include_str!("ARCHITECTURE.md")]
 
 pub mod admin;
 pub mod auth;
@@ -11,8 +11,10 @@ pub mod lane;
 pub mod listen;
 pub mod lookup;
 pub mod observe;
+pub mod pipeline;
 pub mod reload;
 pub mod route;
+pub mod runtime;
 pub mod shard;
 pub mod source;
 pub mod wire;
