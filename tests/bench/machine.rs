@@ -1,0 +1,103 @@
+//! The machine that the figures are from: its cores, its name, and what else it did meanwhile.
+
+use std::fs;
+use std::thread::available_parallelism;
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+
+use crate::Outcome;
+use crate::stats::float;
+
+/// A share of the time stolen by other machines on the same host from which on the report says so.
+const STOLEN: f64 = 0.01;
+
+/// Which core has which part, where there are two at least.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Cores(Option<Pair>);
+
+#[derive(Clone, Copy, Debug)]
+struct Pair {
+    server: usize,
+    load: usize,
+}
+
+/// Chooses the first and the last core that this process may use.
+pub(crate) fn cores() -> Outcome<Cores> {
+    let allowed = sched_getaffinity(None)?;
+    let mut cores = (0..CpuSet::MAX_CPU).filter(|core| allowed.is_set(*core));
+    let pair = cores.next().zip(cores.next_back());
+    Ok(Cores(pair.map(|(server, load)| Pair { server, load })))
+}
+
+impl Cores {
+    /// Does something that starts processes: those run on the server's core, this thread on the load's.
+    ///
+    /// A process inherits the affinity of the thread that starts it, so there is no moment at which it runs elsewhere.
+    pub(crate) fn apart<T>(self, start: impl FnOnce() -> T) -> Outcome<T> {
+        let Some(Pair { server, load }) = self.0 else { return Ok(start()) };
+        pin(server)?;
+        let started = start();
+        pin(load)?;
+        Ok(started)
+    }
+}
+
+fn pin(core: usize) -> Outcome<()> {
+    let mut set = CpuSet::new();
+    set.set(core);
+    Ok(sched_setaffinity(None, &set)?)
+}
+
+/// Allows as many open files as the system lets this process and its children have.
+pub(crate) fn raise_descriptor_limit() {
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    // Where it fails, the benchmark that needs more says so by itself.
+    setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).ok();
+}
+
+/// One line for the head of a report.
+pub(crate) fn describe(cores: Cores) -> String {
+    let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
+    let kernel = read("/proc/sys/kernel/osrelease");
+    let processor = read("/proc/cpuinfo");
+    let processor = processor.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
+    let processor = processor.map_or("unknown processor", |(_, name)| name);
+    let count = available_parallelism().map_or(1, usize::from);
+    let pinned = match cores.0 {
+        Some(Pair { server, load }) => format!("server on core {server}, load generator on core {load}"),
+        None => "server and load generator share the one core, so that no figure is worth much".to_owned(),
+    };
+    let load = read("/proc/loadavg");
+    let load = load.split(' ').next().unwrap_or("unknown");
+    format!(
+        "Machine: {count} × {processor}, Linux {}; {pinned}; loopback, no TLS; load average at the start {load}.",
+        kernel.trim_end()
+    )
+}
+
+/// What the host took away from this machine since it was made.
+#[derive(Debug)]
+pub(crate) struct Disturbance(Option<(u64, u64)>);
+
+impl Disturbance {
+    pub(crate) fn watch() -> Self {
+        Self(stolen_of_all())
+    }
+
+    /// A remark, where it was much.
+    pub(crate) fn note(&self) -> Option<String> {
+        let ((stolen_before, all_before), (stolen, all)) = (self.0?, stolen_of_all()?);
+        let share = float(stolen - stolen_before) / float((all - all_before).max(1));
+        (share >= STOLEN)
+            .then(|| format!("Noisy: the host gave {:.1} % of this machine's time to others.", share * 100.0))
+    }
+}
+
+/// Ticks stolen, and all ticks, of all cores since the machine started.
+fn stolen_of_all() -> Option<(u64, u64)> {
+    let text = fs::read_to_string("/proc/stat").ok()?;
+    let ticks: Vec<u64> = text.lines().next()?.split_whitespace().skip(1).map_while(|word| word.parse().ok()).collect();
+    // user nice system idle iowait irq softirq steal; what follows is counted in `user` already.
+    Some((*ticks.get(7)?, ticks.iter().take(8).sum()))
+}
