@@ -9,8 +9,9 @@ use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use crate::Outcome;
 use crate::stats::float;
 
-/// A share of the time stolen by other machines on the same host from which on the report says so.
+/// Shares of the machine's time, given to other machines and used by other processes, from which on a report says so.
 const STOLEN: f64 = 0.01;
+const OTHERS: f64 = 0.03;
 
 /// Which core has which part, where there are two at least.
 #[derive(Clone, Copy, Debug)]
@@ -76,28 +77,53 @@ pub(crate) fn describe(cores: Cores) -> String {
     )
 }
 
-/// What the host took away from this machine since it was made.
+/// What else the machine did since this was made.
 #[derive(Debug)]
-pub(crate) struct Disturbance(Option<(u64, u64)>);
+pub(crate) struct Disturbance(Option<Ticks>);
+
+/// Time of all cores, in ticks.
+#[derive(Clone, Copy, Debug)]
+struct Ticks {
+    all: u64,
+    /// Given to other machines on the same host.
+    stolen: u64,
+    /// Used by processes that are not this one or its children that have ended.
+    others: u64,
+}
 
 impl Disturbance {
     pub(crate) fn watch() -> Self {
-        Self(stolen_of_all())
+        Self(ticks())
     }
 
     /// A remark, where it was much.
     pub(crate) fn note(&self) -> Option<String> {
-        let ((stolen_before, all_before), (stolen, all)) = (self.0?, stolen_of_all()?);
-        let share = float(stolen - stolen_before) / float((all - all_before).max(1));
-        (share >= STOLEN)
-            .then(|| format!("Noisy: the host gave {:.1} % of this machine's time to others.", share * 100.0))
+        let (before, now) = (self.0?, ticks()?);
+        let all = float((now.all - before.all).max(1));
+        let share = |before, now: u64| float(now.saturating_sub(before)) / all;
+        let (stolen, others) = (share(before.stolen, now.stolen), share(before.others, now.others));
+        (stolen >= STOLEN || others >= OTHERS).then(|| {
+            let (stolen, others) = (stolen * 100.0, others * 100.0);
+            format!(
+                "Noisy: other processes used {others:.1} % of this machine's time, and its host gave {stolen:.1} % away."
+            )
+        })
     }
 }
 
-/// Ticks stolen, and all ticks, of all cores since the machine started.
-fn stolen_of_all() -> Option<(u64, u64)> {
+/// Since the machine started.
+fn ticks() -> Option<Ticks> {
     let text = fs::read_to_string("/proc/stat").ok()?;
-    let ticks: Vec<u64> = text.lines().next()?.split_whitespace().skip(1).map_while(|word| word.parse().ok()).collect();
-    // user nice system idle iowait irq softirq steal; what follows is counted in `user` already.
-    Some((*ticks.get(7)?, ticks.iter().take(8).sum()))
+    let fields: Vec<u64> = numbers(text.lines().next()?.split_whitespace().skip(1));
+    // What follows the eighth is counted in the first already.
+    let [user, nice, system, idle, waiting, irq, softirq, stolen] = *fields.first_chunk()?;
+    let own = fs::read_to_string("/proc/self/stat").ok()?;
+    // After the name in brackets: user and system time, of itself and of its children that have ended, from the 12th on.
+    let own: u64 = numbers(own.rsplit_once(") ")?.1.split(' ').skip(11).take(4)).iter().sum();
+    let busy = user + nice + system + irq + softirq;
+    Some(Ticks { all: busy + idle + waiting + stolen, stolen, others: busy.saturating_sub(own) })
+}
+
+fn numbers<'a>(words: impl Iterator<Item = &'a str>) -> Vec<u64> {
+    words.map_while(|word| word.parse().ok()).collect()
 }

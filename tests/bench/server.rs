@@ -85,7 +85,7 @@ impl Server {
             let log = self.log();
             let lines: Vec<&str> = log.lines().collect();
             let last = lines[lines.len().saturating_sub(10)..].join("\n  ");
-            format!("{error}; the server's last words:\n  {last}").into()
+            if last.is_empty() { error } else { format!("{error}; the server's last words:\n  {last}").into() }
         })
     }
 

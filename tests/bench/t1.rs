@@ -8,7 +8,7 @@ use crate::load::Load;
 use crate::publish::Publisher;
 use crate::report::Report;
 use crate::server::{Server, Subject, own_cpu_seconds};
-use crate::stats::{Summary, float, now};
+use crate::stats::{Grouped, Summary, float, now};
 use crate::{Options, Outcome};
 
 /// The ratio to the baseline that the program shall reach.
@@ -71,7 +71,7 @@ pub(crate) fn run(options: Options) -> Outcome<Report> {
             results.push(result);
         }
     }
-    Ok(report(plan, options.subjects, &measured))
+    Ok(report(plan, options, &measured))
 }
 
 fn round(subject: Subject, plan: Plan, options: Options) -> Outcome<Measured> {
@@ -141,14 +141,14 @@ fn body(subject: Subject, payload: &str) -> Vec<u8> {
     }
 }
 
-fn report(plan: Plan, subjects: &[Subject], measured: &[Vec<Measured>]) -> Report {
+fn report(plan: Plan, options: Options, measured: &[Vec<Measured>]) -> Report {
     let name = |subject| match subject {
         Subject::Bare => "bare epoll loop, one `send` per connection",
         Subject::Pointsman => "Pointsman",
     };
     let mut rows = Vec::new();
     let mut notes = Vec::new();
-    for (subject, results) in subjects.iter().zip(measured) {
+    for (subject, results) in options.subjects.iter().zip(measured) {
         let rate = Summary::of(results.iter().map(|result| result.rate));
         let ratio = Summary::of(results.iter().zip(&measured[0]).map(|(result, bare)| result.rate / bare.rate));
         let cpu = Summary::of(results.iter().map(|result| result.cpu));
@@ -166,7 +166,7 @@ fn report(plan: Plan, subjects: &[Subject], measured: &[Vec<Measured>]) -> Repor
         if rate.is_noisy() {
             notes.push(format!("Noisy: the rounds of {} differ by more than 15 %.", name(*subject)));
         }
-        if *subject == Subject::Pointsman {
+        if *subject == Subject::Pointsman && !options.short {
             let met = if ratio.median >= TARGET { "met" } else { "missed" };
             notes.push(format!("Target: at least {TARGET:.2} of the baseline; {met}."));
         }
@@ -179,9 +179,8 @@ fn report(plan: Plan, subjects: &[Subject], measured: &[Vec<Measured>]) -> Repor
     notes.push("The ratio is the median of the rounds' own ratios. Every client got every event exactly once.".into());
     Report {
         title: format!(
-            "Broadcast to {} connections, one event at a time, payload of {} bytes ({} rounds of {:?} in turn, median \
-             and range)",
-            plan.connections,
+            "Broadcast to {} connections, one event at a time, payload of {} bytes (median and range of {} × {:?}, in turn)",
+            Grouped(float(plan.connections as u64), 0),
             payload(1).len(),
             plan.rounds,
             plan.time

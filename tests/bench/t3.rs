@@ -7,7 +7,7 @@ use crate::load::Load;
 use crate::publish::Publisher;
 use crate::report::Report;
 use crate::server::{Server, Subject};
-use crate::stats::{Summary, float};
+use crate::stats::{Grouped, Summary, float};
 use crate::{Options, Outcome};
 
 /// Bytes per session that the program shall stay within.
@@ -54,7 +54,7 @@ pub(crate) fn run(options: Options) -> Outcome<Report> {
             results.push(bytes);
         }
     }
-    Ok(report(sessions, rounds, options.subjects, &measured))
+    Ok(report(sessions, rounds, options, &measured))
 }
 
 /// Bytes per session.
@@ -95,10 +95,10 @@ fn hello(index: usize) -> Hello {
     Hello { token: format!("t{:02}-u{index:05}", index % TENANTS), topics: (0..TOPICS_EACH).map(topic).collect() }
 }
 
-fn report(sessions: usize, rounds: u16, subjects: &[Subject], measured: &[Vec<f64>]) -> Report {
+fn report(sessions: usize, rounds: u16, options: Options, measured: &[Vec<f64>]) -> Report {
     let mut rows = Vec::new();
     let mut notes = Vec::new();
-    for (subject, results) in subjects.iter().zip(measured) {
+    for (subject, results) in options.subjects.iter().zip(measured) {
         let bytes = Summary::of(results.iter().copied());
         rows.push(vec![
             match subject {
@@ -107,17 +107,20 @@ fn report(sessions: usize, rounds: u16, subjects: &[Subject], measured: &[Vec<f6
             },
             bytes.show(0),
         ]);
-        if *subject == Subject::Pointsman {
+        if *subject == Subject::Pointsman && !options.short {
             let met = if bytes.median <= TARGET { "met" } else { "missed" };
-            notes.push(format!("Target: at most {TARGET} bytes; {met}."));
+            notes.push(format!("Target: at most {} bytes; {met}.", Grouped(TARGET, 0)));
         }
     }
     notes.push(format!(
-        "Resident memory with {} sessions less that with {FIRST}. Each user has one session; there are {TENANTS} tenants.",
-        sessions + FIRST
+        "Resident memory with {} connections less that with {FIRST}. Each user has one session; there are {TENANTS} tenants.",
+        Grouped(float((sessions + FIRST) as u64), 0)
     ));
     Report {
-        title: format!("Memory of {sessions} idle sessions ({rounds} rounds in turn, median and range)"),
+        title: format!(
+            "Memory of {} idle sessions (median and range of {rounds}, in turn)",
+            Grouped(float(sessions as u64), 0)
+        ),
         columns: vec!["", "bytes per session"],
         rows,
         notes,
