@@ -45,7 +45,7 @@ struct Arguments {
     /// How often each subject is measured, in turn [default: 5 for t1, 3 for t3]
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1000))]
     rounds: Option<u16>,
-    /// Measure the baselines alone
+    /// Measure the baseline beside itself: how exact a ratio is on this machine
     #[arg(long)]
     baseline_only: bool,
     /// Given by `cargo bench`
@@ -94,7 +94,11 @@ fn measure(arguments: &Arguments) -> Outcome<()> {
         cores: machine::cores()?,
         short: arguments.short,
         rounds: arguments.rounds,
-        subjects: if arguments.baseline_only { &[Subject::Bare] } else { &[Subject::Bare, Subject::Pointsman] },
+        subjects: if arguments.baseline_only {
+            &[Subject::Bare, Subject::Bare]
+        } else {
+            &[Subject::Bare, Subject::Pointsman]
+        },
     };
     machine::raise_descriptor_limit();
     let asked = |work| arguments.work.iter().any(|asked| *asked == work || *asked == Work::All);
