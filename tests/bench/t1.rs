@@ -186,10 +186,6 @@ fn body(subject: Subject, payload: &str) -> Vec<u8> {
 }
 
 fn report(plan: Plan, options: Options, measured: &[Vec<Measured>]) -> Report {
-    let name = |subject| match subject {
-        Subject::Bare => "bare epoll loop, one `send` per connection",
-        Subject::Pointsman => "Pointsman",
-    };
     let mut rows = Vec::new();
     let mut notes = Vec::new();
     let mut noisy = false;
