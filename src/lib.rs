@@ -1,6 +1,7 @@
 //! Pointsman: events to the people who are looking at the data.
 
 pub mod auth;
+pub mod cli;
 pub mod config;
 pub mod event;
 pub mod lane;

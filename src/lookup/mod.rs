@@ -1,5 +1,7 @@
 //! Named queries: the only home of the database.
 
+pub mod scan;
+
 use std::sync::Arc;
 
 use compact_str::CompactString;
