@@ -4,9 +4,11 @@
 //! command quietly.
 
 mod arguments;
+mod check;
 mod exit;
 mod listen;
 mod publish;
+mod schema;
 mod serve;
 #[cfg(test)]
 mod tests;
@@ -33,13 +35,10 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
     match arguments.command.unwrap_or(Command::Serve(arguments.serve)) {
         Command::Serve(arguments) => serve::serve(&arguments),
         Command::Check(arguments) => {
-            complain(&format!("cannot check {} ({:?}): not yet built", arguments.config(), arguments.format));
-            Exit::Environment
+            let colour = is_coloured(&io::stdout());
+            check::check(&arguments.config(), arguments.format, &mut io::stdout().lock(), colour)
         }
-        Command::Schema(arguments) => {
-            complain(&format!("no schema ({:?}): not yet built", arguments.format));
-            Exit::Environment
-        }
+        Command::Schema(arguments) => print(&schema::schema(arguments.format)),
         Command::Publish(arguments) => publish::publish(arguments),
         Command::Listen(arguments) => listen::listen(&arguments),
     }
@@ -48,6 +47,11 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
 /// Says on stderr what went wrong. Where stderr is closed there is nobody to tell.
 fn complain(what: &str) {
     writeln!(io::stderr().lock(), "pointsman: {what}").ok();
+}
+
+/// Whether to use colours on this stream: a terminal, unless `NO_COLOR` asks for none.
+fn is_coloured(stream: &impl io::IsTerminal) -> bool {
+    stream.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
 /// Prints a result's line. A reader that has gone away wants no more, and that is fine.

@@ -5,7 +5,7 @@ use std::{env, process};
 
 use tokio::runtime::Handle;
 
-use super::{Exit, ServeArguments, complain};
+use super::{Exit, ServeArguments, check, complain, is_coloured};
 use crate::config::{self, Config, ConfigFile};
 use crate::observe;
 use crate::pipeline::Pipeline;
@@ -21,10 +21,10 @@ pub(super) fn serve(arguments: &ServeArguments) -> Exit {
     let file = arguments.config();
     let loaded = match config::load(&file, &instance, &|name| env::var(name).ok()) {
         Ok(loaded) => loaded,
-        Err(error) => return super::check::refuse(&error),
+        Err(error) => return check::refuse(&file, error, &mut io::stderr().lock(), is_coloured(&io::stderr())),
     };
     for warning in loaded.warnings.iter() {
-        tracing::warn!(place = %warning.place(), help = warning.help(), "{}", warning.message());
+        tracing::warn!(place = %warning.place, help = warning.help, "{}", warning.message);
     }
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     let control = match builder.worker_threads(1).thread_name("control").enable_all().build() {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ConfigFile {
     /// A file.
-    Path(PathBuf),
+    Disk(PathBuf),
     /// The embedded default: demo tenants in memory, and the demo page.
     Embedded,
 }
@@ -19,9 +19,9 @@ impl ConfigFile {
     /// The file asked for; or else the default one, where the working directory has it; or else the embedded one.
     pub fn choose(asked: Option<PathBuf>) -> Self {
         match asked {
-            Some(path) => Self::Path(path),
+            Some(path) => Self::Disk(path),
             // One that cannot be looked at is chosen all the same, so that reading it says why.
-            None if Path::new(Self::DEFAULT).try_exists().unwrap_or(true) => Self::Path(Self::DEFAULT.into()),
+            None if Path::new(Self::DEFAULT).try_exists().unwrap_or(true) => Self::Disk(Self::DEFAULT.into()),
             None => Self::Embedded,
         }
     }
@@ -30,7 +30,7 @@ impl ConfigFile {
 impl fmt::Display for ConfigFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Path(path) => path.display().fmt(f),
+            Self::Disk(path) => path.display().fmt(f),
             Self::Embedded => f.write_str("<embedded>/pointsman.yaml"),
         }
     }

@@ -144,7 +144,7 @@ pub struct Database {
 }
 
 /// One named query.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Query {
     /// Its name.
     pub name: CompactString,

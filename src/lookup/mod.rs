@@ -8,6 +8,8 @@ mod lookups;
 mod scan;
 mod sqlite;
 
+pub mod scan;
+
 use std::sync::Arc;
 
 use compact_str::CompactString;
