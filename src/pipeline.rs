@@ -5,6 +5,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use tokio::runtime::Handle;
@@ -16,7 +17,7 @@ use crate::config::Config;
 use crate::heartbeat;
 use crate::lane::{LaneParts, Lanes};
 use crate::listen::{self, Door};
-use crate::lookup::Lookups;
+use crate::lookup::{Lookups, OpenError};
 use crate::observe::{Metrics, SourceKind};
 use crate::reload::{Generation, Live, Rulebook};
 use crate::runtime::Threads;
@@ -24,6 +25,8 @@ use crate::shard::{Admission, Interest, PublishRequest, ShardHandle, ShardId, Sh
 use crate::source::amqp::{self, Broker, BrokerState};
 use crate::source::{Intake, publish};
 
+/// Events that may wait for a lane. A full lane makes its sources wait.
+const EVENTS: NonZeroUsize = NonZeroUsize::new(4096).expect("not zero");
 /// Publishes from the demo page that may wait.
 const PUBLISHES: usize = 256;
 
@@ -54,6 +57,9 @@ pub enum StartError {
         /// What the system said.
         source: io::Error,
     },
+    /// The database of the configuration can never answer.
+    #[error(transparent)]
+    Database(#[from] OpenError),
     /// A thread or a poll could not be made.
     #[error("the system has no room for what is to run: {0}")]
     System(#[from] io::Error),
@@ -71,16 +77,16 @@ impl Pipeline {
 
         let metrics = Arc::new(Metrics::new());
         let lookups = match &config.database {
-            Some(database) => Some(Lookups::open(database, Arc::clone(&metrics)).await),
+            Some(database) => Some(Lookups::open(database, &metrics).await?),
             None => None,
         };
-        let heartbeat_by_tenant = config.ping_binds_tenant();
-        let authenticator = Arc::new(Authenticator::new(&config.auth, lookups.clone(), Arc::clone(&metrics)));
-        let live = Live::new(Rulebook::compile(Generation::FIRST, config.event, config.routes, config.topics));
+        let pings_by_tenant = config.pings_by_tenant();
+        let authenticator = Arc::new(Authenticator::new(&config.auth, lookups.as_ref(), &metrics));
+        let live = Live::new(Rulebook::compile(Generation(1), config.event, config.routes, config.topics));
         metrics.generation.set(1);
 
         // Lanes must know where to send before shards can know whom to ask: so the shards' seats come first.
-        let seats = (0..config.shards.get()).map(|index| ShardSeat::new(ShardId::of_index(index)));
+        let seats = ShardId::first(config.shards.get()).map(ShardSeat::new);
         let seats = seats.collect::<io::Result<Vec<_>>>()?;
         let shards = Shards::new(seats.iter().map(ShardSeat::handle).collect());
         let interest = Arc::new(Interest::default());
@@ -91,10 +97,11 @@ impl Pipeline {
             lookups: lookups.clone(),
             control: control.clone(),
             metrics: Arc::clone(&metrics),
-            requests: config.limits.connections,
+            events: EVENTS,
+            requests: NonZeroUsize::new(config.limits.connections).unwrap_or(NonZeroUsize::MIN),
         };
         // Lanes end with the last sender of events, and nobody need wait for them: what they hold is handed on by then.
-        let (lanes, _) = Lanes::start(config.shards, lane_parts)?;
+        let (lanes, _) = Lanes::start(config.shards, &lane_parts)?;
 
         // One request a connection at most is under way, so these never fill before connections run out.
         let (ask, asked) = mpsc::channel(config.limits.connections);
@@ -119,7 +126,7 @@ impl Pipeline {
             };
             threads.push(seat.start(listener, parts)?);
         }
-        control.spawn(heartbeat::run(config.ping, heartbeat_by_tenant, lookups, interest, shards.clone()));
+        control.spawn(heartbeat::run(config.ping, pings_by_tenant, lookups, interest, shards.clone()));
 
         let broker = match config.amqp {
             Some(amqp) => {

@@ -13,7 +13,7 @@ use crate::runtime::{self, Signals};
 
 /// Runs the server.
 pub(super) fn serve(arguments: &ServeArguments) -> Exit {
-    if let Err(error) = observe::start(arguments.log) {
+    if let Err(error) = observe::start_log(arguments.log) {
         complain(&error.to_string());
         return Exit::Usage;
     }

@@ -5,10 +5,8 @@
 //! Invariant: `:tenant` is bound here, from the tenant that the caller proves, and never from what a rule gives.
 
 mod lookups;
-mod scan;
-mod sqlite;
-
 pub mod scan;
+mod sqlite;
 
 use std::sync::Arc;
 
@@ -18,7 +16,6 @@ use smallvec::SmallVec;
 use crate::event::Scalar;
 
 pub use lookups::{Lookups, OpenError};
-pub use scan::binds;
 
 /// What a rule binds to a query, beside `:tenant`.
 pub type Binds = SmallVec<[(CompactString, Scalar); 2]>;

@@ -27,6 +27,11 @@ impl ShardId {
         Self(index)
     }
 
+    /// The first `count` ids: at most [`MAX`](Self::MAX).
+    pub fn first(count: usize) -> impl Iterator<Item = Self> {
+        (0..Self::MAX).take(count).map(Self)
+    }
+
     /// Its index among all.
     pub fn index(self) -> usize {
         usize::from(self.0)
