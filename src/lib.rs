@@ -10,3 +10,4 @@ pub mod reload;
 pub mod route;
 pub mod shard;
 pub mod source;
+pub mod wire;
