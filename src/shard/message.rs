@@ -27,6 +27,11 @@ impl ShardId {
         Self(index)
     }
 
+    /// All that there can be, in order.
+    pub(super) fn all() -> impl Iterator<Item = Self> {
+        (0..Self::MAX).map(Self)
+    }
+
     /// Its index among all.
     pub fn index(self) -> usize {
         usize::from(self.0)
