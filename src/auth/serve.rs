@@ -9,7 +9,7 @@ use super::{Authenticator, Identity, Refusal};
 use crate::shard::{AuthenticateRequest, Shards, ToShard};
 
 /// Tokens that may wait to be asked for. More are answered as unavailable at once: they would wait in vain.
-const WAITING: usize = 4096;
+const WAITING: usize = 32_768;
 
 /// Answers requests until all shards have gone. What is decided at once is answered in order; what a provider must be
 /// asked for is answered when it has, and holds up nothing else. A request has an answer in any case.

@@ -93,7 +93,7 @@ pub(super) struct CheckArguments {
 
 #[derive(Debug, Args)]
 pub(super) struct SchemaArguments {
-    /// Indented for people, or on one line for programs
+    /// Taken by every command that prints; a schema is JSON either way
     #[arg(long, value_name = "human|json", hide_possible_values = true, default_value = "human")]
     pub(super) format: Format,
 }

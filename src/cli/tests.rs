@@ -35,7 +35,7 @@ fn serve_is_what_is_meant_without_a_command() {
             other => panic!("{line}: {other:?}"),
         };
         if let Some(path) = path {
-            assert_eq!(serve.config(), ConfigFile::Path(path.into()), "{line}");
+            assert_eq!(serve.config(), ConfigFile::Disk(path.into()), "{line}");
         }
     }
 }

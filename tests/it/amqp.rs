@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use crate::support::amqp_client::AmqpClient;
-use crate::support::process::{Held, alone, eventually};
+use crate::support::held::{Held, alone, eventually};
 use crate::support::rabbitmq::{Rabbit, shared_vhost};
 
 /// Longer than anything here takes on a slow machine.
@@ -40,7 +40,9 @@ impl Source {
         let path = |text| Path::parse(text).unwrap();
         let mut decoder = Decoder::new(Shape { payload: path("."), tenant: None, id: None, kind: None });
         let slots = ["n", "amqp.routing_key", "amqp.headers.shop"].map(|text| decoder.slot(&path(text)));
-        let rulebook = Rulebook { generation: Generation(1), decoder, routes: RouteTable, topics: TopicRules };
+        let routes = RouteTable::compile(Vec::new(), &mut decoder);
+        let topics = TopicRules::compile(Vec::new());
+        let rulebook = Rulebook { generation: Generation(1), decoder, routes, topics };
         let (lanes, lane) = Lanes::to_channel(capacity);
         let metrics = Arc::new(Metrics::new());
         let intake = Intake::new(Live::new(rulebook), lanes, Arc::clone(&metrics), SourceKind::amqp);

@@ -1,4 +1,9 @@
 //! Pointsman from the outside: the built program, against real brokers, databases, browsers and clients.
+#![expect(clippy::unwrap_used, clippy::match_wild_err_arm, reason = "a test that cannot go on fails where it stands")]
 
+mod admin;
 mod amqp;
+mod clients;
+mod commands;
+mod simulation;
 mod support;

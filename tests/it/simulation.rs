@@ -17,7 +17,9 @@ use pointsman::lane::{Addressed, Ask, Effect, Lane};
 use pointsman::lookup::{LookupError, Rows};
 use pointsman::observe::Metrics;
 use pointsman::reload::{Generation, Rulebook};
-use pointsman::shard::{AuthorizeRequest, ConnectionKey, Interest, Routed, SessionId, Sessions, ShardId, ShardSet, Verdict};
+use pointsman::shard::{
+    AuthorizeRequest, ConnectionKey, Interest, Routed, SessionId, Sessions, ShardId, ShardSet, Verdict,
+};
 use pointsman::source::{Delivery, Receipt};
 
 use crate::support::config;
@@ -237,14 +239,16 @@ impl World {
         let key = self.next_connection;
         self.next_connection += 1;
         let attributes = Arc::new(Attributes::default());
-        let identity = Identity { user: user(fastrand::usize(..USERS)), tenant: tenant(of), attributes, expires_at: None };
+        let identity =
+            Identity { user: user(fastrand::usize(..USERS)), tenant: tenant(of), attributes, expires_at: None };
         let shard = &mut self.shards[index];
         let (session, first) = shard.sessions.admit(key, identity);
         if first {
             self.interest.join(ShardId::new(u8::try_from(index).unwrap()), &tenant(of));
         }
         let client = Client { tenant: of, ..Client::default() };
-        let connection = Connection { session, client, outbox: Outbox::default(), chain: Chain::default(), due: Vec::new() };
+        let connection =
+            Connection { session, client, outbox: Outbox::default(), chain: Chain::default(), due: Vec::new() };
         shard.connections.insert(key, connection);
     }
 
@@ -357,7 +361,7 @@ impl Client {
 #[expect(clippy::disallowed_methods, reason = "the one time of a world in which none passes")]
 fn clients_get_their_own_events_in_order_and_once_in_any_order_of_the_world() {
     let config = config(RULES);
-    let rulebook = Rulebook::compile(Generation::FIRST, config.event, config.routes, config.topics);
+    let rulebook = Rulebook::compile(Generation(1), config.event, config.routes, config.topics);
     let rulebook = Arc::new(rulebook);
     for seed in 0..200 {
         fastrand::seed(seed);

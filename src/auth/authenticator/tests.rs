@@ -28,7 +28,7 @@ pub(in crate::auth) async fn authenticator(providers: &[&str], url: &str) -> (Au
             queries.push(Query {
                 name: "by_token".into(),
                 sql: (*text).to_owned(),
-                binds: crate::lookup::binds(text).unwrap(),
+                binds: crate::lookup::scan::binds(text).unwrap(),
             });
             config::Provider::Sql(QueryId(u16::try_from(queries.len() - 1).unwrap()))
         });

@@ -17,7 +17,7 @@ fn database(url: &str, queries: &[&str]) -> Database {
     let query = |(index, sql): (usize, &&str)| Query {
         name: compact_str::format_compact!("q{index}"),
         sql: (*sql).to_owned(),
-        binds: super::super::binds(sql).unwrap(),
+        binds: super::super::scan::binds(sql).unwrap(),
     };
     Database {
         url: SecretString::from(url.to_owned()),

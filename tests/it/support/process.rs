@@ -1,56 +1,116 @@
-//! What this process holds, and tests that need a process to themselves for that.
+//! A program that a test starts, and the lines that it writes.
 
-use std::fs;
-use std::process::Command;
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread;
 use std::time::Duration;
 
-/// Threads and sockets of this process.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Held {
-    pub(crate) threads: usize,
-    pub(crate) sockets: usize,
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+/// How long a test waits for a fact before it fails. Long, since machines that run tests are busy.
+pub const DEADLINE: Duration = Duration::from_secs(30);
+
+/// Which stream's lines are kept. The other one of them goes to the test's own output.
+#[derive(Clone, Copy, Debug)]
+pub enum Stream {
+    Stdout,
+    Stderr,
 }
 
-impl Held {
-    /// Those of now. Threads that resolve names for an event loop do not count: they end by themselves when idle.
-    pub(crate) fn now() -> Self {
-        let names = fs::read_dir("/proc/self/task").unwrap();
-        let names = names.filter_map(|entry| fs::read_to_string(entry.ok()?.path().join("comm")).ok());
-        let threads = names.filter(|name| name.trim() != "tokio-rt-worker").count();
-        let targets = fs::read_dir("/proc/self/fd").unwrap().filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
-        let sockets = targets.filter(|target| target.to_string_lossy().starts_with("socket:")).count();
-        Self { threads, sockets }
-    }
-
-    /// Waits until this is what is held.
-    pub(crate) async fn again(self) {
-        eventually(&format!("{self:?} again"), || Self::now() == self, || format!("{:?}", Self::now())).await;
-    }
+/// A running program. Killed when it is dropped.
+#[derive(Debug)]
+pub struct Process {
+    name: String,
+    pid: Pid,
+    lines: watch::Receiver<Vec<String>>,
+    status: watch::Receiver<Option<ExitStatus>>,
 }
 
-/// Waits for a fact that nothing tells of but asking again.
-pub(crate) async fn eventually(what: &str, holds: impl Fn() -> bool, instead: impl Fn() -> String) {
-    for _ in 0..1000 {
-        if holds() {
-            return;
+impl Process {
+    /// Starts a program.
+    pub fn start(name: &str, command: &mut Command, stream: Stream) -> Self {
+        command.stdin(Stdio::null());
+        match stream {
+            Stream::Stdout => command.stdout(Stdio::piped()),
+            Stream::Stderr => command.stdout(Stdio::null()).stderr(Stdio::piped()),
+        };
+        let mut child = command.spawn().unwrap_or_else(|error| panic!("cannot start {name}: {error}"));
+        let pid = Pid::from_child(&child);
+        let (said, lines) = watch::channel(Vec::new());
+        let (ended, status) = watch::channel(None);
+        let read = thread::spawn({
+            let output = output(&mut child, stream);
+            move || {
+                for line in BufReader::new(output).lines().map_while(Result::ok) {
+                    said.send_modify(|lines: &mut Vec<String>| lines.push(line));
+                }
+            }
+        });
+        thread::spawn(move || {
+            // Its last lines are there before its status is.
+            read.join().expect("reads to the end");
+            ended.send(child.wait().ok()).ok();
+        });
+        Self { name: name.to_owned(), pid, lines, status }
+    }
+
+    /// All lines so far.
+    pub fn lines(&self) -> Vec<String> {
+        self.lines.borrow().clone()
+    }
+
+    /// Waits until what the lines say, all of them together, answers something.
+    pub async fn wait_for<T>(&self, what: &str, mut find: impl FnMut(&[String]) -> Option<T>) -> T {
+        let mut lines = self.lines.clone();
+        let found = timeout(DEADLINE, async {
+            loop {
+                if let Some(found) = find(&lines.borrow_and_update()) {
+                    return Some(found);
+                }
+                if lines.changed().await.is_err() {
+                    // What came before it ended counts.
+                    return find(&lines.borrow());
+                }
+            }
+        });
+        match found.await {
+            Ok(Some(found)) => found,
+            Ok(None) => panic!("{} ended without {what}. It said:\n{}", self.name, self.lines().join("\n")),
+            Err(_) => panic!("{} has not said {what} in time, but:\n{}", self.name, self.lines().join("\n")),
         }
-        tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    panic!("never came: {what}; it is {}", instead());
+
+    /// Sends a signal.
+    pub fn signal(&self, signal: Signal) {
+        kill_process(self.pid, signal).unwrap_or_else(|error| panic!("cannot signal {}: {error}", self.name));
+    }
+
+    /// Waits for its end.
+    pub async fn ended(&self) -> ExitStatus {
+        let mut status = self.status.clone();
+        let ended = timeout(DEADLINE, status.wait_for(Option::is_some)).await;
+        match ended {
+            Ok(Ok(status)) => status.expect("waited for"),
+            Ok(Err(_)) => panic!("{} cannot be waited for", self.name),
+            Err(_) => panic!("{} has not ended in time. It said:\n{}", self.name, self.lines().join("\n")),
+        }
+    }
 }
 
-/// Whether this test runs in a process of its own. Where it does not, runs it in one, and takes over its verdict.
-pub(crate) fn alone(test: &str) -> bool {
-    const MARK: &str = "POINTSMAN_TEST_ALONE";
-    if std::env::var(MARK).is_ok() {
-        return true;
+impl Drop for Process {
+    fn drop(&mut self) {
+        // Not after its end, when the number may be another's.
+        if self.status.borrow().is_none() {
+            kill_process(self.pid, Signal::KILL).ok();
+        }
     }
-    let output = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", test, "--nocapture"])
-        .env(MARK, "1")
-        .output()
-        .unwrap();
-    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(out.contains("1 passed") && output.status.success(), "{test} in its own process:\n{out}\n{err}");
-    false
+}
+
+fn output(child: &mut Child, stream: Stream) -> Box<dyn Read + Send> {
+    match stream {
+        Stream::Stdout => Box::new(child.stdout.take().expect("piped")),
+        Stream::Stderr => Box::new(child.stderr.take().expect("piped")),
+    }
 }
