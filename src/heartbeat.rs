@@ -24,7 +24,7 @@ const ASKED_AT_ONCE: usize = 4;
 const SHORTEST_STEP: Duration = Duration::from_millis(250);
 const MAX_STEPS: u32 = 64;
 /// How often trouble is logged.
-const TROUBLE_LOG: Duration = Duration::from_secs(60);
+const TROUBLE_LOG: Duration = Duration::from_mins(1);
 
 /// Pings until it is dropped: all sessions at once, or, where the query binds `:tenant`, each tenant's at its own
 /// time within the interval.

@@ -12,7 +12,7 @@ use crate::shard::{AuthenticateRequest, Shards, ToShard};
 const WAITING: usize = 32_768;
 
 /// Answers requests until all shards have gone. What is decided at once is answered in order; what a provider must be
-/// asked for is answered when it has, and holds up nothing else. A request has an answer in any case.
+/// asked for is answered when it has, and holds up nothing else.
 pub async fn serve(
     authenticator: Arc<Authenticator>,
     mut requests: mpsc::Receiver<AuthenticateRequest>,
@@ -47,20 +47,17 @@ fn take(
     let decision = authenticator.authenticate_at_once(&token, remote).or_else(|| {
         (under_way.len() >= WAITING).then(|| authenticator.note(&token, remote, Err(Refusal::Unavailable)))
     });
-    match decision {
-        Some(decision) => {
-            // A shard that lags holds up its own answers alone.
-            if let Err(word) = shard.try_send(answer(decision)) {
-                under_way.spawn(async move { shard.send(word).await });
-            }
+    if let Some(decision) = decision {
+        // A shard that lags holds up its own answers alone.
+        if let Err(word) = shard.try_send(answer(decision)) {
+            under_way.spawn(async move { shard.send(word).await });
         }
-        None => {
-            let authenticator = Arc::clone(authenticator);
-            under_way.spawn(async move {
-                let decision = authenticator.authenticate(&token, remote).await;
-                shard.send(answer(decision)).await;
-            });
-        }
+    } else {
+        let authenticator = Arc::clone(authenticator);
+        under_way.spawn(async move {
+            let decision = authenticator.authenticate(&token, remote).await;
+            shard.send(answer(decision)).await;
+        });
     }
 }
 

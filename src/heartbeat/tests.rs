@@ -11,7 +11,7 @@ use crate::config::{Database, Query};
 use crate::observe::Metrics;
 use crate::shard::{ShardId, test_pair};
 
-const EVERY: Duration = Duration::from_secs(60);
+const EVERY: Duration = Duration::from_mins(1);
 
 fn tenant(name: &str) -> TenantId {
     TenantId::new(name).unwrap()

@@ -41,8 +41,13 @@ pub enum OpenError {
     #[error("the query `{0}` cannot be read: {1}")]
     Query(CompactString, String),
     /// A script did not run on the new database in memory.
-    #[error("the script `{}` did not run", .0.display())]
-    Script(PathBuf, #[source] LookupError),
+    #[error("the script `{}` did not run: {said}", .script.display())]
+    Script {
+        /// Which one.
+        script: PathBuf,
+        /// What SQLite said.
+        said: String,
+    },
 }
 
 /// A query as the database gets it.
@@ -74,7 +79,10 @@ impl Lookups {
         if lookups.0.database.is_in_memory() {
             for (path, script) in &database.init {
                 let run = lookups.in_time(lookups.0.database.execute_script(script)).await;
-                run.map_err(|error| OpenError::Script(path.clone(), error))?;
+                run.map_err(|(LookupError::Unavailable(said) | LookupError::Failed(said))| OpenError::Script {
+                    script: path.clone(),
+                    said,
+                })?;
             }
         }
         lookups.prepare_all().await;

@@ -20,7 +20,8 @@ use crate::event::Scalar;
 /// Rows of one answer at most.
 const MAX_ROWS: usize = 100_000;
 /// Bytes of one answer at most, as it is held here.
-const MAX_BYTES: usize = 32 << 20;
+const MAX_BYTES: usize = MAX_MEBIBYTES << 20;
+const MAX_MEBIBYTES: usize = 32;
 /// How many steps of its machine SQLite takes between two looks at whether anyone still waits: some 0.1 ms.
 const STEPS: i32 = 10_000;
 
@@ -178,7 +179,7 @@ impl Answer {
         let values = (0..row.len()).map(|index| scalar(row, index)).collect::<Result<Box<[Scalar]>, String>>()?;
         self.bytes += values.iter().map(weight).sum::<usize>();
         if self.bytes > MAX_BYTES {
-            return Err(format!("the answer has more than {MAX_BYTES} bytes"));
+            return Err(format!("the answer has more than {MAX_MEBIBYTES} MiB"));
         }
         self.rows.push(values);
         Ok(())

@@ -2,6 +2,7 @@
 
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::*;
 use crate::config::{Accept, Database, Query, QueryId, TokenIdentity};
