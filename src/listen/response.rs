@@ -2,6 +2,8 @@
 
 use bytes::Bytes;
 
+use super::demo::CONTENT_SECURITY_POLICY;
+
 /// An HTTP status that this listener answers with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Status(pub u16);
@@ -35,8 +37,8 @@ pub fn response(status: Status, content_type: &str, body: &[u8]) -> Bytes {
     };
     let head = format!(
         "HTTP/1.1 {} {}\r\ncontent-type: {content_type}\r\ncontent-length: {}\r\ncache-control: no-store\r\n\
-         x-content-type-options: nosniff\r\ncontent-security-policy: default-src 'self'; connect-src 'self' ws: wss:; \
-         img-src 'self' data:\r\n{extra}connection: close\r\n\r\n",
+         x-content-type-options: nosniff\r\ncontent-security-policy: {CONTENT_SECURITY_POLICY}\r\n{extra}\
+         connection: close\r\n\r\n",
         status.0,
         status.phrase(),
         body.len(),
