@@ -25,6 +25,11 @@ pub const TENANT_WAITING: usize = 512;
 /// Events of one lane that may wait. Beyond, the oldest of the tenant with most of them is dropped.
 pub const LANE_WAITING: usize = 4_096;
 
+/// Events of one lane that may wait and hold up their acknowledgement. Beyond, an event that must wait is settled with
+/// its source at once: what the broker lets be out unacknowledged is for all tenants, and one whose queries are slow
+/// shall not use it up.
+pub const UNSETTLED_WAITING: usize = 64;
+
 /// A lane.
 #[derive(Debug)]
 pub struct Lane {
@@ -107,6 +112,7 @@ impl Lane {
             settle(&mut self.ledger, decision, &rulebook, receipt, now, effects);
             return;
         }
+        let receipt = if self.waiting < UNSETTLED_WAITING { receipt } else { Receipt::none() };
         self.numbered += 1;
         self.waiting += 1;
         let queue = self.queues.entry_ref(&tenant).or_default();
