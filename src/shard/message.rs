@@ -168,6 +168,15 @@ impl Bell {
     }
 }
 
+/// A way into a shard, and the inbox at its end: for tests of those who speak to shards.
+#[cfg(test)]
+pub(crate) fn test_pair(capacity: usize) -> (ShardHandle, mpsc::Receiver<ToShard>) {
+    let poll = mio::Poll::new().unwrap();
+    let waker = mio::Waker::new(poll.registry(), mio::Token(0)).unwrap();
+    let (inbox, words) = mpsc::channel(capacity);
+    (ShardHandle::new(inbox, Arc::new(Bell::new(waker))), words)
+}
+
 impl ShardHandle {
     pub(super) fn new(inbox: mpsc::Sender<ToShard>, bell: Arc<Bell>) -> Self {
         Self { inbox, bell }

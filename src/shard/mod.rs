@@ -8,3 +8,6 @@ pub use message::{
     AuthenticateRequest, AuthorizeRequest, ConnectionKey, PublishRequest, Routed, ShardHandle, ShardId, Shards,
     ToShard, Verdict,
 };
+
+#[cfg(test)]
+pub(crate) use message::test_pair;
