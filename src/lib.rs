@@ -1,15 +1,20 @@
-//! Pointsman: events to the people who are looking at the data.
+#![doc = include_str!("ARCHITECTURE.md")]
 
 pub mod admin;
 pub mod auth;
 pub mod cli;
 pub mod config;
+pub mod connection;
 pub mod event;
+pub mod heartbeat;
 pub mod lane;
 pub mod listen;
 pub mod lookup;
 pub mod observe;
+pub mod pipeline;
 pub mod reload;
 pub mod route;
+pub mod runtime;
 pub mod shard;
 pub mod source;
+pub mod wire;

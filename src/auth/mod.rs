@@ -1,11 +1,19 @@
 //! Whose token is it? One file a provider.
 
+mod authenticator;
+mod serve;
+mod sql;
+mod tokens;
+
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use compact_str::CompactString;
 
 use crate::event::{Scalar, TenantId, UserId, Value};
+
+pub use authenticator::Authenticator;
+pub use serve::serve;
 
 /// Who a token stands for: the proof that makes a connection a session.
 #[derive(Clone, Debug)]

@@ -1,12 +1,142 @@
-//! `pointsman check`: whether a configuration could come into force.
+//! `pointsman check`: whether a configuration could come into force. Touches nothing but its files.
 
-use std::io::Write;
+use std::io::{self, Write};
 
-use super::Format;
-use crate::config::ConfigFile;
+use serde_json::json;
 
-/// Says what is wrong with a configuration. Answers the exit code.
-pub(super) fn check(file: &ConfigFile, format: Format, out: &mut dyn Write, _colour: bool) -> u8 {
-    writeln!(out, "cannot check {file} ({format:?}): not yet built").ok();
-    3
+use super::{Exit, Format};
+use crate::config::{self, Config, ConfigFile, Diagnostics, LoadError};
+
+/// What is known of a configuration.
+struct Verdict {
+    exit: Exit,
+    diagnostics: Diagnostics,
+    line: String,
+}
+
+/// Says what is wrong with a configuration, and whether it could come into force.
+pub fn check(file: &ConfigFile, format: Format, out: &mut dyn Write, colour: bool) -> Exit {
+    let verdict = match config::load(file, "check", &|name| std::env::var(name).ok()) {
+        Ok(loaded) => Verdict {
+            exit: Exit::Fine,
+            line: format!("{file} is fine: {}", contents(&loaded.config, &loaded.warnings)),
+            diagnostics: loaded.warnings,
+        },
+        Err(error) => refused(file, error),
+    };
+    let written = match format {
+        Format::Human => human(&verdict, out, colour),
+        Format::Json => json(&verdict, out),
+    };
+    // A reader that has gone away has the exit code still.
+    written.ok();
+    verdict.exit
+}
+
+/// Says on `out` why a configuration does not come into force.
+pub(super) fn refuse(file: &ConfigFile, error: LoadError, out: &mut dyn Write, colour: bool) -> Exit {
+    let verdict = refused(file, error);
+    human(&verdict, out, colour).ok();
+    verdict.exit
+}
+
+fn refused(file: &ConfigFile, error: LoadError) -> Verdict {
+    match error {
+        LoadError::Invalid(diagnostics) => {
+            Verdict { exit: Exit::AtFault, line: format!("{file}: {}", faults(&diagnostics)), diagnostics }
+        }
+        LoadError::Unreadable { source, .. } => Verdict {
+            exit: Exit::Environment,
+            line: format!("cannot read {file}: {source}"),
+            diagnostics: Diagnostics::default(),
+        },
+    }
+}
+
+fn human(verdict: &Verdict, out: &mut dyn Write, colour: bool) -> io::Result<()> {
+    verdict.diagnostics.render(out, colour)?;
+    writeln!(out, "{}", verdict.line)?;
+    out.flush()
+}
+
+fn json(verdict: &Verdict, out: &mut dyn Write) -> io::Result<()> {
+    let mut diagnostics = verdict.diagnostics.to_json();
+    if let (Exit::Environment, Some(list)) = (verdict.exit, diagnostics.as_array_mut()) {
+        list.push(json!({ "severity": "error", "message": verdict.line }));
+    }
+    writeln!(out, "{}", json!({ "ok": verdict.exit == Exit::Fine, "diagnostics": diagnostics }))?;
+    out.flush()
+}
+
+fn contents(config: &Config, warnings: &Diagnostics) -> String {
+    let queries = config.database.as_ref().map_or(0, |database| database.queries.len());
+    let mut parts = vec![
+        counted(config.routes.len(), "route", "routes"),
+        counted(config.topics.len(), "topic rule", "topic rules"),
+        counted(queries, "query", "queries"),
+    ];
+    if warnings.warnings() > 0 {
+        parts.push(counted(warnings.warnings(), "warning", "warnings"));
+    }
+    parts.join(", ")
+}
+
+fn faults(diagnostics: &Diagnostics) -> String {
+    let errors = counted(diagnostics.errors(), "error", "errors");
+    match diagnostics.warnings() {
+        0 => errors,
+        warnings => format!("{errors}, {}", counted(warnings, "warning", "warnings")),
+    }
+}
+
+fn counted(count: usize, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check_text(text: &str, format: Format) -> (u8, String) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.yaml");
+        std::fs::write(&path, text).unwrap();
+        let mut out = Vec::new();
+        let status = check(&ConfigFile::Disk(path), format, &mut out, false);
+        (status, String::from_utf8(out).unwrap().replace(&format!("{}/", folder.path().display()), ""))
+    }
+
+    const FINE_TEXT: &str = "event: { tenant: t }\n\
+        auth: { providers: [{ tokens: { a: { user: 1, tenant: x } } }] }\n\
+        routes: [{ name: a, to: everyone }, { name: b, to: everyone }]\n";
+
+    #[test]
+    fn the_verdict_says_what_there_is() {
+        let (status, said) = check_text(FINE_TEXT, Format::Human);
+        assert_eq!(status, 0);
+        assert!(said.starts_with("warning: never tried"), "{said}");
+        assert!(said.ends_with("\nx.yaml is fine: 2 routes, 0 topic rules, 0 queries, 1 warning\n"), "{said}");
+        let (status, said) = check_text(&format!("{FINE_TEXT}demo: 1\ndrain: x\n"), Format::Human);
+        assert_eq!(status, 1);
+        assert!(said.ends_with("\nx.yaml: 2 errors, 1 warning\n"), "{said}");
+    }
+
+    #[test]
+    fn programs_get_one_object() {
+        for (text, status, ok, count) in [(FINE_TEXT, 0, true, 1), ("a: [", 1, false, 1)] {
+            let (found, said) = check_text(text, Format::Json);
+            let said: serde_json::Value = serde_json::from_str(&said).unwrap();
+            assert_eq!((found, said["ok"].as_bool()), (status, Some(ok)), "{said}");
+            assert_eq!(said["diagnostics"].as_array().unwrap().len(), count, "{said}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_no_fault_of_the_configuration() {
+        for format in [Format::Human, Format::Json] {
+            let mut out = Vec::new();
+            assert_eq!(check(&ConfigFile::Disk("/nowhere/x.yaml".into()), format, &mut out, false), 3);
+            assert!(String::from_utf8(out).unwrap().contains("cannot read /nowhere/x.yaml"));
+        }
+    }
 }

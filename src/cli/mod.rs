@@ -14,7 +14,7 @@ mod serve;
 mod tests;
 
 use std::ffi::OsString;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 
 use clap::Parser;
 
@@ -35,13 +35,10 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
     match arguments.command.unwrap_or(Command::Serve(arguments.serve)) {
         Command::Serve(arguments) => serve::serve(&arguments),
         Command::Check(arguments) => {
-            match check::check(&arguments.config(), arguments.format, &mut io::stdout().lock(), colour()) {
-                0 => Exit::Fine,
-                1 => Exit::AtFault,
-                _ => Exit::Environment,
-            }
+            let colour = is_coloured(&io::stdout());
+            check::check(&arguments.config(), arguments.format, &mut io::stdout().lock(), colour)
         }
-        Command::Schema(_) => written(schema::schema(&mut io::stdout().lock())),
+        Command::Schema(arguments) => print(&schema::schema(arguments.format)),
         Command::Publish(arguments) => publish::publish(arguments),
         Command::Listen(arguments) => listen::listen(&arguments),
     }
@@ -52,15 +49,15 @@ fn complain(what: &str) {
     writeln!(io::stderr().lock(), "pointsman: {what}").ok();
 }
 
-/// Prints a result's line.
-fn print(line: &str) -> Exit {
-    let mut stdout = io::stdout().lock();
-    written(writeln!(stdout, "{line}").and_then(|()| stdout.flush()))
+/// Whether to use colours on this stream: a terminal, unless `NO_COLOR` asks for none.
+fn is_coloured(stream: &impl io::IsTerminal) -> bool {
+    stream.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
-/// How writing to stdout went. A reader that has gone away wants no more, and that is fine.
-fn written(outcome: io::Result<()>) -> Exit {
-    match outcome {
+/// Prints a result's line. A reader that has gone away wants no more, and that is fine.
+fn print(line: &str) -> Exit {
+    let mut stdout = io::stdout().lock();
+    match writeln!(stdout, "{line}").and_then(|()| stdout.flush()) {
         Ok(()) => Exit::Fine,
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Fine,
         Err(error) => {
@@ -68,11 +65,6 @@ fn written(outcome: io::Result<()>) -> Exit {
             Exit::Environment
         }
     }
-}
-
-/// Whether stdout takes colours.
-fn colour() -> bool {
-    io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
 /// A small runtime for a command that talks to a server. `None`, and a word on stderr, where the system has no room.

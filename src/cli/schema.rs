@@ -1,8 +1,13 @@
-//! `pointsman schema`: JSON Schema of the configuration, for editors.
+//! `schema`: JSON Schema of the configuration, for editors.
 
-use std::io::{self, Write};
+use super::Format;
+use crate::config;
 
-/// Prints the schema.
-pub(super) fn schema(out: &mut dyn Write) -> io::Result<()> {
-    writeln!(out, "{{}}")
+/// The schema's text: indented for people, on one line for programs.
+pub(super) fn schema(format: Format) -> String {
+    let schema = config::schema();
+    match format {
+        Format::Human => format!("{schema:#}"),
+        Format::Json => schema.to_string(),
+    }
 }

@@ -44,6 +44,15 @@ pub struct Config {
     pub limits: Limits,
 }
 
+impl Config {
+    /// Whether pings tell each tenant's own newest event: where their query binds `:tenant`.
+    pub fn pings_by_tenant(&self) -> bool {
+        let query = self.ping.last_event_id.zip(self.database.as_ref());
+        query
+            .is_some_and(|(id, database)| database.queries[usize::from(id.0)].binds.iter().any(|bind| bind == "tenant"))
+    }
+}
+
 /// The admin listener: health, metrics, publish.
 #[derive(Debug)]
 pub struct Admin {
@@ -144,7 +153,7 @@ pub struct Database {
 }
 
 /// One named query.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Query {
     /// Its name.
     pub name: CompactString,

@@ -15,7 +15,7 @@ mod value;
 pub use audience::{AttributeMatch, Audience, Clause, EveryTenant, Scope};
 pub use decode::{DecodeError, Decoder, Envelope, Event, Shape, Slot};
 pub use id::{EventId, TenantId, UserId};
-pub use matcher::{Glob, Matcher};
+pub use matcher::{Comparison, Glob, Matcher};
 pub use path::{Path, PathError, Root};
 pub use template::{Template, TemplateError};
 pub use topic::{Topic, TopicError, TopicPattern};

@@ -62,6 +62,7 @@ impl Topic {
     }
 
     /// The one wildcard that holds this topic: `board:*` for `board:sales`, itself for a wildcard.
+    #[must_use]
     pub fn wildcard(&self) -> Self {
         let stem = self.0.rfind(':').map_or(0, |colon| colon + 1);
         let mut text = CompactString::with_capacity(stem + 1);

@@ -1,15 +1,32 @@
 //! Lanes: router threads. A tenant always maps to the same lane, which keeps its order.
+//!
+//! What a lane decides is in [`Lane`], a state machine without I/O and clock; [`Lanes::start`] runs it on threads.
+
+mod authorize;
+mod handover;
+mod ledger;
+mod queue;
+mod run;
+mod state;
 
 use std::hash::BuildHasher;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
+use std::thread::JoinHandle;
 
-use tokio::sync::mpsc;
+use tokio::sync::mpsc::{self, error::TrySendError};
 
 use crate::event::TenantId;
 use crate::shard::AuthorizeRequest;
 use crate::source::Delivery;
 
-/// The handle to all lanes. Cheap to clone.
+pub use authorize::{AUTHORIZE_IN_FLIGHT, AUTHORIZE_WAITING};
+pub use handover::{Addressed, Handover};
+pub use queue::TENANT_IN_FLIGHT;
+pub use run::LaneParts;
+pub use state::{Ask, Effect, LANE_WAITING, Lane, TENANT_WAITING, Ticket, UNSETTLED_WAITING};
+
+/// The handle to all lanes. Cheap to clone. The lanes end when the last one is dropped and nothing waits any more.
 #[derive(Clone, Debug)]
 pub struct Lanes(Arc<Inner>);
 
@@ -29,20 +46,45 @@ struct LaneHandle {
 }
 
 impl Lanes {
+    /// Starts so many lanes, named `lane-0` and so on. An error where the system has no thread to give.
+    pub fn start(count: NonZeroUsize, parts: &LaneParts) -> std::io::Result<(Self, Vec<JoinHandle<()>>)> {
+        let mut lanes = Vec::with_capacity(count.get());
+        let mut threads = Vec::with_capacity(count.get());
+        for index in 0..count.get() {
+            // Full, they make sources and shards wait or turn to something else: see the handle.
+            let (events, events_in) = mpsc::channel(parts.events.get());
+            let (requests, requests_in) = mpsc::channel(parts.requests.get());
+            threads.push(run::spawn(format!("lane-{index}"), parts.clone(), events_in, requests_in)?);
+            lanes.push(LaneHandle { events, requests });
+        }
+        let inner = Inner { lanes: lanes.into(), hasher: hashbrown::DefaultHashBuilder::default() };
+        Ok((Self(Arc::new(inner)), threads))
+    }
+
+    /// One lane that is a plain channel of this capacity: for tests of what feeds lanes.
+    #[doc(hidden)]
+    pub fn to_channel(capacity: usize) -> (Self, mpsc::Receiver<Delivery>) {
+        let (events, receiver) = mpsc::channel(capacity);
+        let (requests, _) = mpsc::channel(1);
+        let lanes = Box::new([LaneHandle { events, requests }]);
+        (Self(Arc::new(Inner { lanes, hasher: hashbrown::DefaultHashBuilder::default() })), receiver)
+    }
+
     /// Hands an event to its tenant's lane, waiting while that is full. `false` where the lanes are gone.
     pub async fn send(&self, delivery: Delivery) -> bool {
         self.of(delivery.event.tenant()).events.send(delivery).await.is_ok()
     }
 
     /// As [`send`](Self::send), but gives the event back where the lane is full or gone.
+    #[expect(clippy::result_large_err, reason = "the event comes back as it was, and only where it must be shed")]
     pub fn try_send(&self, delivery: Delivery) -> Result<(), Delivery> {
-        self.of(delivery.event.tenant()).events.try_send(delivery).map_err(|error| error.into_inner())
+        self.of(delivery.event.tenant()).events.try_send(delivery).map_err(TrySendError::into_inner)
     }
 
     /// Asks whether a session may subscribe; the answer goes to its shard. Gives the request back where the lane is
     /// full or gone.
     pub fn authorize(&self, request: AuthorizeRequest) -> Result<(), AuthorizeRequest> {
-        self.of(Some(&request.tenant)).requests.try_send(request).map_err(|error| error.into_inner())
+        self.of(Some(&request.tenant)).requests.try_send(request).map_err(TrySendError::into_inner)
     }
 
     fn of(&self, tenant: Option<&TenantId>) -> &LaneHandle {
@@ -51,3 +93,6 @@ impl Lanes {
         &self.0.lanes[index]
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,3 +1,10 @@
-//! The client listener: what is served where clients connect.
+//! The door for clients: sockets to accept on, and what an HTTP request on one of them wants.
 
-pub mod demo;
+mod bind;
+mod demo;
+mod head;
+mod response;
+
+pub use bind::bind;
+pub use head::{Action, Door, HEAD_BYTES, read_head};
+pub use response::{Status, response};

@@ -1,4 +1,12 @@
 //! Named queries: the only home of the database.
+//!
+//! A query's text is the operator's, from the configuration; rules and clients reach it by its binds alone.
+//!
+//! Invariant: `:tenant` is bound here, from the tenant that the caller proves, and never from what a rule gives.
+
+mod lookups;
+pub mod scan;
+mod sqlite;
 
 use std::sync::Arc;
 
@@ -7,15 +15,17 @@ use smallvec::SmallVec;
 
 use crate::event::Scalar;
 
+pub use lookups::{Lookups, OpenError};
+
 /// What a rule binds to a query, beside `:tenant`.
 pub type Binds = SmallVec<[(CompactString, Scalar); 2]>;
 
 /// What a query answered.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Rows {
-    /// The columns' names.
+    /// The columns' names. Empty where there are no rows.
     pub columns: Arc<[CompactString]>,
-    /// The values, by row and column.
+    /// The values, by row and column: each row has as many as there are columns.
     pub rows: Vec<Box<[Scalar]>>,
 }
 

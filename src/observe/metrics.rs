@@ -72,6 +72,17 @@ struct ByOutcome {
     outcome: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByQuery {
+    query: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Looked {
+    query: String,
+    outcome: &'static str,
+}
+
 /// All metrics, and the registry that renders them. Handles are cheap to clone; take them once, outside of loops.
 #[derive(Debug)]
 pub struct Metrics {
@@ -82,6 +93,8 @@ pub struct Metrics {
     drops: Family<ByCause, Counter>,
     closed: Family<ByCode, Counter>,
     authentications: Family<ByOutcome, Counter>,
+    lookups: Family<Looked, Counter>,
+    lookup_latency: Family<ByQuery, LatencyHistogram>,
     /// Frames put into outboxes: one event to three connections is three.
     pub deliveries: Counter,
     /// Connections that are open, sessions or not.
@@ -109,6 +122,8 @@ impl Metrics {
             drops: Family::default(),
             closed: Family::default(),
             authentications: Family::default(),
+            lookups: Family::default(),
+            lookup_latency: Family::default(),
             deliveries: Counter::default(),
             connections: Gauge::default(),
             sessions: Gauge::default(),
@@ -127,6 +142,13 @@ impl Metrics {
         r.register("sessions", "Authenticated connections", metrics.sessions.clone());
         r.register("connections_closed", "Connections that the server closed, by close code", metrics.closed.clone());
         r.register("authentications", "Answers to tokens", metrics.authentications.clone());
+        r.register("lookups", "Runs of named queries, by outcome", metrics.lookups.clone());
+        r.register_with_unit(
+            "lookup",
+            "From the call of a named query to its answer, waiting for a connection included",
+            Unit::Seconds,
+            metrics.lookup_latency.clone(),
+        );
         r.register(
             "broker_connected",
             "1 while the broker is connected and consumed",
@@ -172,6 +194,16 @@ impl Metrics {
     /// Tokens that had this outcome: `accepted`, `denied`, `unavailable`.
     pub fn authentications(&self, outcome: &'static str) -> Counter {
         self.authentications.get_or_create_owned(&ByOutcome { outcome })
+    }
+
+    /// Runs of this query that had this outcome: `ok`, `unavailable`, `failed`.
+    pub fn lookups(&self, query: &str, outcome: &'static str) -> Counter {
+        self.lookups.get_or_create_owned(&Looked { query: query.to_owned(), outcome })
+    }
+
+    /// How long this query takes to answer.
+    pub fn lookup_latency(&self, query: &str) -> LatencyHistogram {
+        self.lookup_latency.get_or_create_owned(&ByQuery { query: query.to_owned() })
     }
 
     /// The text that Prometheus scrapes.

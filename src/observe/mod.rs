@@ -3,7 +3,9 @@
 mod histogram;
 mod log;
 mod metrics;
+mod throttle;
 
 pub use histogram::LatencyHistogram;
 pub use log::{FILTER_VARIABLE, LogError, LogStyle, start as start_log};
 pub use metrics::{DropCause, Metrics, SourceKind};
+pub use throttle::Throttle;

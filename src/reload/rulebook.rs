@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use crate::event::Decoder;
+use crate::config::{Route, TopicRule};
+use crate::event::{Decoder, Shape};
 use crate::route::RouteTable;
 use crate::route::TopicRules;
 
@@ -27,4 +28,13 @@ pub struct Rulebook {
     pub routes: RouteTable,
     /// Who may subscribe to what.
     pub topics: TopicRules,
+}
+
+impl Rulebook {
+    /// Compiles what decides out of a configuration's parts.
+    pub fn compile(generation: Generation, event: Shape, routes: Vec<Route>, topics: Vec<TopicRule>) -> Self {
+        let mut decoder = Decoder::new(event);
+        let routes = RouteTable::compile(routes, &mut decoder);
+        Self { generation, decoder, routes, topics: TopicRules::compile(topics) }
+    }
 }

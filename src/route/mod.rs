@@ -1,9 +1,17 @@
 //! Rules, compiled: which event goes to whom, and who may subscribe to what.
+//!
+//! Invariant: pure. No I/O, no async, no clock; what must be asked of a database is answered as a [`Call`], and the
+//! answers are handed in.
 
-/// The compiled routes.
-#[derive(Debug)]
-pub struct RouteTable;
+mod audience;
+mod index;
+mod plan;
+mod table;
+mod topics;
 
-/// The compiled topic rules.
-#[derive(Debug)]
-pub struct TopicRules;
+pub use plan::{Answer, Call, CallId, Decided, Decision, Outcome, Pending, Plan};
+pub use table::{RouteId, RouteTable};
+pub use topics::{Judgement, SessionView, TopicRules};
+
+#[cfg(test)]
+mod tests;

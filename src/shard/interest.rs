@@ -49,6 +49,17 @@ impl Interest {
 }
 
 impl ShardSet {
+    /// The first `count` shards, of at most [`ShardId::MAX`].
+    pub fn first(count: usize) -> Self {
+        Self(ShardId::first(usize::from(ShardId::MAX)).take(count).fold(0, |set, shard| set | shard.bit()))
+    }
+
+    /// The shards of both.
+    #[must_use]
+    pub fn union(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
     /// Whether there is none.
     pub fn is_empty(self) -> bool {
         self.0 == 0
@@ -56,7 +67,7 @@ impl ShardSet {
 
     /// The shards, in order.
     pub fn iter(self) -> impl Iterator<Item = ShardId> {
-        (0..ShardId::MAX).map(ShardId::new).filter(move |shard| self.0 & shard.bit() != 0)
+        ShardId::first(usize::from(ShardId::MAX)).filter(move |shard| self.0 & shard.bit() != 0)
     }
 }
 

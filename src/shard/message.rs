@@ -27,6 +27,11 @@ impl ShardId {
         Self(index)
     }
 
+    /// The first `count` ids: at most [`MAX`](Self::MAX).
+    pub fn first(count: usize) -> impl Iterator<Item = Self> {
+        (0..Self::MAX).take(count).map(Self)
+    }
+
     /// Its index among all.
     pub fn index(self) -> usize {
         usize::from(self.0)
@@ -158,8 +163,11 @@ impl Bell {
     }
 
     /// Called by the shard before it empties its inbox: what is sent from now on rings again.
+    ///
+    /// A swap and no store: either a sender's own swap comes later and finds the bell silent, or it came before and what
+    /// was sent is seen by the shard from here on. A store could pass the look into the inbox that follows it.
     pub(super) fn silence(&self) {
-        self.rung.store(false, Ordering::Release);
+        self.rung.swap(false, Ordering::AcqRel);
     }
 }
 
@@ -202,4 +210,13 @@ impl Shards {
     pub fn iter(&self) -> impl Iterator<Item = &ShardHandle> {
         self.0.iter()
     }
+}
+
+/// A way into a shard that is played by a test: what is said to it comes out of the receiver.
+#[cfg(test)]
+pub(crate) fn test_pair(capacity: usize) -> (ShardHandle, mpsc::Receiver<ToShard>) {
+    let poll = mio::Poll::new().unwrap();
+    let waker = mio::Waker::new(poll.registry(), mio::Token(0)).unwrap();
+    let (inbox, words) = mpsc::channel(capacity);
+    (ShardHandle::new(inbox, Arc::new(Bell::new(waker))), words)
 }

@@ -1,10 +1,23 @@
 //! Shards: single-threaded event loops, each the only owner of its sessions.
 
+mod answers;
+mod connection;
 mod interest;
+mod leave;
 mod message;
+mod ping;
+mod read;
+mod run;
+mod sessions;
+mod timers;
 
+pub use connection::Admission;
 pub use interest::{Interest, ShardSet};
+#[cfg(test)]
+pub(crate) use message::test_pair;
 pub use message::{
     AuthenticateRequest, AuthorizeRequest, ConnectionKey, PublishRequest, Routed, ShardHandle, ShardId, Shards,
     ToShard, Verdict,
 };
+pub use run::{ShardParts, ShardSeat};
+pub use sessions::{SessionId, SessionView, Sessions};

@@ -1,5 +1,6 @@
 //! Where events come in: the broker, or HTTP publish.
 
+pub mod amqp;
 pub mod publish;
 
 use std::sync::Arc;

@@ -1,3 +1,121 @@
-//! Benchmarks of whole processes beside their baselines.
+//! The project's own benchmarks: the built program beside the least that could do the same work, in one run.
+//!
+//! `cargo bench --bench bench -- t1` (or `t3`, or `all`, which is the default) prints a table for the README.
+//! `--short` only shows that everything works; its figures mean nothing.
+//!
+//! Machines differ and are noisy, so what counts is the ratio to the baseline that ran in turn with the program, pinned
+//! to the same core, under the same load generator. One file a benchmark (`t1`, `t3`), each made of the same parts:
+//! a [`server`] under test, the [`load`] that is put on it, and a [`report`].
 
-fn main() {}
+mod baseline;
+mod client;
+mod frame;
+mod load;
+mod machine;
+mod publish;
+mod report;
+mod server;
+mod stats;
+mod t1;
+mod t3;
+
+use std::env;
+use std::error::Error;
+use std::io::{self, Write as _};
+use std::process::ExitCode;
+
+use clap::{Parser, ValueEnum};
+
+use machine::Cores;
+use server::Subject;
+
+/// What can go wrong here ends the run with a sentence; nobody tells one fault from another.
+type Outcome<T> = Result<T, Box<dyn Error>>;
+
+/// Benchmarks of the whole program beside their baselines.
+#[derive(Debug, Parser)]
+#[command(name = "bench")]
+struct Arguments {
+    /// What to measure
+    #[arg(value_enum, default_value = "all")]
+    work: Vec<Work>,
+    /// A form of some seconds that only shows that everything works
+    #[arg(long)]
+    short: bool,
+    /// How often each subject is measured, in turn [default: 5 for t1, 3 for t3]
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    rounds: Option<u16>,
+    /// Measure the baseline beside itself: how exact a ratio is on this machine
+    #[arg(long)]
+    baseline_only: bool,
+    /// Given by `cargo bench`
+    #[arg(long = "bench", hide = true)]
+    by_cargo_bench: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Work {
+    /// Broadcast to 1,000 connections, one event at a time
+    T1,
+    /// Memory of 10,000 idle sessions
+    T3,
+    /// Everything
+    All,
+}
+
+/// What all benchmarks are told.
+#[derive(Clone, Copy, Debug)]
+struct Options {
+    cores: Cores,
+    short: bool,
+    rounds: Option<u16>,
+    subjects: &'static [Subject],
+}
+
+fn main() -> ExitCode {
+    let done = match env::args().nth(1).as_deref() {
+        Some(baseline::ARGUMENT) => baseline::run(),
+        Some(_) => measure(&Arguments::parse()),
+        // `cargo test --all-targets` starts benchmarks too, with no argument at all.
+        None => {
+            eprintln!("nothing is measured: run `cargo bench --bench bench`, or see --help");
+            Ok(())
+        }
+    };
+    if let Err(error) = done {
+        eprintln!("error: {error}");
+        return ExitCode::FAILURE;
+    }
+    ExitCode::SUCCESS
+}
+
+fn measure(arguments: &Arguments) -> Outcome<()> {
+    let options = Options {
+        cores: machine::cores()?,
+        short: arguments.short,
+        rounds: arguments.rounds,
+        subjects: if arguments.baseline_only {
+            &[Subject::Bare, Subject::Bare]
+        } else {
+            &[Subject::Bare, Subject::Pointsman]
+        },
+    };
+    machine::raise_descriptor_limit();
+    let asked = |work| arguments.work.iter().any(|asked| *asked == work || *asked == Work::All);
+    let mut out = io::stdout().lock();
+    writeln!(out, "{}\n", machine::describe(options.cores))?;
+    if options.short {
+        writeln!(out, "Short form: it shows that the benchmarks work, its figures mean nothing.\n")?;
+    }
+    let watch = machine::Disturbance::watch();
+    if asked(Work::T1) {
+        writeln!(out, "{}", t1::run(options)?)?;
+    }
+    if asked(Work::T3) {
+        writeln!(out, "{}", t3::run(options)?)?;
+    }
+    if let Some(note) = watch.note() {
+        writeln!(out, "{note}")?;
+    }
+    Ok(())
+}

@@ -2,6 +2,8 @@
 #![expect(clippy::unwrap_used, clippy::match_wild_err_arm, reason = "a test that cannot go on fails where it stands")]
 
 mod admin;
+mod amqp;
 mod clients;
 mod commands;
+mod simulation;
 mod support;

@@ -1,8 +1,26 @@
 //! What the tests share: the program under test, and the real parts around it.
 #![expect(dead_code, unreachable_pub, reason = "a harness has a word more than today's tests say")]
 
+pub mod amqp_client;
 pub mod client;
+pub mod held;
 pub mod http;
+pub mod keeper;
 pub mod process;
+pub mod rabbitmq;
 pub mod server;
 pub mod tools;
+
+use pointsman::config::{self, Config, ConfigFile};
+
+/// The configuration that this YAML is.
+pub fn config(yaml: &str) -> Config {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("pointsman.yaml");
+    std::fs::write(&path, yaml).unwrap();
+    match config::load(&ConfigFile::Disk(path), "test", &|_| None) {
+        Ok(loaded) => loaded.config,
+        Err(config::LoadError::Invalid(diagnostics)) => panic!("{:#}", diagnostics.to_json()),
+        Err(error) => panic!("{error}"),
+    }
+}

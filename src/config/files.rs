@@ -1,0 +1,190 @@
+//! Reading: the files of one configuration, from the disk or from the program itself.
+//!
+//! Invariant: the only place of this folder with I/O. Reading is bounded, whatever a path leads to.
+
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::diagnostics::Diagnostics;
+use super::file::{ConfigFile, embedded};
+use super::place::{Place, SourceFile};
+use super::raw::{At, Text};
+
+/// The largest file that is read.
+const MAX_BYTES: u64 = 1 << 20;
+
+/// The files of one configuration, and which have been asked for.
+pub(super) struct Files {
+    embedded: bool,
+    read: Vec<PathBuf>,
+}
+
+/// Why a file has no text.
+enum NoText {
+    Unreadable(io::Error),
+    TooLarge,
+}
+
+impl Files {
+    pub(super) fn of(file: &ConfigFile) -> Self {
+        Self { embedded: *file == ConfigFile::Embedded, read: Vec::new() }
+    }
+
+    /// All files that were asked for, those that could not be read too.
+    pub(super) fn into_paths(self) -> Vec<PathBuf> {
+        self.read
+    }
+
+    /// Reads the main file. `Err` where it cannot be read at all; what is wrong with what was read is reported.
+    pub(super) fn read_main(
+        &mut self,
+        file: &ConfigFile,
+        diagnostics: &mut Diagnostics,
+    ) -> Result<Option<Arc<SourceFile>>, io::Error> {
+        let path = match file {
+            ConfigFile::Disk(path) => path.clone(),
+            ConfigFile::Embedded => PathBuf::from("pointsman.yaml"),
+        };
+        match self.bytes(&path) {
+            Ok(bytes) => Ok(self.text(path, bytes, diagnostics)),
+            Err(NoText::Unreadable(error)) => Err(error),
+            Err(NoText::TooLarge) => {
+                let empty = SourceFile::new(path.clone(), self.name(&path), String::new());
+                diagnostics.error(&Place::start_of(&empty), too_large());
+                Ok(None)
+            }
+        }
+    }
+
+    /// Reads a file that another one names, relative to that one.
+    pub(super) fn read_beside(&mut self, named: &At<Text>, diagnostics: &mut Diagnostics) -> Option<Arc<SourceFile>> {
+        let path = folder(&named.place).join(&named.value.text);
+        self.read_named(path, named, diagnostics)
+    }
+
+    /// Reads the files that a pattern stands for, in the order of their names. A path without `*` is one file.
+    pub(super) fn read_matching(&mut self, pattern: &At<Text>, diagnostics: &mut Diagnostics) -> Vec<Arc<SourceFile>> {
+        let path = folder(&pattern.place).join(&pattern.value.text);
+        let is_pattern = |text: &str| text.contains(['*', '?']);
+        let parent = path.parent().unwrap_or(Path::new(""));
+        if is_pattern(&Path::new(&pattern.value.text).parent().unwrap_or(Path::new("")).to_string_lossy()) {
+            let message = "`*` may stand in the last part of a path alone";
+            diagnostics.error(&pattern.place, message).help("write a line for each folder");
+            return Vec::new();
+        }
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        if !is_pattern(&name) {
+            return self.read_named(path, pattern, diagnostics).into_iter().collect();
+        }
+        let paths = match self.matching(parent, &name) {
+            Ok(paths) => paths,
+            Err(error) => {
+                diagnostics
+                    .error(&pattern.place, format!("the folder of `{}` cannot be read: {error}", pattern.shown()));
+                return Vec::new();
+            }
+        };
+        if paths.is_empty() {
+            diagnostics.warning(&pattern.place, format!("no file matches `{}`", pattern.shown()));
+        }
+        paths.into_iter().filter_map(|path| self.read_named(path, pattern, diagnostics)).collect()
+    }
+
+    /// The folder of the file that something stands in, where that is on the disk.
+    pub(super) fn folder_of(&self, place: &Place) -> Option<String> {
+        (!self.embedded).then(|| folder(place).to_string_lossy().into_owned())
+    }
+
+    fn matching(&self, parent: &Path, pattern: &str) -> io::Result<Vec<PathBuf>> {
+        let glob = crate::event::Glob::new(pattern);
+        let here = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+        let mut names = Vec::new();
+        if self.embedded {
+            return Ok(Vec::new());
+        }
+        for entry in fs::read_dir(here)? {
+            let name = entry?.file_name();
+            let text = name.to_string_lossy();
+            // As shells do: what is hidden is asked for by name. Editors and mounts keep their own files there.
+            if glob.matches(&text) && (!text.starts_with('.') || pattern.starts_with('.')) {
+                names.push(parent.join(&name));
+            }
+        }
+        names.sort();
+        Ok(names)
+    }
+
+    fn read_named(
+        &mut self,
+        path: PathBuf,
+        named: &At<Text>,
+        diagnostics: &mut Diagnostics,
+    ) -> Option<Arc<SourceFile>> {
+        let shown = if named.value.expanded { named.shown().to_owned() } else { self.name(&path) };
+        match self.bytes(&path) {
+            Ok(bytes) => self.text(path, bytes, diagnostics),
+            Err(NoText::Unreadable(error)) => {
+                diagnostics.error(&named.place, format!("`{shown}` cannot be read: {}", plainly(&error)));
+                None
+            }
+            Err(NoText::TooLarge) => {
+                diagnostics.error(&named.place, format!("`{shown}`: {}", too_large()));
+                None
+            }
+        }
+    }
+
+    fn bytes(&mut self, path: &Path) -> Result<Vec<u8>, NoText> {
+        if !self.read.iter().any(|known| known == path) {
+            self.read.push(path.to_owned());
+        }
+        let mut bytes = Vec::new();
+        if self.embedded {
+            let text = path.to_str().and_then(embedded);
+            let text = text.ok_or_else(|| NoText::Unreadable(io::ErrorKind::NotFound.into()))?;
+            bytes.extend_from_slice(text.as_bytes());
+        } else {
+            let file = File::open(path).map_err(NoText::Unreadable)?;
+            file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(NoText::Unreadable)?;
+        }
+        if bytes.len() as u64 > MAX_BYTES { Err(NoText::TooLarge) } else { Ok(bytes) }
+    }
+
+    fn text(&self, path: PathBuf, bytes: Vec<u8>, diagnostics: &mut Diagnostics) -> Option<Arc<SourceFile>> {
+        let name = self.name(&path);
+        match String::from_utf8(bytes) {
+            Ok(text) => Some(SourceFile::new(path, name, text)),
+            Err(error) => {
+                let at = error.utf8_error().valid_up_to();
+                let file = SourceFile::new(path, name, String::from_utf8_lossy(error.as_bytes()).into_owned());
+                let place = Place::new(&file, at..at + 1);
+                diagnostics.guess_secrets(&place);
+                diagnostics.error(&place, "the file is not UTF-8 here").help("save it as UTF-8");
+                None
+            }
+        }
+    }
+
+    fn name(&self, path: &Path) -> String {
+        let prefix = if self.embedded { "<embedded>/" } else { "" };
+        format!("{prefix}{}", path.display())
+    }
+}
+
+/// The folder of the file that something stands in.
+fn folder(place: &Place) -> &Path {
+    place.source().path().parent().unwrap_or(Path::new(""))
+}
+
+fn too_large() -> String {
+    format!("the file is larger than {} KiB", MAX_BYTES >> 10)
+}
+
+fn plainly(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::NotFound => "there is no such file".to_owned(),
+        _ => error.to_string(),
+    }
+}

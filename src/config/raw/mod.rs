@@ -1,0 +1,32 @@
+//! The file, mirrored: what it may say, section by section. Nothing is checked here but that each value has its form.
+//!
+//! One declaration a section, by the `section!` macro, gives the struct, its reader and its JSON Schema, so that the three
+//! cannot drift.
+//!
+//! Invariant: a reader reports all that is wrong, and goes on. What could not be read is [`Field::Faulty`], so that
+//! nobody takes it for missing.
+
+mod amqp;
+mod auth;
+mod condition;
+mod database;
+mod read;
+mod root;
+mod routes;
+mod scalars;
+mod secrets;
+mod section;
+mod topics;
+mod units;
+
+pub(super) use amqp::{RawAmqp, RawBinding, RawExchange, RawQueue, RawWhenLost};
+pub(super) use auth::{RawAccept, RawAuth, RawProvider, RawTokenOwner, RawTokens};
+pub(super) use condition::{RawCondition, RawConditions, is_empty};
+pub(super) use database::RawDatabase;
+pub(super) use read::{At, Field, FromNode, Scalars};
+pub(super) use root::{RawAdmin, RawConfig, RawEvent, RawLimits, RawPing, RawShards, root_schema};
+pub(super) use routes::{RawAudience, RawNames, RawRoute, RawTarget, RawUsers};
+pub(super) use scalars::{Literal, Text};
+pub(super) use secrets::{SecretUrl, hide};
+pub(super) use topics::{RawAllow, RawAllowRule, RawTopicRule};
+pub(super) use units::Span;

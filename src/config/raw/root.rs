@@ -1,0 +1,167 @@
+//! The file as a whole, and its small sections.
+
+use serde_json::{Value, json};
+
+use super::amqp::RawAmqp;
+use super::auth::RawAuth;
+use super::condition;
+use super::database::{RawDatabase, RawQueryName};
+use super::read::{At, FromNode, any_of, or_variable};
+use super::routes::RawRoute;
+use super::scalars::{Address, Number, Text, scalar};
+use super::secrets::Secret;
+use super::section::{choice, section};
+use super::topics::RawTopicRule;
+use super::units::{Size, Span};
+use crate::config::diagnostics::Diagnostics;
+use crate::config::node::Node;
+use crate::shard::ShardId;
+
+section! {
+    /// Configuration of Pointsman.
+    RawConfig (PlainScalars) {
+        /// Where clients connect. Default: 0.0.0.0:8080.
+        "listen" listen: Address = Optional,
+        /// How many shards: `auto` is one per core. Default: auto.
+        "shards" shards: RawShards = Optional,
+        /// How long leaving takes at most. Default: 10s.
+        "drain" drain: Span<0> = Optional,
+        /// Whether the demo page is served at `/`. Default: false.
+        "demo" demo: bool = Optional,
+        /// Files that hold a part of this one, relative to it. `*` may stand in the last part of a path.
+        "include" include: Vec<At<Text>> = Optional,
+        /// The admin listener: health, metrics, publish.
+        "admin" admin: RawAdmin = Optional,
+        /// The broker: where to connect, what to declare, what to consume.
+        "amqp" amqp: RawAmqp = Optional,
+        /// The database of named queries.
+        "database" database: RawDatabase = Optional,
+        /// Where things stand in a published body.
+        "event" event: RawEvent = Optional,
+        /// How connections become sessions.
+        "auth" auth: RawAuth = Optional,
+        /// The pings that clients get.
+        "ping" ping: RawPing = Optional,
+        /// Who may subscribe to what; the first match decides.
+        "topics" topics: Vec<At<RawTopicRule>> = Optional,
+        /// Which event goes to whom; the first match decides, unless it says `continue`.
+        "routes" routes: Vec<At<RawRoute>> = Optional,
+        /// Bounds on what clients may do and cost.
+        "limits" limits: RawLimits = Optional,
+    }
+    later ["tls", "catch_up", "plugins", "reload"]
+}
+
+section! {
+    /// The admin listener.
+    RawAdmin (Secret) {
+        /// Where it listens. Default: 127.0.0.1:9090.
+        "listen" listen: Address = Optional,
+        /// The bearer token it asks for. Needed where it does not listen on a loopback address.
+        "key" key: Secret = Optional,
+    }
+    later []
+}
+
+section! {
+    /// Where things stand in a published body, as field paths. Also `amqp.headers.NAME` and `amqp.routing_key`.
+    RawEvent (Plain) {
+        /// What clients get; `.` is the whole body. Default: `.`.
+        "payload" payload: Text = Optional,
+        /// Whose event it is.
+        "tenant" tenant: Text = Required,
+        /// What the application calls the event.
+        "id" id: Text = Optional,
+        /// What kind of event it is.
+        "type" kind: Text = Optional,
+    }
+    later []
+}
+
+section! {
+    /// The pings that clients get.
+    RawPing (Plain) {
+        /// How often. Default: 60s.
+        "every" every: Span<1000> = Optional,
+        /// The query that answers the newest event's id: for everyone or, where it binds `:tenant`, for each tenant.
+        "last_event_id" last_event_id: RawQueryName = Optional,
+    }
+    later []
+}
+
+section! {
+    /// Bounds on what clients may do and cost.
+    RawLimits (Plain) {
+        /// Connections at most. Default: 100000.
+        "connections" connections: Number<1, 100_000_000> = Optional,
+        /// Topics of one session. Default: 100.
+        "topics" topics: Number<0, 1_000_000> = Optional,
+        /// The longest message from a client. Default: 16KiB.
+        "message" message: Size<128, 0x0400_0000> = Optional,
+        /// What may wait for one connection before it counts as too slow.
+        "outbox" outbox: RawOutbox = Optional,
+    }
+    later ["unauthenticated", "per_tenant", "per_user", "per_ip", "messages_per_second", "origins"]
+}
+
+section! {
+    /// What may wait for one connection.
+    RawOutbox (Plain) {
+        /// Messages. Default: 256.
+        "messages" messages: Number<1, 1_000_000> = Optional,
+        /// Bytes. Default: 1MiB.
+        "bytes" bytes: Size<1024, 0x4000_0000> = Optional,
+        /// What becomes of a connection whose outbox is full. Default: disconnect.
+        "when_full" when_full: RawWhenFull = Optional,
+    }
+    later []
+}
+
+choice! {
+    /// What becomes of a connection whose outbox is full.
+    RawWhenFull {
+        /// It is closed.
+        "disconnect" Disconnect,
+    }
+    later ["drop_oldest"]
+}
+
+/// How many shards.
+#[derive(Clone, Copy)]
+pub(in crate::config) enum RawShards {
+    /// One per core.
+    Auto,
+    /// This many.
+    Count(u64),
+}
+
+type ShardCount = Number<1, { ShardId::MAX as u64 }>;
+
+impl FromNode for RawShards {
+    fn read(node: &Node, diagnostics: &mut Diagnostics) -> Option<Self> {
+        let expected = format!("`auto` or a number from 1 to {}", ShardId::MAX);
+        let text = scalar(node, &expected, diagnostics)?;
+        if text.text == "auto" {
+            return Some(Self::Auto);
+        }
+        if matches!(text.value(), crate::event::Scalar::Int(_)) {
+            return ShardCount::read(node, diagnostics).map(|count| Self::Count(count.0));
+        }
+        diagnostics.error(&node.place, format!("`{}` is neither `auto` nor a number", node.shown()));
+        None
+    }
+
+    fn schema() -> Value {
+        any_of([json!({ "const": "auto" }), or_variable(ShardCount::schema())])
+    }
+}
+
+/// The schema of a whole file. A part in a file of its own lacks what another part has, so that nothing is required
+/// at the top.
+pub(in crate::config) fn root_schema() -> Value {
+    let mut schema = RawConfig::schema();
+    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema".into();
+    schema["title"] = "Pointsman".into();
+    schema["$defs"] = json!({ "condition": condition::definition() });
+    schema
+}

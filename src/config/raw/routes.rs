@@ -1,0 +1,119 @@
+//! The rules of `routes`.
+
+use serde_json::{Value, json};
+
+use super::condition::RawConditions;
+use super::database::RawQueryCall;
+use super::read::{At, FromNode, OneOrMany, any_of};
+use super::scalars::{Literal, Text};
+use super::section::section;
+use crate::config::diagnostics::{Diagnostics, did_you_mean};
+use crate::config::node::{Kind, Node};
+
+section! {
+    /// Which event goes to whom.
+    RawRoute (Plain) {
+        /// Its name; no two are alike.
+        "name" name: Text = Required,
+        /// What must hold of the event, by field path. Without it the route applies always.
+        "when" when: RawConditions = Optional,
+        /// To whom.
+        "to" to: RawTarget = Expected,
+        /// `everyone` may be meant even for an event that names a tenant. Default: false.
+        "all_tenants" all_tenants: bool = Optional,
+        /// Later routes are tried also. Default: false.
+        "continue" go_on: bool = Optional,
+    }
+    later ["script", "with", "do", "on_error"]
+}
+
+/// To whom a route sends.
+pub(in crate::config) enum RawTarget {
+    /// Every session of every tenant.
+    Everyone,
+    /// Sessions that one of these holds.
+    Audiences(Vec<At<RawAudience>>),
+}
+
+section! {
+    /// Sessions of the event's tenant for which all of this holds.
+    RawAudience (Plain) {
+        /// All of the tenant.
+        "tenant" tenant: bool = Optional,
+        /// Those of this user: a template.
+        "user" user: Literal = Optional,
+        /// Those of these users: a list of templates, a field path to an array, or a query.
+        "users" users: RawUsers = Optional,
+        /// Those subscribed to this topic: a template.
+        "topic" topic: Literal = Optional,
+        /// Those subscribed to any of these topics: a list of templates, or a field path to an array.
+        "topics" topics: RawNames = Optional,
+        /// Those whose attributes match.
+        "where" attributes: RawConditions = Optional,
+        /// But not those of this user: a template, or a list of them.
+        "except_user" except: OneOrMany<Literal> = Optional,
+    }
+    later ["payload"]
+}
+
+/// A list of texts that an audience names.
+pub(in crate::config) enum RawNames {
+    /// One text: a field path, or a template.
+    One(At<Literal>),
+    /// Templates.
+    Each(Vec<At<Literal>>),
+}
+
+/// The users that an audience names.
+pub(in crate::config) enum RawUsers {
+    /// By id.
+    Names(RawNames),
+    /// The rows of a query.
+    Query(At<RawQueryCall>),
+}
+
+impl FromNode for RawTarget {
+    fn read(node: &Node, diagnostics: &mut Diagnostics) -> Option<Self> {
+        match &node.kind {
+            Kind::Scalar(text) if text.text == "everyone" => Some(Self::Everyone),
+            Kind::Scalar(_) => {
+                let shown = node.shown();
+                let message = format!("`{shown}` is no audience{}", did_you_mean(shown, ["everyone"]));
+                let help = "write `everyone`, { tenant: true }, { user: \"...\" } or { topic: \"...\" }";
+                diagnostics.error(&node.place, message).help(help);
+                None
+            }
+            _ => OneOrMany::read(node, diagnostics).map(|audiences| Self::Audiences(audiences.0)),
+        }
+    }
+
+    fn schema() -> Value {
+        any_of([json!({ "const": "everyone" }), OneOrMany::<RawAudience>::schema()])
+    }
+}
+
+impl FromNode for RawNames {
+    fn read(node: &Node, diagnostics: &mut Diagnostics) -> Option<Self> {
+        match &node.kind {
+            Kind::List(_) => Vec::read(node, diagnostics).map(Self::Each),
+            _ => At::read(node, diagnostics).map(Self::One),
+        }
+    }
+
+    fn schema() -> Value {
+        OneOrMany::<Literal>::schema()
+    }
+}
+
+impl FromNode for RawUsers {
+    fn read(node: &Node, diagnostics: &mut Diagnostics) -> Option<Self> {
+        match &node.kind {
+            Kind::Map(map) if !map.is_unquoted_template() => At::read(node, diagnostics).map(Self::Query),
+            _ => RawNames::read(node, diagnostics).map(Self::Names),
+        }
+    }
+
+    fn schema() -> Value {
+        any_of([RawNames::schema(), RawQueryCall::schema()])
+    }
+}

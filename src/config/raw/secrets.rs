@@ -1,0 +1,87 @@
+//! Values that are never shown.
+
+use secrecy::SecretString;
+use serde_json::{Value, json};
+
+use super::read::FromNode;
+use super::scalars::scalar;
+use crate::config::diagnostics::Diagnostics;
+use crate::config::node::{Kind, Node};
+use crate::event::Scalar;
+
+/// A text that is never shown, neither it nor the line's part where it stands.
+#[derive(Clone)]
+pub(in crate::config) struct Secret(pub(in crate::config) SecretString);
+
+/// A URL, of which `user:password` is never shown.
+#[derive(Clone)]
+pub(in crate::config) struct SecretUrl(pub(in crate::config) SecretString);
+
+/// Whether what a section holds may be shown, where it is not what was expected: a misspelt key may be a secret's.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(in crate::config) enum Values {
+    /// It may.
+    Plain,
+    /// Plain values may; what has parts may hold a secret.
+    PlainScalars,
+    /// It may not.
+    Secret,
+}
+
+/// Nothing of this is to be shown, neither keys nor values.
+pub(in crate::config) fn hide(node: &Node, diagnostics: &mut Diagnostics) {
+    match &node.kind {
+        Kind::Scalar(_) | Kind::Faulty => diagnostics.secret(&node.place),
+        Kind::List(items) => items.iter().for_each(|item| hide(item, diagnostics)),
+        Kind::Map(map) => {
+            let duplicates = map.duplicates.iter().map(|duplicate| (&duplicate.key, &duplicate.value));
+            for (key, value) in map.entries.iter().map(|(key, value)| (key, value)).chain(duplicates) {
+                diagnostics.secret(&key.place);
+                hide(value, diagnostics);
+            }
+        }
+    }
+}
+
+impl Values {
+    /// Hides a value that is not what was expected, where it may be a secret.
+    pub(super) fn conceal(self, node: &Node, diagnostics: &mut Diagnostics) {
+        let scalar = matches!(node.kind, Kind::Scalar(_) | Kind::Faulty);
+        if self == Self::Secret || (self == Self::PlainScalars && !scalar) {
+            hide(node, diagnostics);
+        }
+    }
+}
+
+impl FromNode for Secret {
+    fn read(node: &Node, diagnostics: &mut Diagnostics) -> Option<Self> {
+        // First: whatever is wrong with it, it is not shown.
+        hide(node, diagnostics);
+        let text = scalar(node, "text", diagnostics)?;
+        Some(Self(SecretString::from(text.text.as_str())))
+    }
+
+    fn schema() -> Value {
+        json!({ "type": "string" })
+    }
+}
+
+impl FromNode for SecretUrl {
+    fn read(node: &Node, diagnostics: &mut Diagnostics) -> Option<Self> {
+        let written = node.place.text();
+        if let Some(at) = written.rfind('@') {
+            let scheme = written.find("//").map_or(0, |slashes| slashes + 2).min(at);
+            diagnostics.secret(&node.place.part(scheme..at));
+        }
+        let text = scalar(node, "a URL", diagnostics)?;
+        if matches!(text.value(), Scalar::Text(_)) {
+            return Some(Self(SecretString::from(text.text.as_str())));
+        }
+        diagnostics.error(&node.place, format!("expected a URL, found {}", node.what()));
+        None
+    }
+
+    fn schema() -> Value {
+        json!({ "type": "string" })
+    }
+}

@@ -1,0 +1,140 @@
+//! What right files come to.
+
+use std::time::Duration;
+
+use secrecy::ExposeSecret;
+
+use super::*;
+use crate::event::{Comparison, Matcher, Path, Scalar};
+
+#[test]
+fn what_is_left_out_has_a_default() {
+    let config = config(BASE);
+    assert_eq!(config.listen.to_string(), "0.0.0.0:8080");
+    assert_eq!(config.admin.listen.to_string(), "127.0.0.1:9090");
+    assert!(config.admin.key.is_none() && config.amqp.is_none() && config.database.is_none());
+    assert!((1..=64).contains(&config.shards.get()));
+    assert_eq!([config.drain, config.auth.deadline, config.ping.every], [10, 10, 60].map(Duration::from_secs));
+    let accept = config.auth.accept;
+    assert!(accept.message && accept.header && accept.query && !config.demo);
+    let Limits { connections, topics, message, outbox } = config.limits;
+    assert_eq!((connections, topics, message), (100_000, 100, 16_384));
+    assert_eq!((outbox.messages, outbox.bytes), (256, 1_048_576));
+    let [Provider::Tokens(tokens)] = config.auth.providers.as_slice() else { panic!("{:?}", config.auth) };
+    let (token, owner) = &tokens[0];
+    assert_eq!((token.expose_secret(), owner.user.as_str(), owner.tenant.as_str()), ("t0ken", "1", "acme"));
+    assert_eq!(owner.attributes, [("role".into(), Scalar::Text("manager".into()))]);
+}
+
+#[test]
+fn values_come_from_the_environment_as_one_value() {
+    let config = config(&format!(
+        "{BASE}demo: ${{YES}}\nlisten: 127.0.0.1:${{PORT}}\nadmin: {{ key: \"${{INJECT}}\" }}\nshards: ${{NOT_SET:-3}}\n"
+    ));
+    assert!(config.demo);
+    assert_eq!(config.listen.port(), 8081);
+    assert_eq!(config.shards.get(), 3);
+    assert_eq!(config.admin.key.unwrap().expose_secret(), "x\ndemo: true");
+}
+
+#[test]
+fn queues_are_named_after_the_instance() {
+    let config = config(&format!(
+        "{BASE}amqp: {{ url: \"amqp://u:p%40@mq:5672/v\", when_lost: exit, exchanges: [{{ name: e, type: x-delayed }}], \
+         queues: [{{ name: \"p.{{instance}}\", arguments: {{ x-max-length: 10 }}, bind: [{{ exchange: e }}] }}] }}\n"
+    ));
+    let amqp = config.amqp.unwrap();
+    assert_eq!(amqp.when_lost, WhenLost::Exit);
+    assert!(amqp.exchanges[0].durable);
+    let queue = &amqp.queues[0];
+    assert_eq!((queue.name.as_str(), queue.prefetch), ("p.host-1", 1000));
+    assert!(!queue.durable && !queue.exclusive && !queue.auto_delete && !queue.no_ack);
+    assert_eq!(queue.arguments, [("x-max-length".to_owned(), Scalar::Int(10))]);
+    assert_eq!((queue.bind[0].exchange.as_str(), queue.bind[0].routing_key.as_str()), ("e", ""));
+}
+
+#[test]
+fn audiences_name_users_and_topics_in_each_way() {
+    let path = |text: &str| Path::parse(text).unwrap();
+    for (written, users, topics) in [
+        ("user: \"{data.owner}\"", "[{data.owner}]", "-"),
+        ("user: 7", "[7]", "-"),
+        ("users: data.users", "data.users", "-"),
+        ("users: \"{data.users}\"", "data.users", "-"),
+        ("users: [\"{data.a}\", b]", "[{data.a}, b]", "-"),
+        ("users: \"u-{data.a}\"", "[u-{data.a}]", "-"),
+        ("topic: \"deal:{data.id}\"", "-", "[deal:{data.id}]"),
+        ("topics: data.topics", "-", "data.topics"),
+        ("topics: [\"a:{data.a}\", \"b:*\"]", "-", "[a:{data.a}, b:*]"),
+        ("topics: []", "-", "[]"),
+    ] {
+        let text = BASE.replace("tenant: true }", &format!("{written} }}"));
+        let config = config(&text);
+        let RouteTarget::Audiences(audiences) = &config.routes[0].to else { panic!("{written}") };
+        let list = |list: &ListRule| match list {
+            ListRule::Field(path) => path.to_string(),
+            ListRule::Each(each) => {
+                format!("[{}]", each.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))
+            }
+        };
+        let found_users = audiences[0].users.as_ref().map_or("-".to_owned(), |users| match users {
+            UsersRule::List(users) => list(users),
+            UsersRule::Query(_) => "query".to_owned(),
+        });
+        assert_eq!(found_users, users, "{written}");
+        assert_eq!(audiences[0].topics.as_ref().map_or("-".to_owned(), list), topics, "{written}");
+    }
+    assert_eq!(path("data"), path("data"));
+}
+
+#[test]
+fn conditions_read_in_each_way() {
+    let text = |text: &str| Matcher::Equals(Scalar::Text(text.into()));
+    let cases: [(&str, Matcher<Path>); 12] = [
+        ("a", text("a")),
+        ("\"{{a}\"", text("{a}")),
+        ("7", Matcher::Equals(Scalar::Int(7))),
+        ("\"7\"", text("7")),
+        ("true", Matcher::Equals(Scalar::Bool(true))),
+        ("null", Matcher::Equals(Scalar::Null)),
+        ("a.*", Matcher::from_scalar(Scalar::Text("a.*".into()))),
+        ("[a, 7]", Matcher::Any(vec![text("a"), Matcher::Equals(Scalar::Int(7))])),
+        ("{ exists: false }", Matcher::Exists(false)),
+        ("{ not: { prefix: a } }", Matcher::Not(Box::new(Matcher::Prefix("a".into())))),
+        ("{ gt: 1 }", Matcher::Compare(Comparison::Greater, 1.0)),
+        (
+            "{ gte: 1, lt: 2.5 }",
+            Matcher::All(vec![
+                Matcher::Compare(Comparison::GreaterOrEqual, 1.0),
+                Matcher::Compare(Comparison::Less, 2.5),
+            ]),
+        ),
+    ];
+    for (written, expected) in cases {
+        let config = config(&BASE.replace("name: all,", &format!("name: all, when: {{ data.x: {written} }},")));
+        let (path, matcher) = &config.routes[0].when[0];
+        assert_eq!((path.to_string().as_str(), matcher), ("data.x", &expected), "{written}");
+    }
+}
+
+#[test]
+fn topic_rules_refer_to_captures_and_the_session() {
+    let config = config(&format!(
+        "{BASE}topics:\n  - match: \"inbox:{{x}}:{{user}}\"\n    allow: {{ when: {{ user: \"{{session.user}}\", session.role: [manager, \"{{x}}\"] }} }}\n"
+    ));
+    let TopicAllow::When(when) = &config.topics[0].allow else { panic!("{:?}", config.topics) };
+    assert_eq!(when[0].0, TopicPlace::Capture(1));
+    assert_eq!(when[0].1.places(), [&TopicPlace::User]);
+    assert_eq!(when[1].0, TopicPlace::Attribute("role".into()));
+    assert_eq!(when[1].1.places(), [&TopicPlace::Capture(0)]);
+}
+
+#[test]
+fn an_anchor_is_written_once_and_used_twice() {
+    let config = config(
+        "event: { payload: &data data, tenant: data.tenant_id }\n\
+         auth: { providers: [{ tokens: { a: &ann { user: 1, tenant: acme }, b: *ann } }] }\n\
+         routes: [{ name: *data, to: everyone }]\n",
+    );
+    assert_eq!(config.routes[0].name, "data");
+}

@@ -1,0 +1,145 @@
+//! Every key that a configuration may have: each is accepted, or refused as not yet supported.
+
+use super::*;
+
+/// All that is supported.
+pub(super) const SUPPORTED: &str = r#"
+listen: 0.0.0.0:8080
+shards: auto
+drain: 10s
+demo: false
+include: []
+
+admin:
+  listen: 127.0.0.1:9090
+  key: ${POINTSMAN_ADMIN_KEY:-}
+
+amqp:
+  url: ${AMQP_URL:-amqp://mq}
+  exchanges:
+    - { name: events, type: fanout, durable: true, auto_delete: false, internal: false, passive: false, arguments: {} }
+  queues:
+    - name: pointsman.{instance}
+      durable: false
+      passive: false
+      auto_delete: true
+      exclusive: true
+      arguments: { x-max-length: 100000 }
+      bind: [{ exchange: events, routing_key: "", arguments: { x-match: all } }]
+      prefetch: 1000
+      no_ack: false
+  when_lost: reconnect
+
+database:
+  url: ${DATABASE_URL:-sqlite:app.db}
+  init: []
+  pool: { max: 10, timeout: 2s }
+  queries:
+    user_by_token:
+      sql: SELECT id AS user, tenant_id AS tenant, role FROM users WHERE websocket_token = :token
+    users_with_access:
+      sql: SELECT user_id FROM record_access WHERE tenant_id = :tenant AND record_id = :record
+    can_view_deal:
+      sql: SELECT 1 FROM deals WHERE tenant_id = :tenant AND id = :deal AND viewer = :user
+    last_event_id:
+      sql: SELECT max(id) FROM events
+
+event:
+  payload: data
+  tenant: data.tenant_id
+  id: data.id
+  type: data.type
+
+auth:
+  deadline: 10s
+  accept: [message, header, query]
+  providers:
+    - sql: { query: user_by_token }
+    - tokens: { demo-ann: { user: 1, tenant: acme, role: manager } }
+
+ping:
+  every: 60s
+  last_event_id: { query: last_event_id }
+
+topics:
+  - match: "board:*"
+    allow: true
+  - match: "deal:{id}"
+    allow: { query: can_view_deal, with: { user: "{session.user}", deal: "{id}" } }
+  - match: "inbox:{user}"
+    allow: { when: { user: "{session.user}" } }
+  - match: "managers:{board}"
+    allow: { when: { session.role: manager } }
+
+routes:
+  - name: broadcast
+    when: { send_to_all: true }
+    to: everyone
+    all_tenants: true
+  - name: deals
+    when: { data.type: "deal.*" }
+    to: { topic: "deal:{data.deal_id}", except_user: "{data.actor_id}" }
+  - name: notes
+    when: { data.type: [note.added, note.edited], data.size: { exists: true, not: { gt: 7 }, gte: 1, lt: 9, lte: 8 } }
+    to:
+      - { topic: "record:{data.record_id}", users: { query: users_with_access, with: { record: "{data.record_id}" } } }
+      - { user: "{data.owner_id}" }
+      - { tenant: true, where: { role: { prefix: man } }, topics: data.topics, except_user: [1, "{data.b}"] }
+    continue: true
+
+limits:
+  connections: 100000
+  topics: 100
+  message: 16KiB
+  outbox: { messages: 256, bytes: 1MiB, when_full: disconnect }
+"#;
+
+#[test]
+fn all_that_is_supported_is_accepted_without_a_word() {
+    assert_eq!(said(&[("c.yaml", SUPPORTED)]), "");
+}
+
+#[test]
+fn all_that_is_not_yet_supported_is_refused_at_its_place() {
+    let later = [
+        ("", "tls: { cert: tls.crt, key: tls.key }\n"),
+        ("", "catch_up: { query: events_since, limit: 500 }\n"),
+        ("", "plugins: { dir: ../plugins, budget: 10ms, memory: 8MiB }\n"),
+        ("", "reload: { watch: true, tests: true }\n"),
+        ("outbox: { messages: 256, bytes: 1MiB, when_full: disconnect }", "outbox: { when_full: drop_oldest }"),
+        ("  topics: 100\n", "  unauthenticated: 1000\n"),
+        ("  topics: 100\n", "  per_tenant: { connections: 10000, events_per_second: 5000 }\n"),
+        ("  topics: 100\n", "  per_user: { connections: 50 }\n"),
+        ("  topics: 100\n", "  per_ip: { connections: 500, handshakes_per_second: 50 }\n"),
+        ("  topics: 100\n", "  messages_per_second: 20\n"),
+        ("  topics: 100\n", "  origins: [\"https://app.example.com\"]\n"),
+        (
+            "    - sql: { query: user_by_token }\n",
+            "    - http: { url: \"https://x/ws-auth\", timeout: 2s, cache: 30s }\n",
+        ),
+        (
+            "    - sql: { query: user_by_token }\n",
+            "    - jwt: { jwks: \"https://x/jwks.json\", user: sub, tenant: tid }\n",
+        ),
+        ("    - sql: { query: user_by_token }\n", "    - script: auth.lua\n"),
+        ("      sql: SELECT max(id) FROM events\n", "      sql: SELECT 1\n      cache: { ttl: 30s, max: 100000 }\n"),
+        ("    allow: true\n", "    script: reports.lua\n    allow: true\n"),
+        ("    to: everyone\n", "    to: everyone\n    script: tasks.lua\n"),
+        ("    to: everyone\n", "    to: everyone\n    with: { a: 1 }\n"),
+        ("    to: everyone\n", "    to: everyone\n    on_error: next\n"),
+        ("    to: everyone\n", "    to: everyone\n    do: { forget: users_with_access }\n"),
+        ("      - { user: \"{data.owner_id}\" }\n", "      - { user: 1, payload: { only: [a] } }\n"),
+        ("${DATABASE_URL:-sqlite:app.db}", "postgres://db/app"),
+        ("${DATABASE_URL:-sqlite:app.db}", "mysql://db/app"),
+        ("${AMQP_URL:-amqp://mq}", "amqps://mq"),
+    ];
+    for (old, new) in later {
+        let text = if old.is_empty() { format!("{SUPPORTED}{new}") } else { SUPPORTED.replacen(old, new, 1) };
+        assert_ne!(text, SUPPORTED, "{old}");
+        let said = said(&[("c.yaml", &text)]);
+        let errors: Vec<&str> = said.lines().filter(|line| line.starts_with("error")).collect();
+        assert_eq!(errors.len(), 1, "{new}: {said}");
+        assert!(errors[0].ends_with("is not yet supported"), "{said}");
+        assert!(said.contains(" | ") && said.contains('^'), "{said}");
+    }
+}

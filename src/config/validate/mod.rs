@@ -1,0 +1,76 @@
+//! From what the files say to what the program may assume: names resolved, templates parsed, defaults filled in.
+//!
+//! Invariant: every part is looked at, whatever is wrong with the others, so that all is reported at once. A reference to
+//! something faulty is not reported again.
+
+mod amqp;
+mod auth;
+mod conditions;
+mod database;
+mod overlap;
+mod queries;
+mod root;
+mod routes;
+mod templates;
+mod topics;
+
+use super::diagnostics::Diagnostics;
+use super::files::Files;
+use super::model::Config;
+use super::place::Place;
+use super::raw::{Field, RawConfig};
+
+use self::queries::Queries;
+
+/// Checks the whole. `None` where something is wrong, which is then reported. `root` is where the main file starts.
+pub(super) fn validate(
+    raw: &RawConfig,
+    root: &Place,
+    instance: &str,
+    files: &mut Files,
+    diagnostics: &mut Diagnostics,
+) -> Option<Config> {
+    let queries = Queries::read(&raw.database, diagnostics);
+    let listen = root::listen(raw);
+    let admin = root::admin(&raw.admin, diagnostics);
+    root::listeners_differ(raw, diagnostics);
+    let amqp = optional(&raw.amqp, |raw| amqp::amqp(raw, instance, diagnostics));
+    let database = optional(&raw.database, |raw| database::database(raw, &queries, files, diagnostics));
+    let event = root::event(&raw.event, root, diagnostics);
+    let auth = auth::auth(&raw.auth, &queries, root, diagnostics);
+    let ping = root::ping(&raw.ping, &queries, diagnostics);
+    let topics = topics::topics(&raw.topics, &queries, diagnostics);
+    let scope = routes::Scope { queries: &queries, roots: root::path_roots(&raw.event) };
+    let routes = routes::routes(&raw.routes, &scope, root, diagnostics);
+    let limits = root::limits(&raw.limits);
+    Some(Config {
+        listen,
+        shards: root::shards(&raw.shards),
+        drain: root::drain(&raw.drain),
+        demo: or(&raw.demo, false),
+        admin,
+        amqp: amqp?,
+        database: database?,
+        event: event?,
+        auth: auth?,
+        ping: ping?,
+        topics: topics?,
+        routes: routes?,
+        limits,
+    })
+}
+
+/// What a section that may be left out comes to: `Some(None)` where it is.
+#[expect(clippy::option_option, reason = "whether it is right, and whether it is there")]
+fn optional<T, U>(field: &Field<T>, validate: impl FnOnce(&T) -> Option<U>) -> Option<Option<U>> {
+    match field {
+        Field::Missing => Some(None),
+        Field::Faulty => None,
+        Field::Given(raw) => validate(&raw.value).map(Some),
+    }
+}
+
+/// A value, or its default.
+fn or<T: Copy>(field: &Field<T>, default: T) -> T {
+    field.value().copied().unwrap_or(default)
+}

@@ -1,0 +1,120 @@
+//! Named queries, and calls of them: names resolved, binds held against what the SQL has.
+
+use compact_str::CompactString;
+
+use super::templates;
+use crate::config::diagnostics::{Diagnostics, did_you_mean};
+use crate::config::model::{Query, QueryCall, QueryId};
+use crate::config::raw::{At, Field, RawDatabase, Scalars, Text};
+use crate::lookup::scan;
+
+/// All queries of the configuration, those that are faulty too.
+pub(super) struct Queries {
+    known: Vec<(String, Option<Query>)>,
+    /// Whether the file has said all that it has: else an unknown name is not worth a word.
+    whole: bool,
+    /// Whether there is a database at all.
+    database: bool,
+}
+
+impl Queries {
+    pub(super) fn read(database: &Field<RawDatabase>, diagnostics: &mut Diagnostics) -> Self {
+        let database_given = !database.is_missing();
+        let Some(raw) = database.value() else {
+            return Self { known: Vec::new(), whole: !database_given, database: database_given };
+        };
+        let Some(entries) = raw.queries.value() else {
+            return Self { known: Vec::new(), whole: raw.queries.is_missing(), database: true };
+        };
+        let mut known = Vec::new();
+        for (name, entry) in &entries.0 {
+            let sql = entry.value().and_then(|query| query.sql.given());
+            known.push((name.value.clone(), sql.and_then(|sql| query(&name.value, sql, diagnostics))));
+        }
+        if let Some((name, _)) = entries.0.get(usize::from(u16::MAX)) {
+            diagnostics.error(&name.place, format!("more than {} queries", u16::MAX));
+        }
+        Self { known, whole: true, database: true }
+    }
+
+    /// The queries, where all are right.
+    pub(super) fn all(&self) -> Option<Vec<Query>> {
+        self.known.iter().map(|(_, query)| query.clone()).collect()
+    }
+
+    /// The query of this name.
+    pub(super) fn resolve(&self, name: &At<Text>, diagnostics: &mut Diagnostics) -> Option<(QueryId, &Query)> {
+        let text = name.value.text.as_str();
+        let index = self.known.iter().position(|(known, _)| known == text);
+        if let Some(index) = index {
+            return Some((QueryId(u16::try_from(index).ok()?), self.known[index].1.as_ref()?));
+        }
+        if !self.database {
+            let message = format!("there is no query `{}`: there is no `database`", name.shown());
+            diagnostics.error(&name.place, message).help("give `database.url` and `database.queries`");
+        } else if self.whole {
+            let names = self.known.iter().map(|(known, _)| known.as_str());
+            let message = format!("there is no query `{}`{}", name.shown(), did_you_mean(name.shown(), names));
+            diagnostics.error(&name.place, message);
+        }
+        None
+    }
+
+    /// A call of a query by a rule. What is bound is exactly what the query has, but `:tenant`.
+    pub(super) fn call<R>(
+        &self,
+        name: &At<Text>,
+        with: &Field<Scalars>,
+        place: &dyn Fn(&str) -> Result<R, String>,
+        diagnostics: &mut Diagnostics,
+    ) -> Option<QueryCall<R>> {
+        let resolved = self.resolve(name, diagnostics);
+        let mut whole = !matches!(with, Field::Faulty);
+        let mut bound: Vec<(CompactString, crate::event::Template<R>)> = Vec::new();
+        let given = with.value().map_or(&[][..], |with| &with.0);
+        for (bind, value) in given {
+            let bind_name = bind.value.as_str();
+            let template = value.given().and_then(|at| templates::template(at, place, diagnostics));
+            if bind_name == "tenant" {
+                let message = "`:tenant` cannot be bound by a rule";
+                diagnostics.error(&bind.place, message).help("it is always the event's or the session's own tenant");
+            } else if let Some((_, query)) = resolved.filter(|(_, query)| !has(&query.binds, bind_name)) {
+                let free = query.binds.iter().map(CompactString::as_str).filter(|bind| *bind != "tenant");
+                let meant = did_you_mean(bind_name, free);
+                diagnostics.error(&bind.place, format!("the query `{}` has no `:{bind_name}`{meant}", query.name));
+            }
+            match template {
+                Some(template) => bound.push((bind_name.into(), template)),
+                None => whole = false,
+            }
+        }
+        let (id, query) = resolved?;
+        for bind in query.binds.iter().filter(|bind| *bind != "tenant") {
+            if !matches!(with, Field::Faulty) && !given.iter().any(|(given, _)| given.value == bind.as_str()) {
+                let message = format!("nothing is bound to `:{bind}` of the query `{}`", query.name);
+                diagnostics.error(&name.place, message).help(format!("add `with: {{ {bind}: ... }}`"));
+            }
+        }
+        if !has(&query.binds, "tenant") {
+            let message =
+                format!("the query `{}` does not bind `:tenant`: it may answer for another tenant", query.name);
+            diagnostics.warning(&name.place, message).help("add `tenant_id = :tenant` to its conditions");
+        }
+        whole.then_some(QueryCall { query: id, with: bound })
+    }
+}
+
+fn query(name: &str, sql: &At<Text>, diagnostics: &mut Diagnostics) -> Option<Query> {
+    if sql.value.text.trim().is_empty() {
+        diagnostics.error(&sql.place, format!("the query `{name}` has no SQL"));
+        return None;
+    }
+    match scan::binds(&sql.value.text) {
+        Ok(binds) => Some(Query { name: name.into(), sql: sql.value.text.clone(), binds }),
+        Err(error) => templates::report(&sql.place, sql.value.expanded, "SQL", error, diagnostics),
+    }
+}
+
+fn has(binds: &[CompactString], name: &str) -> bool {
+    binds.iter().any(|bind| bind == name)
+}

@@ -1,0 +1,225 @@
+//! The rules of `routes`.
+
+use hashbrown::HashMap;
+
+use super::{Queries, conditions, or, templates};
+use crate::config::diagnostics::Diagnostics;
+use crate::config::model::{AudienceRule, ListRule, Route, RouteTarget, UsersRule};
+use crate::config::place::Place;
+use crate::config::raw::{
+    At, Field, Literal, RawAudience, RawConditions, RawNames, RawRoute, RawTarget, RawUsers, is_empty,
+};
+use crate::event::{Path, Scalar, Template, Topic};
+
+const EXAMPLE: &str = "say which event goes to whom:\n\
+    routes:\n  - name: deals\n    when: { data.type: \"deal.*\" }\n    to: { topic: \"deal:{data.deal_id}\" }";
+const AUDIENCE: &str = "write { tenant: true } for all of the tenant, { user: \"...\" } or { topic: \"...\" }";
+
+/// What routes refer to.
+pub(super) struct Scope<'v> {
+    pub(super) queries: &'v Queries,
+    /// What the paths of the `event` section start with.
+    pub(super) roots: Vec<String>,
+}
+
+pub(super) fn routes(
+    raw: &Field<Vec<At<RawRoute>>>,
+    scope: &Scope<'_>,
+    root: &Place,
+    diagnostics: &mut Diagnostics,
+) -> Option<Vec<Route>> {
+    let place = match raw {
+        Field::Missing => root,
+        Field::Faulty => return None,
+        Field::Given(routes) => &routes.place,
+    };
+    let routes = raw.value().map_or(&[][..], Vec::as_slice);
+    if routes.is_empty() {
+        diagnostics.error(place, "there is no route: no event would go to anybody").help(EXAMPLE);
+        return None;
+    }
+    let mut names = HashMap::new();
+    // The first route that leaves nothing to those after it.
+    let mut catch_all: Option<(String, Place)> = None;
+    let mut all = Vec::new();
+    for raw in routes {
+        let name = raw.value.name.given();
+        if let Some(name) = name {
+            named_once(name, &mut names, diagnostics);
+        }
+        let place = name.map_or(&raw.place, |name| &name.place);
+        if let Some((first, at)) = &catch_all {
+            let message = format!("never tried: the route `{first}` before decides every event");
+            diagnostics
+                .warning(place, message)
+                .help(format!("it has no `when`, at {at}; `continue: true` lets others follow"));
+        } else if is_empty(&raw.value.when) && !matches!(raw.value.go_on.value(), Some(true)) {
+            let name = name.map_or("?", |name| name.shown());
+            catch_all = Some((name.to_owned(), place.clone()));
+        }
+        all.push(route(raw, scope, diagnostics));
+    }
+    all.into_iter().collect()
+}
+
+fn named_once(name: &At<crate::config::raw::Text>, names: &mut HashMap<String, Place>, diagnostics: &mut Diagnostics) {
+    if name.value.text.is_empty() {
+        diagnostics.error(&name.place, "a route's name is not empty");
+    }
+    if let Some(first) = names.get(&name.value.text) {
+        let message = format!("the route `{}` stands here a second time", name.shown());
+        diagnostics.error(&name.place, message).help(format!("first at {first}; give each a name of its own"));
+    } else {
+        names.insert(name.value.text.clone(), name.place.clone());
+    }
+}
+
+fn route(raw: &At<RawRoute>, scope: &Scope<'_>, diagnostics: &mut Diagnostics) -> Option<Route> {
+    let when = when(&raw.value.when, diagnostics);
+    let to = match &raw.value.to {
+        Field::Missing => {
+            diagnostics.error(&raw.place, "`to` is missing").help(AUDIENCE);
+            None
+        }
+        Field::Faulty => None,
+        Field::Given(to) => match &to.value {
+            RawTarget::Everyone => Some(RouteTarget::Everyone),
+            RawTarget::Audiences(audiences) => {
+                let all: Vec<_> = audiences.iter().map(|raw| audience(raw, scope, diagnostics)).collect();
+                all.into_iter().collect::<Option<_>>().map(RouteTarget::Audiences)
+            }
+        },
+    };
+    if let (Some(mark), Some(RouteTarget::Audiences(_))) = (raw.value.all_tenants.given(), &to)
+        && mark.value
+    {
+        let message = "`all_tenants` means something with `to: everyone` alone";
+        diagnostics.warning(&mark.place, message).help("an audience is always of the event's own tenant");
+    }
+    Some(Route {
+        name: raw.value.name.value()?.text.as_str().into(),
+        when: when?,
+        to: to?,
+        all_tenants: or(&raw.value.all_tenants, false),
+        go_on: or(&raw.value.go_on, false),
+    })
+}
+
+fn when(raw: &Field<RawConditions>, diagnostics: &mut Diagnostics) -> Option<Vec<(Path, crate::event::Matcher<Path>)>> {
+    match raw {
+        Field::Missing => Some(Vec::new()),
+        Field::Faulty => None,
+        Field::Given(raw) => conditions::conditions(&raw.value, templates::field, &templates::field, diagnostics),
+    }
+}
+
+fn audience(raw: &At<RawAudience>, scope: &Scope<'_>, diagnostics: &mut Diagnostics) -> Option<AudienceRule> {
+    let given = &raw.value;
+    if says_nothing(given) {
+        diagnostics.error(&raw.place, "this audience names nobody").help(AUDIENCE);
+        return None;
+    }
+    if let Some(tenant) = given.tenant.given().filter(|tenant| !tenant.value) {
+        diagnostics.error(&tenant.place, "`tenant` can only be true").help("leave it out, and name users or topics");
+    }
+    let users = users(given, scope, diagnostics);
+    let topics = topics(given, scope, diagnostics);
+    let attributes = match &given.attributes {
+        Field::Missing => Some(Vec::new()),
+        Field::Faulty => None,
+        Field::Given(raw) => conditions::conditions(&raw.value, |name| Ok(name.into()), &templates::field, diagnostics),
+    };
+    let except = match &given.except {
+        Field::Missing => Some(Vec::new()),
+        Field::Faulty => None,
+        Field::Given(raw) => each(&raw.value.0, scope, diagnostics),
+    };
+    Some(AudienceRule { users: users?, topics: topics?, attributes: attributes?, except: except? })
+}
+
+fn says_nothing(raw: &RawAudience) -> bool {
+    raw.tenant.is_missing()
+        && raw.user.is_missing()
+        && raw.users.is_missing()
+        && raw.topic.is_missing()
+        && raw.topics.is_missing()
+        && raw.except.is_missing()
+        && is_empty(&raw.attributes)
+}
+
+/// `Some(None)` where the audience does not speak of users.
+#[expect(clippy::option_option, reason = "whether it is right, and whether it is there")]
+fn users(raw: &RawAudience, scope: &Scope<'_>, diagnostics: &mut Diagnostics) -> Option<Option<UsersRule>> {
+    if let (Some(_), Some(users)) = (raw.user.given(), raw.users.given()) {
+        diagnostics.error(&users.place, "an audience has either `user` or `users`").help("put all into `users`");
+    }
+    match (&raw.user, &raw.users) {
+        (Field::Missing, Field::Missing) => Some(None),
+        (Field::Given(user), _) => one(user, scope, diagnostics).map(|list| Some(UsersRule::List(list))),
+        (_, Field::Given(users)) => match &users.value {
+            RawUsers::Names(names) => list(names, scope, diagnostics).map(|list| Some(UsersRule::List(list))),
+            RawUsers::Query(call) => {
+                let name = call.value.query.given()?;
+                let call = scope.queries.call(name, &call.value.with, &templates::field, diagnostics);
+                call.map(|call| Some(UsersRule::Query(call)))
+            }
+        },
+        _ => None,
+    }
+}
+
+#[expect(clippy::option_option, reason = "whether it is right, and whether it is there")]
+fn topics(raw: &RawAudience, scope: &Scope<'_>, diagnostics: &mut Diagnostics) -> Option<Option<ListRule>> {
+    if let (Some(_), Some(topics)) = (raw.topic.given(), raw.topics.given()) {
+        diagnostics.error(&topics.place, "an audience has either `topic` or `topics`").help("put all into `topics`");
+    }
+    let rule = match (&raw.topic, &raw.topics) {
+        (Field::Missing, Field::Missing) => return Some(None),
+        (Field::Given(topic), _) => one(topic, scope, diagnostics).map(|list| (list, &topic.place)),
+        (_, Field::Given(topics)) => list(&topics.value, scope, diagnostics).map(|list| (list, &topics.place)),
+        _ => None,
+    };
+    let (list, place) = rule?;
+    if let ListRule::Each(templates) = &list {
+        for text in templates.iter().filter_map(Template::as_text) {
+            if let Err(error) = Topic::new(text) {
+                diagnostics.error(place, format!("`{text}` is no topic: {error}"));
+            }
+        }
+    }
+    Some(Some(list))
+}
+
+fn one(at: &At<Literal>, scope: &Scope<'_>, diagnostics: &mut Diagnostics) -> Option<ListRule> {
+    each(std::slice::from_ref(at), scope, diagnostics).map(ListRule::Each)
+}
+
+/// One text is a field path, with or without braces; with more than one place in it, it is a template.
+fn list(names: &RawNames, scope: &Scope<'_>, diagnostics: &mut Diagnostics) -> Option<ListRule> {
+    let at = match names {
+        RawNames::Each(items) => return each(items, scope, diagnostics).map(ListRule::Each),
+        RawNames::One(at) => at,
+    };
+    match &at.value.value {
+        Scalar::Text(text) if !text.contains('{') => match templates::field(text) {
+            Ok(path) => Some(ListRule::Field(path)),
+            Err(error) => templates::report(&at.place, at.value.expanded, "field path", error, diagnostics),
+        },
+        _ => {
+            let template = templates::template(at, templates::field, diagnostics)?;
+            Some(match template.as_place() {
+                Some(path) => ListRule::Field(path.clone()),
+                None => ListRule::Each(vec![template]),
+            })
+        }
+    }
+}
+
+fn each(items: &[At<Literal>], scope: &Scope<'_>, diagnostics: &mut Diagnostics) -> Option<Vec<Template<Path>>> {
+    let each = |at: &At<Literal>| {
+        templates::warn_of_bare_path(at, &scope.roots, diagnostics);
+        templates::template(at, templates::field, diagnostics)
+    };
+    let all: Vec<_> = items.iter().map(each).collect();
+    all.into_iter().collect()
+}

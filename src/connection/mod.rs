@@ -1,0 +1,9 @@
+//! The life of one connection, as plain state: what waits to be written, and what a client's words lead to.
+//!
+//! Invariant: no sockets and no clock. A shard owns the connections and does what is decided here.
+
+mod conversation;
+mod outbox;
+
+pub use conversation::{MAX_DENIALS, Reaction, Standing, TokenQuestion, TopicQuestion, react};
+pub use outbox::{Batch, Chain, Outbox, Progress};

@@ -1,0 +1,152 @@
+//! What a lane counts and logs.
+//!
+//! Invariant: a fault that events repeat is logged once a second at most, with the number of those left out.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use prometheus_client::metrics::counter::Counter;
+
+use crate::config::QueryId;
+use crate::event::TenantId;
+use crate::lookup::LookupError;
+use crate::observe::{DropCause, Metrics};
+use crate::reload::{Generation, Rulebook};
+use crate::route::{Decided, Decision, Outcome};
+
+/// How often the same fault is logged.
+const EVERY: Duration = Duration::from_secs(1);
+
+/// The counters of one lane, looked up once a generation.
+#[derive(Debug)]
+pub(super) struct Ledger {
+    metrics: Arc<Metrics>,
+    decisions: Option<(Generation, Vec<Counter>)>,
+    no_route: Counter,
+    no_tenant: Fault,
+    everyone_of_a_tenant: Fault,
+    lookup_failed: Fault,
+    tenant_backlog: Fault,
+    authorization: Throttle,
+}
+
+/// A cause of drops that people want to know of.
+#[derive(Debug)]
+struct Fault {
+    count: Counter,
+    log: Throttle,
+}
+
+/// Lets one line a second through.
+#[derive(Debug, Default)]
+struct Throttle {
+    last: Option<Instant>,
+    left_out: u64,
+}
+
+impl Ledger {
+    pub(super) fn new(metrics: Arc<Metrics>) -> Self {
+        let fault = |cause| Fault { count: metrics.drops(cause), log: Throttle::default() };
+        Self {
+            decisions: None,
+            no_route: metrics.drops(DropCause::no_route),
+            no_tenant: fault(DropCause::no_tenant),
+            everyone_of_a_tenant: fault(DropCause::everyone_of_a_tenant),
+            lookup_failed: fault(DropCause::lookup_failed),
+            tenant_backlog: fault(DropCause::tenant_backlog),
+            authorization: Throttle::default(),
+            metrics,
+        }
+    }
+
+    /// An event's turn has come, and this was decided.
+    pub(super) fn decided(&mut self, decision: &Decision, rulebook: &Rulebook, now: Instant) {
+        if decision.decided().is_empty() {
+            self.no_route.inc();
+            let event = decision.event();
+            tracing::debug!(
+                tenant = event.tenant().map(TenantId::as_str),
+                kind = event.kind(),
+                "no route holds for the event"
+            );
+        }
+        for decided in decision.decided() {
+            self.route(decided, decision.event().tenant(), rulebook, now);
+        }
+    }
+
+    fn route(&mut self, decided: &Decided, tenant: Option<&TenantId>, rulebook: &Rulebook, now: Instant) {
+        let (fault, why) = match &decided.outcome {
+            Outcome::Audience(_) | Outcome::Nobody => {
+                self.decisions_of(rulebook)[decided.route.index()].inc();
+                return;
+            }
+            Outcome::NoTenant => {
+                (&mut self.no_tenant, "the route is for a tenant's sessions and the event names none".to_owned())
+            }
+            Outcome::EveryoneOfATenant => (
+                &mut self.everyone_of_a_tenant,
+                "the route is for everyone and the event names a tenant; `all_tenants: true` would allow it".to_owned(),
+            ),
+            Outcome::LookupFailed(error) => (&mut self.lookup_failed, error.to_string()),
+        };
+        fault.count.inc();
+        if let Some(left_out) = fault.log.admit(now) {
+            let route = rulebook.routes.name(decided.route);
+            tracing::warn!(tenant = tenant.map(TenantId::as_str), route, why, left_out, "event dropped");
+        }
+    }
+
+    /// An event was dropped because too many waited.
+    pub(super) fn shed(&mut self, tenant: Option<&TenantId>, now: Instant) {
+        self.tenant_backlog.count.inc();
+        if let Some(left_out) = self.tenant_backlog.log.admit(now) {
+            let why = "too many events wait for queries";
+            tracing::warn!(tenant = tenant.map(TenantId::as_str), why, left_out, "event dropped");
+        }
+    }
+
+    /// A topic's query had no answer.
+    pub(super) fn unanswered(&mut self, tenant: &TenantId, query: QueryId, error: &LookupError, now: Instant) {
+        if let Some(left_out) = self.authorization.admit(now) {
+            tracing::warn!(%tenant, query = query.0, %error, left_out, "topic cannot be authorized");
+        }
+    }
+
+    fn decisions_of(&mut self, rulebook: &Rulebook) -> &[Counter] {
+        let cached = self.decisions.take().filter(|(generation, _)| *generation == rulebook.generation);
+        let metrics = &self.metrics;
+        let counters = cached.unwrap_or_else(|| {
+            (rulebook.generation, rulebook.routes.names().map(|name| metrics.decisions(name)).collect())
+        });
+        &self.decisions.insert(counters).1
+    }
+}
+
+impl Throttle {
+    /// How many lines were left out since the last one, where it is time for one.
+    fn admit(&mut self, now: Instant) -> Option<u64> {
+        if self.last.is_some_and(|last| now.saturating_duration_since(last) < EVERY) {
+            self.left_out += 1;
+            return None;
+        }
+        self.last = Some(now);
+        Some(std::mem::take(&mut self.left_out))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "some instant to count from")]
+    fn one_line_a_second_is_let_through_and_the_rest_is_counted() {
+        let (mut throttle, start) = (Throttle::default(), Instant::now());
+        for (millis, expected) in
+            [(0, Some(0)), (1, None), (999, None), (1_000, Some(2)), (1_500, None), (9_000, Some(1)), (9_999, None)]
+        {
+            assert_eq!(throttle.admit(start + Duration::from_millis(millis)), expected, "{millis}");
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! The events of one tenant that wait: for queries, or behind events that do.
+//!
+//! Invariant: events leave in the order in which they came.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::reload::Rulebook;
+use crate::route::{Answer, Call, CallId, Decision, Plan};
+use crate::source::Receipt;
+
+/// Queries of one tenant's events that are under way at once. Enough for a backlog to drain in a row, few enough for
+/// other tenants to get their share of the database.
+pub const TENANT_IN_FLIGHT: usize = 16;
+
+/// An event that waits.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    /// Counts the lane's waiting events: a later one has a higher number.
+    pub(super) number: u64,
+    pub(super) plan: Plan,
+    pub(super) rulebook: Arc<Rulebook>,
+    pub(super) receipt: Receipt,
+}
+
+/// The queue of one tenant.
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    waiting: VecDeque<Waiting>,
+    /// Calls that are not under way yet, in the order of their events.
+    unasked: VecDeque<(u64, CallId, Call)>,
+    in_flight: usize,
+}
+
+impl Waiting {
+    fn is_decided(&self) -> bool {
+        match &self.plan {
+            Plan::Decided(_) => true,
+            Plan::Waits(pending) => pending.is_answered(),
+        }
+    }
+}
+
+impl Queue {
+    /// How many events wait.
+    pub(super) fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Whether no event waits and no query is under way.
+    pub(super) fn is_idle(&self) -> bool {
+        self.waiting.is_empty() && self.in_flight == 0
+    }
+
+    /// The number of the event that has waited longest.
+    pub(super) fn oldest(&self) -> Option<u64> {
+        self.waiting.front().map(|waiting| waiting.number)
+    }
+
+    pub(super) fn push(&mut self, mut waiting: Waiting) {
+        if let Plan::Waits(pending) = &mut waiting.plan {
+            self.unasked.extend(pending.take_calls().map(|(id, call)| (waiting.number, id, call)));
+        }
+        self.waiting.push_back(waiting);
+    }
+
+    /// The next event whose turn has come, with what was decided.
+    pub(super) fn pop_decided(&mut self) -> Option<(Decision, Arc<Rulebook>, Receipt)> {
+        self.waiting.front().filter(|waiting| waiting.is_decided())?;
+        let Waiting { plan, rulebook, receipt, .. } = self.waiting.pop_front()?;
+        let decision = match plan {
+            Plan::Decided(decision) => decision,
+            Plan::Waits(pending) => pending.finish(),
+        };
+        Some((decision, rulebook, receipt))
+    }
+
+    /// Gives the oldest event up. Its queries that are under way are answered into the void.
+    pub(super) fn shed(&mut self) -> Option<Waiting> {
+        let shed = self.waiting.pop_front()?;
+        while self.unasked.front().is_some_and(|(number, ..)| *number == shed.number) {
+            self.unasked.pop_front();
+        }
+        Some(shed)
+    }
+
+    /// The next call to put under way, where there is one and room for it.
+    pub(super) fn next_call(&mut self) -> Option<(u64, CallId, Call)> {
+        if self.in_flight == TENANT_IN_FLIGHT {
+            return None;
+        }
+        let call = self.unasked.pop_front()?;
+        self.in_flight += 1;
+        Some(call)
+    }
+
+    /// A call of the event of this number was answered.
+    pub(super) fn answered(&mut self, number: u64, call: CallId, answer: Answer) {
+        self.in_flight = self.in_flight.saturating_sub(1);
+        let place = self.waiting.binary_search_by_key(&number, |waiting| waiting.number);
+        if let Some(Waiting { plan: Plan::Waits(pending), .. }) = place.ok().and_then(|at| self.waiting.get_mut(at)) {
+            pending.answer(call, answer);
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! Holds repeated log lines back: an outage is a line now and then, not one for each that it touches.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// Lets one log line through in each period, and counts what it held back.
+#[derive(Debug)]
+pub struct Throttle {
+    period: Duration,
+    begun: Instant,
+    /// When the next line may go, in milliseconds from `begun`.
+    due: AtomicU64,
+    held_back: AtomicU64,
+}
+
+impl Throttle {
+    /// One line in this time. The first one goes at once.
+    pub fn new(period: Duration) -> Self {
+        Self { period, begun: Instant::now(), due: AtomicU64::new(0), held_back: AtomicU64::new(0) }
+    }
+
+    /// Whether a line may go now: `Some` of how many were held back since the last one that did.
+    pub fn admit(&self) -> Option<u64> {
+        let due = self.due.load(Ordering::Relaxed);
+        let elapsed = self.begun.elapsed();
+        let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        let next = millis(elapsed.saturating_add(self.period));
+        // Of several that come at once, the one that moves `due` goes.
+        let goes = millis(elapsed) >= due
+            && self.due.compare_exchange(due, next, Ordering::Relaxed, Ordering::Relaxed).is_ok();
+        if goes {
+            Some(self.held_back.swap(0, Ordering::Relaxed))
+        } else {
+            self.held_back.fetch_add(1, Ordering::Relaxed);
+            None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn one_line_goes_in_each_period_and_says_how_many_did_not() {
+        let throttle = Throttle::new(Duration::from_secs(10));
+        assert_eq!([throttle.admit(), throttle.admit(), throttle.admit()], [Some(0), None, None]);
+        tokio::time::advance(Duration::from_millis(9_999)).await;
+        assert_eq!(throttle.admit(), None);
+        tokio::time::advance(Duration::from_millis(1)).await;
+        assert_eq!([throttle.admit(), throttle.admit()], [Some(3), None]);
+    }
+}

@@ -1,0 +1,188 @@
+//! The first path on one screen: what is made of a configuration, in the order in which an event meets it.
+//!
+//! source (AMQP, HTTP) → decoded by the rulebook → lane of its tenant → routed → shards that have sessions of that
+//! tenant → outboxes → sockets. Each arrow is a bounded queue, and a full one makes the part before it wait.
+
+use std::io;
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+
+use tokio::runtime::Handle;
+use tokio::sync::mpsc;
+
+use crate::admin::{self, AdminParts, Readiness};
+use crate::auth::{self, Authenticator};
+use crate::config::Config;
+use crate::heartbeat;
+use crate::lane::{LaneParts, Lanes};
+use crate::listen::{self, Door};
+use crate::lookup::{Lookups, OpenError};
+use crate::observe::{Metrics, SourceKind};
+use crate::reload::{Generation, Live, Rulebook};
+use crate::runtime::Threads;
+use crate::shard::{Admission, Interest, PublishRequest, ShardHandle, ShardId, ShardParts, ShardSeat, Shards, ToShard};
+use crate::source::amqp::{self, Broker, BrokerState};
+use crate::source::{Intake, publish};
+
+/// Events that may wait for a lane. A full lane makes its sources wait.
+const EVENTS: NonZeroUsize = NonZeroUsize::new(4096).expect("not zero");
+/// Publishes from the demo page that may wait.
+const PUBLISHES: usize = 256;
+
+/// Everything that runs.
+#[derive(Debug)]
+pub struct Pipeline {
+    /// Where clients connect.
+    pub clients: SocketAddr,
+    /// Where operators do.
+    pub admin: SocketAddr,
+    readiness: Readiness,
+    broker: Option<Broker>,
+    shards: Shards,
+    shard_threads: Threads,
+    drain: std::time::Duration,
+}
+
+/// Why the program cannot start. The environment is at fault.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// An address cannot be listened on.
+    #[error("cannot listen on {address} (`{key}`): {source}")]
+    Bind {
+        /// The configuration's key.
+        key: &'static str,
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The database of the configuration can never answer.
+    #[error(transparent)]
+    Database(#[from] OpenError),
+    /// A thread or a poll could not be made.
+    #[error("the system has no room for what is to run: {0}")]
+    System(#[from] io::Error),
+}
+
+impl Pipeline {
+    /// Starts everything that `config` declares; `control` runs what is not on an event's way.
+    pub async fn start(config: Config, instance: &str, control: &Handle) -> Result<Self, StartError> {
+        let bind = |key, address| move |source| StartError::Bind { key, address, source };
+        let listeners = listen::bind(config.listen, config.shards.get()).map_err(bind("listen", config.listen))?;
+        let clients = listeners[0].local_addr()?;
+        let admin_listener = tokio::net::TcpListener::bind(config.admin.listen).await;
+        let admin_listener = admin_listener.map_err(bind("admin.listen", config.admin.listen))?;
+        let admin = admin_listener.local_addr()?;
+
+        let metrics = Arc::new(Metrics::new());
+        let lookups = match &config.database {
+            Some(database) => Some(Lookups::open(database, &metrics).await?),
+            None => None,
+        };
+        let pings_by_tenant = config.pings_by_tenant();
+        let authenticator = Arc::new(Authenticator::new(&config.auth, lookups.as_ref(), &metrics));
+        let live = Live::new(Rulebook::compile(Generation(1), config.event, config.routes, config.topics));
+        metrics.generation.set(1);
+
+        // Lanes must know where to send before shards can know whom to ask: so the shards' seats come first.
+        let seats = ShardId::first(config.shards.get()).map(ShardSeat::new);
+        let seats = seats.collect::<io::Result<Vec<_>>>()?;
+        let shards = Shards::new(seats.iter().map(ShardSeat::handle).collect());
+        let interest = Arc::new(Interest::default());
+        let lane_parts = LaneParts {
+            live: live.clone(),
+            shards: shards.clone(),
+            interest: Arc::clone(&interest),
+            lookups: lookups.clone(),
+            control: control.clone(),
+            metrics: Arc::clone(&metrics),
+            events: EVENTS,
+            requests: NonZeroUsize::new(config.limits.connections).unwrap_or(NonZeroUsize::MIN),
+        };
+        // Lanes end with the last sender of events, and nobody need wait for them: what they hold is handed on by then.
+        let (lanes, _) = Lanes::start(config.shards, &lane_parts)?;
+
+        // One request a connection at most is under way, so these never fill before connections run out.
+        let (ask, asked) = mpsc::channel(config.limits.connections);
+        control.spawn(auth::serve(authenticator, asked, shards.clone()));
+        let (publish, published) = mpsc::channel(PUBLISHES);
+        let http = Intake::new(live.clone(), lanes.clone(), Arc::clone(&metrics), SourceKind::http);
+        control.spawn(answer_publishes(http.clone(), published, shards.clone()));
+
+        let admission = Arc::new(Admission::new(config.limits.connections));
+        let mut threads = Vec::new();
+        for (seat, listener) in seats.into_iter().zip(listeners) {
+            let parts = ShardParts {
+                limits: config.limits,
+                door: Door { accept: config.auth.accept, demo: config.demo },
+                deadline: config.auth.deadline,
+                lanes: lanes.clone(),
+                auth: ask.clone(),
+                publish: publish.clone(),
+                interest: Arc::clone(&interest),
+                admission: Arc::clone(&admission),
+                metrics: Arc::clone(&metrics),
+            };
+            threads.push(seat.start(listener, parts)?);
+        }
+        control.spawn(heartbeat::run(config.ping, pings_by_tenant, lookups, interest, shards.clone()));
+
+        let broker = match config.amqp {
+            Some(amqp) => {
+                let intake = Intake::new(live.clone(), lanes, Arc::clone(&metrics), SourceKind::amqp);
+                Some(amqp::start(amqp, instance, intake, Arc::clone(&metrics))?)
+            }
+            None => None,
+        };
+        let readiness = Readiness::new(broker.iter().map(|broker| broker_fact(broker.state())).collect());
+        let parts = AdminParts { metrics, readiness: readiness.clone(), intake: http, key: config.admin.key };
+        control.spawn(admin::serve(admin_listener, parts, std::future::pending()));
+        tracing::info!(listener = "clients", address = %clients, shards = config.shards, "listening");
+        tracing::info!(listener = "admin", address = %admin, "listening");
+        let shard_threads = Threads::new(threads);
+        Ok(Self { clients, admin, readiness, broker, shards, shard_threads, drain: config.drain })
+    }
+
+    /// Waits until the broker is given up, where the configuration asks for that, and says why.
+    pub async fn given_up(&self) -> String {
+        match &self.broker {
+            Some(broker) => broker.given_up().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Leaves: no longer ready, no new connections; clients are told when to come back, spread over `drain`, and get
+    /// what waits for them, while events go on to those that are still here. Then the source stops.
+    pub async fn leave(self) {
+        self.readiness.drain();
+        for shard in self.shards.iter() {
+            shard.send(ToShard::Drain(self.drain)).await;
+        }
+        for thread in self.shard_threads.ended().await {
+            tracing::error!(thread, "died of a panic before it was asked to leave");
+        }
+        if let Some(broker) = &self.broker {
+            broker.stop().await;
+        }
+    }
+}
+
+/// What `/readyz` says of the broker.
+fn broker_fact(state: tokio::sync::watch::Receiver<BrokerState>) -> admin::Fact {
+    Box::new(move || match &*state.borrow() {
+        BrokerState::Consuming => None,
+        BrokerState::Connecting => Some("broker: connecting".to_owned()),
+        BrokerState::Lost { reason, .. } | BrokerState::GaveUp { reason } => Some(format!("broker: {reason}")),
+        BrokerState::Stopped => Some("broker: stopped".to_owned()),
+    })
+}
+
+/// Publishes what comes from the demo page, one after the other, and tells the shard what came of it.
+async fn answer_publishes(intake: Intake, mut requests: mpsc::Receiver<PublishRequest>, shards: Shards) {
+    while let Some(PublishRequest { shard, connection, body }) = requests.recv().await {
+        let (status, body) = publish::answer(&intake, body).await;
+        let shard: &ShardHandle = shards.get(shard);
+        shard.send(ToShard::Published(connection, status.as_u16(), body)).await;
+    }
+}

@@ -1,0 +1,87 @@
+//! Topic rules, compiled: who may subscribe to what. The first that matches decides; where none does, nobody may.
+
+use crate::auth::Attributes;
+use crate::config::{TopicAllow, TopicPlace, TopicRule};
+use crate::event::{TenantId, Topic, UserId, Value};
+use crate::lookup::Binds;
+use crate::shard::Verdict;
+
+use super::{Answer, Call};
+
+/// The compiled topic rules.
+#[derive(Debug)]
+pub struct TopicRules(Box<[TopicRule]>);
+
+/// What the rules see of a session.
+#[derive(Clone, Copy, Debug)]
+pub struct SessionView<'s> {
+    /// Whose it is.
+    pub user: &'s UserId,
+    /// Of which tenant.
+    pub tenant: &'s TenantId,
+    /// What else is known of the user.
+    pub attributes: &'s Attributes,
+}
+
+/// What the rules make of a wish to subscribe.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Judgement {
+    /// That was all.
+    Verdict(Verdict),
+    /// This has to be asked first; [`TopicRules::verdict`] makes a verdict of the answer.
+    Ask(Call),
+}
+
+impl TopicRules {
+    /// Compiles the rules.
+    pub fn compile(rules: Vec<TopicRule>) -> Self {
+        Self(rules.into())
+    }
+
+    /// Whether `session` may subscribe to `topic`, or what has to be asked to know.
+    pub fn judge(&self, session: &SessionView<'_>, topic: &Topic) -> Judgement {
+        self.0
+            .iter()
+            .find_map(|rule| Some(judge(&rule.allow, session, &rule.pattern.matches(topic)?)))
+            .unwrap_or(Judgement::Verdict(Verdict::Denied))
+    }
+
+    /// The verdict that an answer to [`Judgement::Ask`] means: any row allows.
+    pub fn verdict(answer: &Answer) -> Verdict {
+        match answer {
+            Ok(rows) => allowed_if(!rows.rows.is_empty()),
+            Err(_) => Verdict::Unavailable,
+        }
+    }
+}
+
+fn judge(allow: &TopicAllow, session: &SessionView<'_>, caught: &[&str]) -> Judgement {
+    let mut resolve = |place: &TopicPlace| match place {
+        TopicPlace::Capture(index) => caught.get(*index).map_or(Value::Absent, |text| Value::Text(text)),
+        TopicPlace::User => Value::Text(session.user.as_str()),
+        TopicPlace::Tenant => Value::Text(session.tenant.as_str()),
+        TopicPlace::Attribute(name) => session.attributes.get(name),
+    };
+    let verdict = match allow {
+        TopicAllow::Always => Verdict::Allowed,
+        TopicAllow::Never => Verdict::Denied,
+        TopicAllow::When(conditions) => allowed_if(conditions.iter().all(|(place, matcher)| {
+            let value = resolve(place);
+            matcher.matches(value, &mut resolve)
+        })),
+        TopicAllow::Query(call) => {
+            let binds: Option<Binds> =
+                call.with.iter().map(|(name, template)| Some((name.clone(), template.scalar(&mut resolve)?))).collect();
+            match binds {
+                Some(binds) => return Judgement::Ask(Call { query: call.query, binds }),
+                // What the query would be asked about is not there: there can be no row for it.
+                None => Verdict::Denied,
+            }
+        }
+    };
+    Judgement::Verdict(verdict)
+}
+
+fn allowed_if(allowed: bool) -> Verdict {
+    if allowed { Verdict::Allowed } else { Verdict::Denied }
+}

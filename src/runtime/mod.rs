@@ -1,0 +1,9 @@
+//! The process: signals that ask it to leave, and the threads that must have ended before it does.
+
+mod instance;
+mod signals;
+mod threads;
+
+pub use instance::instance;
+pub use signals::Signals;
+pub use threads::Threads;

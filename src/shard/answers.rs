@@ -1,0 +1,145 @@
+//! The answers that a shard gets to what it asked, and what they make of a connection.
+
+use std::time::SystemTime;
+
+use super::connection::{Phase, Question};
+use super::run::{Shard, wall_clock};
+use super::timers::Due;
+use super::{ConnectionKey, SessionId, Verdict};
+use crate::auth::{Identity, Refusal};
+use crate::connection::{MAX_DENIALS, TokenQuestion, TopicQuestion};
+use crate::event::Topic;
+use crate::listen::{Status, response};
+use crate::wire::{CloseReason, reply};
+
+/// When a client whose token could not be looked up shall come back, in milliseconds.
+const RETRY_IN_MS: std::ops::Range<u64> = 1_000..4_000;
+
+impl Shard {
+    /// Whose token it was, or why not.
+    pub(super) fn authenticated(&mut self, key: ConnectionKey, outcome: Result<Identity, Refusal>) {
+        let Some(index) = self.index(key) else { return };
+        let Some(question) = self.connections[index].question.take() else { return };
+        let Question::Token(question) = *question else { return };
+        match (self.connections[index].phase, outcome) {
+            (Phase::Guest { .. }, Ok(identity)) => self.admit(index, identity, question),
+            (Phase::Session(session), Ok(identity)) => self.refresh(index, session, identity, &question),
+            (Phase::Guest { denials }, Err(Refusal::Denied)) => {
+                self.say(index, &reply::error(reply::DENIED, question.reference.as_deref()));
+                if denials + 1 >= MAX_DENIALS {
+                    self.close(index, CloseReason::TooManyDenials);
+                } else {
+                    self.connections[index].phase = Phase::Guest { denials: denials + 1 };
+                }
+            }
+            (Phase::Session(_), Err(Refusal::Denied)) => {
+                self.say(index, &reply::error(reply::DENIED, question.reference.as_deref()));
+            }
+            (Phase::Guest { .. }, Err(Refusal::Unavailable)) => {
+                self.say(index, &reply::unavailable(fastrand::u64(RETRY_IN_MS)));
+                self.close(index, CloseReason::TryAgain);
+            }
+            // A session goes on as what it is.
+            (Phase::Session(_), Err(Refusal::Unavailable)) => {
+                self.say(index, &reply::unavailable(fastrand::u64(RETRY_IN_MS)));
+            }
+            (Phase::Head | Phase::Body(_) | Phase::Closing | Phase::Closed, _) => return,
+        }
+        self.resume(index);
+    }
+
+    fn admit(&mut self, index: usize, identity: Identity, question: TokenQuestion) {
+        let key = self.key(index);
+        let connected = reply::connected(&identity.user, question.wants_catch_up, question.reference.as_deref());
+        let (tenant, expires_at) = (identity.tenant.clone(), identity.expires_at);
+        tracing::debug!(shard = self.id.index(), %tenant, user = %identity.user, "session admitted");
+        let (session, first) = self.sessions.admit(key.index, identity);
+        // Before the client is told: an event published after that must find its way here.
+        if first {
+            self.parts.interest.join(self.id, &tenant);
+        }
+        self.parts.metrics.sessions.inc();
+        self.connections[index].phase = Phase::Session(session);
+        self.expire_at(index, session, expires_at);
+        self.say(index, &connected);
+        if !question.topics.is_empty() {
+            match TopicQuestion::new(question.topics, 0, &self.parts.limits) {
+                Ok(topics) => self.ask_whether(index, topics),
+                Err(error) => self.say(index, &reply::error(&error, None)),
+            }
+        }
+    }
+
+    /// A session's own token again, or a newer one: it stays the same user's.
+    fn refresh(&mut self, index: usize, session: SessionId, identity: Identity, question: &TokenQuestion) {
+        let view = self.sessions.view(session);
+        if *view.user != identity.user || *view.tenant != identity.tenant {
+            return self.say(index, &reply::error(reply::DENIED, question.reference.as_deref()));
+        }
+        self.sessions.refresh(session, identity.attributes);
+        self.expire_at(index, session, identity.expires_at);
+        self.say(index, &reply::connected(&identity.user, question.wants_catch_up, question.reference.as_deref()));
+    }
+
+    fn expire_at(&mut self, index: usize, session: SessionId, expires_at: Option<SystemTime>) {
+        self.sessions.set_expiry(session, expires_at);
+        if let Some(expires_at) = expires_at {
+            let left = expires_at.duration_since(wall_clock()).unwrap_or_default();
+            // A time too far away to be counted to is as good as none.
+            if let Some(at) = self.now.checked_add(left) {
+                self.timers.set(at, Due::Expiry, self.key(index));
+            }
+        }
+    }
+
+    /// The time is up that a session had when the timer was set; it may have got a new one since.
+    pub(super) fn expiry_is_due(&mut self, index: usize, now: SystemTime) {
+        let Phase::Session(session) = self.connections[index].phase else { return };
+        if self.sessions.expiry(session).is_some_and(|expires_at| expires_at <= now) {
+            self.close(index, CloseReason::Expired);
+        }
+    }
+
+    /// A connection has had all the time there is to become a session.
+    pub(super) fn admission_is_due(&mut self, index: usize) {
+        match self.connections[index].phase {
+            Phase::Head | Phase::Body(_) => {
+                let body = reply::error("the request took too long", None);
+                self.respond(index, response(Status(408), "application/json", body.as_bytes()));
+            }
+            Phase::Guest { .. } => self.close(index, CloseReason::NotInTime),
+            Phase::Session(_) | Phase::Closing | Phase::Closed => {}
+        }
+    }
+
+    /// Which topics a session may subscribe to.
+    pub(super) fn authorized(&mut self, key: ConnectionKey, verdicts: Vec<(Topic, Verdict)>) {
+        let Some(index) = self.index(key) else { return };
+        let Some(question) = self.connections[index].question.take() else { return };
+        let Question::Topics(question) = *question else { return };
+        self.tell_topics(index, &question, verdicts);
+        self.resume(index);
+    }
+
+    /// Subscribes to what is allowed and tells the client what came of its request.
+    pub(super) fn tell_topics(&mut self, index: usize, question: &TopicQuestion, verdicts: Vec<(Topic, Verdict)>) {
+        let Phase::Session(session) = self.connections[index].phase else { return };
+        let of = |wanted| verdicts.iter().filter(move |(_, verdict)| *verdict == wanted);
+        let names = |wanted| of(wanted).map(|(topic, _)| topic.as_str());
+        let subscribed: Vec<&str> = names(Verdict::Allowed).collect();
+        let denied: Vec<&str> = names(Verdict::Denied).chain(question.invalid.iter().map(String::as_str)).collect();
+        let unavailable: Vec<&str> = names(Verdict::Unavailable).collect();
+        let reply = reply::subscribed(&subscribed, &denied, &unavailable, question.reference.as_deref());
+        for (topic, _) in of(Verdict::Allowed) {
+            self.sessions.subscribe(session, topic.clone());
+        }
+        self.say(index, &reply);
+    }
+
+    /// What came of a publish by the demo page.
+    pub(super) fn published(&mut self, key: ConnectionKey, status: u16, body: &[u8]) {
+        if let Some(index) = self.index(key) {
+            self.respond(index, response(Status(status), "application/json", body));
+        }
+    }
+}

@@ -1,0 +1,264 @@
+//! A connection as its shard holds it, and how one comes and goes.
+
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+use std::{fmt, io};
+
+use bytes::Bytes;
+use mio::net::TcpStream;
+use mio::{Interest as Readiness, Token};
+
+use super::run::Shard;
+use super::timers::Due;
+use super::{ConnectionKey, SessionId};
+use crate::connection::{Chain, Outbox, Progress, TokenQuestion, TopicQuestion};
+use crate::listen::{Status, response};
+use crate::observe::DropCause;
+use crate::wire::{CloseReason, Unfinished, reply};
+
+/// How long a peer may take to end a connection that the server has closed.
+const LINGER: Duration = Duration::from_secs(2);
+/// How long accepting pauses when the process has no descriptor left.
+const BREATHER: Duration = Duration::from_millis(200);
+
+/// How many connections are open, over all shards, and how many may be.
+#[derive(Debug)]
+pub struct Admission {
+    open: AtomicUsize,
+    limit: usize,
+}
+
+impl Admission {
+    /// None open yet, of at most `limit`.
+    pub fn new(limit: usize) -> Self {
+        Self { open: AtomicUsize::new(0), limit }
+    }
+
+    /// Counts one in. `false` where there is no room: it is counted in all the same, to be told so, until it leaves.
+    fn enter(&self) -> bool {
+        self.open.fetch_add(1, Ordering::Relaxed) < self.limit
+    }
+
+    fn leave(&self) {
+        self.open.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// One open socket. Small, as most of its life it is idle: buffers come and go with what is unfinished.
+pub(super) struct Connection {
+    pub(super) socket: TcpStream,
+    pub(super) generation: u32,
+    pub(super) remote: IpAddr,
+    pub(super) phase: Phase,
+    /// An answer that is waited for. Nothing is read meanwhile, so that a client has one request under way at most.
+    pub(super) question: Option<Box<Question>>,
+    pub(super) unfinished: Option<Box<Unfinished>>,
+    pub(super) outbox: Outbox,
+    pub(super) chain: Chain,
+    /// The socket takes more, as far as is known.
+    pub(super) writable: bool,
+    /// Something was read since the last ping.
+    pub(super) heard: bool,
+    /// A ping was sent, and `heard` tells whether it was answered.
+    pub(super) pinged: bool,
+}
+
+/// Where a connection is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// Its request is being read.
+    Head,
+    /// The body of a publish, of so many bytes, is being read.
+    Body(usize),
+    /// A WebSocket that is not authenticated, and was denied so often.
+    Guest { denials: u8 },
+    /// A session.
+    Session(SessionId),
+    /// What waits is written, then it ends.
+    Closing,
+    /// All is written and the peer was told: its end is waited for.
+    Closed,
+}
+
+/// What is asked elsewhere.
+#[derive(Debug)]
+pub(super) enum Question {
+    Token(TokenQuestion),
+    Topics(TopicQuestion),
+    Publish,
+}
+
+impl Connection {
+    /// Whether it gets nothing more.
+    pub(super) fn is_closing(&self) -> bool {
+        matches!(self.phase, Phase::Closing | Phase::Closed)
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection").field("remote", &self.remote).field("phase", &self.phase).finish_non_exhaustive()
+    }
+}
+
+impl Shard {
+    /// Accepts all that wait.
+    pub(super) fn accept(&mut self) {
+        loop {
+            let Some(listener) = &self.listener else { return };
+            match listener.accept() {
+                Ok((socket, address)) => self.adopt(socket, address.ip()),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) if is_about_the_peer(&error) => {}
+                Err(error) => {
+                    tracing::error!(shard = self.id.index(), %error, "cannot accept connections, trying again");
+                    let nobody = ConnectionKey { index: u32::MAX, generation: u32::MAX };
+                    self.timers.set(self.now + BREATHER, Due::Accept, nobody);
+                    return;
+                }
+            }
+        }
+    }
+
+    fn adopt(&mut self, mut socket: TcpStream, remote: IpAddr) {
+        let entry = self.connections.vacant_entry();
+        let index = entry.key();
+        // An event shall leave when it is written, not when the next one comes.
+        socket.set_nodelay(true).ok();
+        let readiness = Readiness::READABLE | Readiness::WRITABLE;
+        if let Err(error) = self.poll.registry().register(&mut socket, Token(index), readiness) {
+            tracing::error!(shard = self.id.index(), %error, "cannot watch a connection");
+            return;
+        }
+        self.accepted = self.accepted.wrapping_add(1);
+        entry.insert(Connection {
+            socket,
+            generation: self.accepted,
+            remote: remote.to_canonical(),
+            phase: Phase::Head,
+            question: None,
+            unfinished: None,
+            outbox: Outbox::default(),
+            chain: Chain::default(),
+            writable: true,
+            heard: true,
+            pinged: false,
+        });
+        self.parts.metrics.connections.inc();
+        self.timers.set(self.now + self.parts.deadline, Due::Admission, self.key(index));
+        if !self.parts.admission.enter() {
+            let body = reply::error("too many connections", None);
+            self.respond(index, response(Status(503), "application/json", body.as_bytes()));
+        }
+    }
+
+    /// The connection at this index, by a name that stays its own.
+    pub(super) fn key(&self, index: usize) -> ConnectionKey {
+        let generation = self.connections[index].generation;
+        ConnectionKey { index: u32::try_from(index).expect("far fewer descriptors than 2^32"), generation }
+    }
+
+    /// Gives a connection a frame, to be written at the end of the turn.
+    pub(super) fn send(&mut self, index: usize, frame: Bytes) {
+        let key = self.key(index);
+        let frame = self.batch.frame(frame);
+        self.batch.link(key.index, &mut self.connections[index].chain, frame);
+    }
+
+    /// Answers an HTTP request and ends the connection.
+    pub(super) fn respond(&mut self, index: usize, response: Bytes) {
+        self.send(index, response);
+        self.end(index);
+    }
+
+    /// Closes a WebSocket: the close frame is the last thing that it gets.
+    pub(super) fn close(&mut self, index: usize, reason: CloseReason) {
+        if self.connections[index].is_closing() {
+            return;
+        }
+        tracing::debug!(
+            shard = self.id.index(),
+            remote = %self.connections[index].remote,
+            code = reason.code(),
+            reason = reason.text(),
+            "connection closed"
+        );
+        self.parts.metrics.closed(reason.code()).inc();
+        self.send(index, reason.frame());
+        self.end(index);
+    }
+
+    /// A connection that cannot take what it is sent: all of it is dropped but the close frame.
+    fn close_too_slow(&mut self, index: usize) {
+        let connection = &mut self.connections[index];
+        connection.outbox.truncate();
+        self.parts.metrics.drops(DropCause::slow_client).inc();
+        if connection.is_closing() {
+            return self.remove(index);
+        }
+        tracing::info!(shard = self.id.index(), remote = %connection.remote, "a client is too slow and is closed");
+        self.close(index, CloseReason::TooSlow);
+    }
+
+    fn end(&mut self, index: usize) {
+        self.leave_session(index);
+        let connection = &mut self.connections[index];
+        connection.phase = Phase::Closing;
+        connection.question = None;
+        connection.unfinished = None;
+        self.timers.set(self.now + LINGER, Due::Linger, self.key(index));
+    }
+
+    /// Takes a connection's session, where it is one, out of all indexes.
+    fn leave_session(&mut self, index: usize) {
+        let Phase::Session(session) = self.connections[index].phase else { return };
+        if let Some(tenant) = self.sessions.remove(session) {
+            self.parts.interest.leave(self.id, &tenant);
+        }
+        self.parts.metrics.sessions.dec();
+    }
+
+    /// Forgets a connection. Its socket closes.
+    pub(super) fn remove(&mut self, index: usize) {
+        self.leave_session(index);
+        let mut connection = self.connections.remove(index);
+        // Closing it takes it out of the poll too; this way the order is plain.
+        self.poll.registry().deregister(&mut connection.socket).ok();
+        self.parts.admission.leave();
+        self.parts.metrics.connections.dec();
+    }
+
+    /// Writes what a connection got in this turn, and what waits from before.
+    pub(super) fn write(&mut self, index: usize) {
+        let Some(connection) = self.connections.get_mut(index) else { return };
+        let chain = std::mem::take(&mut connection.chain);
+        if connection.phase == Phase::Closed {
+            return;
+        }
+        if connection.writable {
+            match connection.outbox.write(chain, &self.batch, &mut connection.socket) {
+                Ok(Progress::Done) => {}
+                Ok(Progress::Blocked) => connection.writable = false,
+                Err(_) => return self.remove(index),
+            }
+        } else {
+            connection.outbox.keep(chain, &self.batch);
+        }
+        if connection.outbox.is_over(self.parts.limits.outbox) {
+            self.close_too_slow(index);
+        } else if connection.phase == Phase::Closing && connection.outbox.is_empty() {
+            // The peer reads to the end of the stream and ends it too; resetting it could lose what it has not read.
+            connection.phase = Phase::Closed;
+            if connection.socket.shutdown(std::net::Shutdown::Write).is_err() {
+                self.remove(index);
+            }
+        }
+    }
+}
+
+/// Errors of accept that are about one connection, which has gone again.
+fn is_about_the_peer(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
+    matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted)
+}

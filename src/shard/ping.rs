@@ -1,0 +1,86 @@
+//! The events ping: tells sessions the newest event's id, and finds peers that are no longer there.
+//!
+//! With each goes a ping of the WebSocket protocol, which every client's library answers by itself. A connection of
+//! which nothing was heard between one ping and the next is dead.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use slab::Slab;
+
+use super::connection::Connection;
+use super::run::Shard;
+use super::{ConnectionKey, Sessions};
+use crate::event::{EventId, TenantId};
+use crate::wire::{reply, text_frame};
+
+/// Connections pinged in one turn, so that events do not wait behind the pings of many.
+const PINGS: usize = 256;
+/// An empty ping frame (RFC 6455, 5.5.2).
+const PING_FRAME: &[u8] = &[0x89, 0];
+
+/// Pings that are under way.
+#[derive(Debug, Default)]
+pub(super) struct Pings(VecDeque<Round>);
+
+#[derive(Debug)]
+struct Round {
+    frame: Bytes,
+    targets: Vec<ConnectionKey>,
+}
+
+impl Pings {
+    /// Begins a ping of a tenant's sessions, or of all.
+    pub(super) fn begin(
+        &mut self,
+        sessions: &Sessions,
+        connections: &Slab<Connection>,
+        tenant: Option<&TenantId>,
+        last_event_id: Option<&EventId>,
+    ) {
+        let key = |index: u32| ConnectionKey { index, generation: connections[index as usize].generation };
+        let targets: Vec<_> = sessions.connections(tenant).into_iter().map(key).collect();
+        if !targets.is_empty() {
+            let ping = text_frame(&reply::events_ping(last_event_id));
+            self.0.push_back(Round { frame: [&ping, PING_FRAME].concat().into(), targets });
+        }
+    }
+
+    /// Whether a ping is under way.
+    pub(super) fn is_pending(&self) -> bool {
+        !self.0.is_empty()
+    }
+}
+
+impl Shard {
+    /// Pings the next few.
+    pub(super) fn ping_some(&mut self) {
+        let mut left = PINGS;
+        while let Some(mut round) = self.pings.0.pop_front() {
+            let rest = round.targets.len().saturating_sub(left);
+            let some = round.targets.split_off(rest);
+            left -= some.len();
+            for key in some {
+                self.ping(key, &round.frame);
+            }
+            if !round.targets.is_empty() {
+                self.pings.0.push_front(round);
+                return;
+            }
+        }
+    }
+
+    fn ping(&mut self, key: ConnectionKey, frame: &Bytes) {
+        let Some(index) = self.index(key) else { return };
+        let connection = &mut self.connections[index];
+        if connection.is_closing() {
+            return;
+        }
+        if connection.pinged && !connection.heard {
+            tracing::info!(shard = self.id.index(), remote = %connection.remote, "a client has gone without a word");
+            return self.remove(index);
+        }
+        (connection.pinged, connection.heard) = (true, false);
+        self.send(index, frame.clone());
+    }
+}

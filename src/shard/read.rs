@@ -1,0 +1,231 @@
+//! What clients send: bytes to requests and messages, and what those lead to.
+
+use std::io::{ErrorKind, Read};
+
+use bytes::Bytes;
+use secrecy::SecretString;
+
+use super::connection::{Phase, Question};
+use super::run::Shard;
+use super::{AuthenticateRequest, AuthorizeRequest, PublishRequest};
+use crate::connection::{Reaction, Standing, TokenQuestion, TopicQuestion, react};
+use crate::listen::{Action, read_head};
+use crate::wire::{CloseReason, Incoming, Message, Unfinished, reply, text_frame};
+
+/// Reads of one connection in one turn, so that one that sends without end does not keep the others waiting.
+const READS: usize = 4;
+
+impl Shard {
+    /// A socket has become readable or writable.
+    pub(super) fn ready(&mut self, index: usize, readable: bool, writable: bool) {
+        let Some(connection) = self.connections.get_mut(index) else { return };
+        if writable {
+            connection.writable = true;
+            if !connection.outbox.is_empty() {
+                self.write(index);
+            }
+        }
+        if readable {
+            self.read(index);
+        }
+    }
+
+    /// Reads and handles what a connection has sent.
+    pub(super) fn read(&mut self, index: usize) {
+        let mut buffer = std::mem::take(&mut self.buffer);
+        self.read_into(index, &mut buffer);
+        self.buffer = buffer;
+    }
+
+    fn read_into(&mut self, index: usize, buffer: &mut [u8]) {
+        for _ in 0..READS {
+            let Some(connection) = self.connections.get_mut(index) else { return };
+            if connection.question.is_some() {
+                return;
+            }
+            match connection.socket.read(buffer) {
+                Ok(0) => return self.remove(index),
+                Ok(length) => {
+                    connection.heard = true;
+                    self.received(index, &mut buffer[..length]);
+                    // A read that falls short has emptied the socket: asking again would only be told so.
+                    if length < buffer.len() {
+                        return;
+                    }
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(_) => return self.remove(index),
+            }
+        }
+        if self.connections.contains(index) {
+            self.again.push(self.key(index));
+        }
+    }
+
+    /// Goes on with a connection whose question has been answered.
+    pub(super) fn resume(&mut self, index: usize) {
+        self.received(index, &mut []);
+        self.read(index);
+    }
+
+    /// Handles bytes that follow on what is unfinished.
+    fn received(&mut self, index: usize, bytes: &mut [u8]) {
+        let connection = &mut self.connections[index];
+        if connection.is_closing() {
+            return;
+        }
+        let mut unfinished = connection.unfinished.take().map(|unfinished| *unfinished).unwrap_or_default();
+        if unfinished.bytes.is_empty() {
+            let used = self.handle(index, bytes, &mut unfinished);
+            unfinished.bytes.extend_from_slice(&bytes[used..]);
+        } else {
+            let mut input = std::mem::take(&mut unfinished.bytes);
+            input.extend_from_slice(bytes);
+            let used = self.handle(index, &mut input, &mut unfinished);
+            input.drain(..used);
+            unfinished.bytes = input;
+        }
+        let connection = &mut self.connections[index];
+        if !unfinished.is_empty() && !connection.is_closing() {
+            connection.unfinished = Some(Box::new(unfinished));
+        }
+    }
+
+    /// Handles as much of `input` as is whole, until the connection asks something or closes. Returns how much that was.
+    fn handle(&mut self, index: usize, input: &mut [u8], unfinished: &mut Unfinished) -> usize {
+        let mut used = 0;
+        loop {
+            let connection = &self.connections[index];
+            if connection.question.is_some() {
+                return used;
+            }
+            match connection.phase {
+                Phase::Closing | Phase::Closed => return input.len(),
+                Phase::Head => match read_head(&input[used..], self.parts.door) {
+                    None => return used,
+                    Some((length, action)) => {
+                        used += length;
+                        self.act(index, action);
+                    }
+                },
+                Phase::Body(length) => {
+                    let Some(body) = input.get(used..used + length) else { return used };
+                    used += length;
+                    self.publish(index, Bytes::copy_from_slice(body));
+                }
+                Phase::Guest { .. } | Phase::Session(_) => {
+                    match unfinished.decode(&mut input[used..], self.parts.limits.message) {
+                        Ok((length, incoming)) => {
+                            used += length;
+                            let Some(incoming) = incoming else { return used };
+                            self.incoming(index, incoming);
+                        }
+                        Err(error) => self.close(index, error.into()),
+                    }
+                }
+            }
+        }
+    }
+
+    /// What an HTTP request leads to.
+    fn act(&mut self, index: usize, action: Action) {
+        match action {
+            Action::Respond(response) => self.respond(index, response),
+            Action::Publish { length } => self.connections[index].phase = Phase::Body(length),
+            Action::Upgrade { response, token } => {
+                self.connections[index].phase = Phase::Guest { denials: 0 };
+                self.send(index, response);
+                match token {
+                    Some(token) => self.ask_whose(index, token, TokenQuestion::default()),
+                    None => self.say(index, reply::GREETING),
+                }
+            }
+        }
+    }
+
+    fn incoming(&mut self, index: usize, incoming: Incoming<'_>) {
+        match incoming {
+            Incoming::Text(text) => {
+                let reaction = react(self.standing(index), Message::parse(&text), &self.parts.limits);
+                self.follow(index, reaction);
+            }
+            Incoming::Binary => self.say(index, &reply::error("messages are text frames, not binary ones", None)),
+            Incoming::Ping(payload) => {
+                let length = u8::try_from(payload.len()).expect("a control frame is at most 125 bytes long");
+                self.send(index, [&[0x8a, length], payload].concat().into());
+            }
+            Incoming::Pong => {}
+            Incoming::Close(code) => self.close(index, CloseReason::Echo(code)),
+        }
+    }
+
+    fn standing(&self, index: usize) -> Standing {
+        match self.connections[index].phase {
+            Phase::Session(session) => Standing::Session { topics: self.sessions.view(session).topics },
+            _ => Standing::Guest { by_message: self.parts.door.accept.message },
+        }
+    }
+
+    fn follow(&mut self, index: usize, reaction: Reaction) {
+        match reaction {
+            Reaction::Reply(reply) => self.say(index, &reply),
+            Reaction::Authenticate(token, question) => self.ask_whose(index, token, question),
+            Reaction::Authorize(question) => self.ask_whether(index, question),
+            Reaction::Unsubscribe(topics, reference) => {
+                let Phase::Session(session) = self.connections[index].phase else { return };
+                let gone: Vec<_> = topics.iter().filter(|topic| self.sessions.unsubscribe(session, topic)).collect();
+                let gone: Vec<&str> = gone.iter().map(|topic| topic.as_str()).collect();
+                self.say(index, &reply::unsubscribed(&gone, reference.as_deref()));
+            }
+        }
+    }
+
+    pub(super) fn say(&mut self, index: usize, reply: &str) {
+        self.send(index, text_frame(reply));
+    }
+
+    fn ask_whose(&mut self, index: usize, token: SecretString, question: TokenQuestion) {
+        let connection = self.key(index);
+        let request = AuthenticateRequest { shard: self.id, connection, token, remote: self.connections[index].remote };
+        let asked = self.parts.auth.try_send(request).is_ok();
+        self.await_answer(index, asked, Question::Token(question));
+    }
+
+    /// Asks whether a session may subscribe to topics; where there is none to ask about, it is answered at once.
+    pub(super) fn ask_whether(&mut self, index: usize, mut question: TopicQuestion) {
+        let Phase::Session(session) = self.connections[index].phase else { return };
+        let view = self.sessions.view(session);
+        let request = AuthorizeRequest {
+            shard: self.id,
+            connection: self.key(index),
+            user: view.user.clone(),
+            tenant: view.tenant.clone(),
+            attributes: view.attributes.clone(),
+            topics: std::mem::take(&mut question.topics),
+        };
+        if request.topics.is_empty() {
+            return self.tell_topics(index, &question, Vec::new());
+        }
+        let asked = self.parts.lanes.authorize(request).is_ok();
+        self.await_answer(index, asked, Question::Topics(question));
+    }
+
+    fn publish(&mut self, index: usize, body: Bytes) {
+        let request = PublishRequest { shard: self.id, connection: self.key(index), body };
+        if self.parts.publish.try_send(request).is_ok() {
+            self.connections[index].question = Some(Box::new(Question::Publish));
+        } else {
+            self.published(self.key(index), 503, br#"{"status":"error","error":"try again later"}"#);
+        }
+    }
+
+    /// Waits for the answer to a question, or sends the client away where nobody can be asked now.
+    fn await_answer(&mut self, index: usize, asked: bool, question: Question) {
+        if asked {
+            self.connections[index].question = Some(Box::new(question));
+        } else {
+            self.close(index, CloseReason::TryAgain);
+        }
+    }
+}

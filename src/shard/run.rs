@@ -1,0 +1,273 @@
+//! The event loop of one shard.
+//!
+//! One turn: wait for sockets or words → read what came in → take the words that wait → what is due → write once to each
+//! connection that gets something. Everything that a turn does is bounded, so that no client and no burst keeps the
+//! others waiting.
+
+use std::io;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant, SystemTime};
+
+use mio::net::TcpListener;
+use mio::{Events, Interest as Readiness, Poll, Token, Waker};
+use slab::Slab;
+use tokio::sync::mpsc;
+
+use super::connection::Connection;
+use super::leave::Leaving;
+use super::message::Bell;
+use super::ping::Pings;
+use super::timers::{Due, Timers};
+use super::{
+    Admission, AuthenticateRequest, ConnectionKey, Interest, PublishRequest, Sessions, ShardHandle, ShardId, ToShard,
+};
+use crate::config::Limits;
+use crate::connection::Batch;
+use crate::lane::Lanes;
+use crate::listen::Door;
+use crate::observe::Metrics;
+
+const LISTENER: Token = Token(usize::MAX);
+const BELL: Token = Token(usize::MAX - 1);
+/// Words that may wait for a shard: a full inbox makes lanes wait, and they their sources.
+const INBOX: usize = 1024;
+/// Words taken in one turn, so that what they lead to is written before more is taken.
+const WORDS: usize = 256;
+/// Frames given out in one turn, after which it is written too.
+const FRAMES: usize = 1 << 16;
+/// Bytes read at once, into one buffer for all connections.
+const READ_BYTES: usize = 64 * 1024;
+
+/// What a shard is given to run with.
+#[derive(Debug)]
+pub struct ShardParts {
+    /// Bounds on clients.
+    pub limits: Limits,
+    /// What the listener offers.
+    pub door: Door,
+    /// A connection that is not a session by then is closed.
+    pub deadline: Duration,
+    /// Asked for topics.
+    pub lanes: Lanes,
+    /// Asked for tokens.
+    pub auth: mpsc::Sender<AuthenticateRequest>,
+    /// Given what the demo page publishes.
+    pub publish: mpsc::Sender<PublishRequest>,
+    /// Told which tenants have sessions here.
+    pub interest: Arc<Interest>,
+    /// Counts connections, over all shards.
+    pub admission: Arc<Admission>,
+    /// Told what happens.
+    pub metrics: Arc<Metrics>,
+}
+
+/// A shard's inbox, made before the shard: lanes must know where to send before shards can know whom to ask.
+#[derive(Debug)]
+pub struct ShardSeat {
+    id: ShardId,
+    poll: Poll,
+    inbox: mpsc::Receiver<ToShard>,
+    bell: Arc<Bell>,
+    handle: ShardHandle,
+}
+
+impl ShardSeat {
+    /// A seat for the shard of this id.
+    pub fn new(id: ShardId) -> io::Result<Self> {
+        let poll = Poll::new()?;
+        let bell = Arc::new(Bell::new(Waker::new(poll.registry(), BELL)?));
+        let (sender, inbox) = mpsc::channel(INBOX);
+        let handle = ShardHandle::new(sender, Arc::clone(&bell));
+        Ok(Self { id, poll, inbox, bell, handle })
+    }
+
+    /// The way in.
+    pub fn handle(&self) -> ShardHandle {
+        self.handle.clone()
+    }
+
+    /// Starts the shard on a thread of its own, accepting from `listener`. The thread ends when the shard has left.
+    pub fn start(self, listener: std::net::TcpListener, parts: ShardParts) -> io::Result<JoinHandle<()>> {
+        let mut listener = TcpListener::from_std(listener);
+        self.poll.registry().register(&mut listener, LISTENER, Readiness::READABLE)?;
+        let name = format!("shard-{}", self.id.index());
+        std::thread::Builder::new().name(name).spawn(move || {
+            Shard {
+                id: self.id,
+                poll: self.poll,
+                inbox: self.inbox,
+                bell: self.bell,
+                listener: Some(listener),
+                connections: Slab::new(),
+                accepted: 0,
+                sessions: Sessions::default(),
+                batch: Batch::default(),
+                timers: Timers::default(),
+                pings: Pings::default(),
+                leaving: None,
+                again: Vec::new(),
+                buffer: vec![0; READ_BYTES],
+                written: Vec::new(),
+                now: now(),
+                parts,
+            }
+            .run();
+        })
+    }
+}
+
+/// One shard: the only owner of its connections and sessions.
+pub(super) struct Shard {
+    pub(super) id: ShardId,
+    pub(super) poll: Poll,
+    inbox: mpsc::Receiver<ToShard>,
+    bell: Arc<Bell>,
+    pub(super) listener: Option<TcpListener>,
+    pub(super) connections: Slab<Connection>,
+    /// Connections accepted so far: each one's generation.
+    pub(super) accepted: u32,
+    pub(super) sessions: Sessions,
+    pub(super) batch: Batch,
+    pub(super) timers: Timers,
+    pub(super) pings: Pings,
+    pub(super) leaving: Option<Leaving>,
+    /// Connections that have more to read than a turn allows.
+    pub(super) again: Vec<ConnectionKey>,
+    pub(super) buffer: Vec<u8>,
+    /// When the events of this turn were received.
+    pub(super) written: Vec<Instant>,
+    /// The time of this turn.
+    pub(super) now: Instant,
+    pub(super) parts: ShardParts,
+}
+
+impl Shard {
+    fn run(mut self) {
+        let mut events = Events::with_capacity(1024);
+        let mut more = false;
+        while !self.has_left() {
+            let timeout = if more { Some(Duration::ZERO) } else { self.timeout() };
+            match self.poll.poll(&mut events, timeout) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => {
+                    tracing::error!(shard = self.id.index(), %error, "the shard cannot poll and ends");
+                    return;
+                }
+            }
+            self.now = now();
+            // First: whoever sends from now on rings again.
+            self.bell.silence();
+            for event in &events {
+                match event.token() {
+                    LISTENER => self.accept(),
+                    BELL => {}
+                    Token(index) => self.ready(index, event.is_readable(), event.is_writable()),
+                }
+            }
+            for key in std::mem::take(&mut self.again) {
+                if let Some(index) = self.index(key) {
+                    self.read(index);
+                }
+            }
+            more = self.listen_to_words();
+            while let Some((due, key)) = self.timers.take_due(self.now) {
+                self.fire(due, key);
+            }
+            self.ping_some();
+            self.leave_some();
+            self.flush();
+            more |= !self.again.is_empty() || self.pings.is_pending();
+        }
+    }
+
+    /// The connection of this key, where it is still the one that was meant.
+    pub(super) fn index(&self, key: ConnectionKey) -> Option<usize> {
+        let index = key.index as usize;
+        self.connections.get(index).is_some_and(|connection| connection.generation == key.generation).then_some(index)
+    }
+
+    /// Takes words from the inbox. `true` where more may wait.
+    fn listen_to_words(&mut self) -> bool {
+        for _ in 0..WORDS {
+            let Ok(word) = self.inbox.try_recv() else { return false };
+            match word {
+                ToShard::Deliver(routed) => {
+                    let frame = self.batch.frame(routed.frame.clone());
+                    let (batch, connections) = (&mut self.batch, &mut self.connections);
+                    let before = batch.len();
+                    self.sessions.deliver(&routed.audiences, |index| {
+                        if let Some(connection) = connections.get_mut(index as usize) {
+                            batch.link(index, &mut connection.chain, frame);
+                        }
+                    });
+                    let reached = self.batch.len() - before;
+                    if reached > 0 {
+                        self.written.push(routed.received);
+                        self.parts.metrics.deliveries.inc_by(reached as u64);
+                    }
+                }
+                ToShard::Authenticated(key, outcome) => self.authenticated(key, outcome),
+                ToShard::Authorized(key, verdicts) => self.authorized(key, verdicts),
+                ToShard::Published(key, status, body) => self.published(key, status, &body),
+                ToShard::Ping { tenant, last_event_id } => {
+                    self.pings.begin(&self.sessions, &self.connections, tenant.as_ref(), last_event_id.as_ref());
+                }
+                ToShard::Drain(within) => self.leave(within),
+            }
+            if self.batch.len() > FRAMES {
+                return true;
+            }
+        }
+        true
+    }
+
+    /// Writes once to each connection that gets something in this turn.
+    fn flush(&mut self) {
+        let mut touched = self.batch.take_touched();
+        // Closing a connection for being too slow gives it a last frame, and so touches it again.
+        while !touched.is_empty() {
+            for index in &touched {
+                self.write(*index as usize);
+            }
+            touched.clear();
+            std::mem::swap(&mut touched, &mut self.batch.take_touched());
+        }
+        self.batch.clear(touched);
+        if !self.written.is_empty() {
+            let now = now();
+            for received in self.written.drain(..) {
+                self.parts.metrics.latency.observe(now.saturating_duration_since(received), 1);
+            }
+        }
+    }
+
+    fn fire(&mut self, due: Due, key: ConnectionKey) {
+        if due == Due::Accept {
+            return self.accept();
+        }
+        let Some(index) = self.index(key) else { return };
+        match due {
+            Due::Admission => self.admission_is_due(index),
+            Due::Linger => self.remove(index),
+            Due::Expiry => self.expiry_is_due(index, wall_clock()),
+            Due::Accept => {}
+        }
+    }
+
+    fn timeout(&self) -> Option<Duration> {
+        let next = self.timers.next().into_iter().chain(self.leaving.as_ref().map(Leaving::next)).min()?;
+        Some(next.saturating_duration_since(now()))
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the edge: a shard's time enters here")]
+fn now() -> Instant {
+    Instant::now()
+}
+
+#[expect(clippy::disallowed_methods, reason = "the edge: providers give the end of a session in the world's time")]
+pub(super) fn wall_clock() -> SystemTime {
+    SystemTime::now()
+}

@@ -1,0 +1,380 @@
+//! The sessions of one shard, and the indexes that find them: by tenant, user, topic.
+//!
+//! Invariant: everything is below its tenant. There is no way to look up a user or topic without one, and only an
+//! audience whose scope is every tenant walks over all of them.
+//!
+//! Invariant: every list is kept by back-pointers, so that joining and leaving cost the same however many are in it.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use hashbrown::{HashMap, HashTable};
+use slab::Slab;
+use smallvec::SmallVec;
+
+use crate::auth::{Attributes, Identity};
+use crate::event::{AttributeMatch, Audience, Clause, Scope, TenantId, Topic, UserId};
+
+/// The place of a session in its shard's table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct SessionId(u32);
+
+/// All sessions of one shard.
+#[derive(Debug, Default)]
+pub struct Sessions {
+    sessions: Slab<Session>,
+    tenants: Slab<Tenant>,
+    by_name: HashMap<TenantId, u32>,
+    hasher: hashbrown::DefaultHashBuilder,
+    /// Counts deliveries, so that a session can tell that it has this one already.
+    delivery: u64,
+}
+
+/// An authenticated connection. Exists only once its identity is known, and never changes its tenant or user.
+#[derive(Debug)]
+struct Session {
+    connection: u32,
+    tenant: u32,
+    user: UserId,
+    attributes: Arc<Attributes>,
+    /// Where it stands in its tenant's list.
+    among_tenant: u32,
+    /// Where it stands in its user's list.
+    among_user: u32,
+    subscriptions: Vec<Subscription>,
+    expires_at: Option<SystemTime>,
+    /// The last delivery that reached it.
+    reached_by: u64,
+}
+
+/// A session's side of a subscription.
+#[derive(Clone, Copy, Debug)]
+struct Subscription {
+    topic: u32,
+    /// Where the session stands in the topic's list.
+    among_topic: u32,
+}
+
+#[derive(Debug)]
+struct Tenant {
+    name: TenantId,
+    sessions: Vec<u32>,
+    users: HashMap<UserId, SmallVec<[u32; 2]>>,
+    topics: Slab<TopicEntry>,
+    /// Topics by name, the name kept once, in the entry.
+    topic_index: HashTable<u32>,
+}
+
+#[derive(Debug)]
+struct TopicEntry {
+    name: Topic,
+    subscribers: SmallVec<[Subscriber; 2]>,
+}
+
+/// A topic's side of a subscription.
+#[derive(Clone, Copy, Debug)]
+struct Subscriber {
+    session: u32,
+    /// Where the topic stands in the session's list.
+    among_subscriptions: u32,
+}
+
+/// What a session is to others: for authorization.
+#[derive(Clone, Copy, Debug)]
+pub struct SessionView<'a> {
+    /// Its tenant.
+    pub tenant: &'a TenantId,
+    /// Its user.
+    pub user: &'a UserId,
+    /// What else is known of the user.
+    pub attributes: &'a Arc<Attributes>,
+    /// How many topics it is subscribed to.
+    pub topics: usize,
+}
+
+impl Sessions {
+    /// Admits a session for a connection. Also tells whether it is the tenant's first on this shard.
+    pub fn admit(&mut self, connection: u32, identity: Identity) -> (SessionId, bool) {
+        let tenant = match self.by_name.get(&identity.tenant) {
+            Some(tenant) => *tenant,
+            None => {
+                let index = narrow(self.tenants.insert(Tenant::new(identity.tenant.clone())));
+                self.by_name.insert(identity.tenant, index);
+                index
+            }
+        };
+        let entry = &mut self.tenants[tenant as usize];
+        let session = narrow(self.sessions.vacant_key());
+        let user = entry.users.entry_ref(&identity.user).or_default();
+        self.sessions.insert(Session {
+            connection,
+            tenant,
+            user: identity.user,
+            attributes: identity.attributes,
+            among_tenant: narrow(entry.sessions.len()),
+            among_user: narrow(user.len()),
+            subscriptions: Vec::new(),
+            expires_at: identity.expires_at,
+            reached_by: 0,
+        });
+        user.push(session);
+        entry.sessions.push(session);
+        (SessionId(session), entry.sessions.len() == 1)
+    }
+
+    /// A session's end. Returns its tenant where it was the tenant's last on this shard.
+    pub fn remove(&mut self, id: SessionId) -> Option<TenantId> {
+        while let Some(last) = self.sessions[id.0 as usize].subscriptions.last().copied() {
+            self.leave_topic(id.0, last);
+            self.sessions[id.0 as usize].subscriptions.pop();
+        }
+        let session = self.sessions.remove(id.0 as usize);
+        let tenant = &mut self.tenants[session.tenant as usize];
+        tenant.sessions.swap_remove(session.among_tenant as usize);
+        if let Some(&moved) = tenant.sessions.get(session.among_tenant as usize) {
+            self.sessions[moved as usize].among_tenant = session.among_tenant;
+        }
+        if let Some(of_user) = tenant.users.get_mut(&session.user) {
+            of_user.swap_remove(session.among_user as usize);
+            match of_user.get(session.among_user as usize) {
+                Some(&moved) => self.sessions[moved as usize].among_user = session.among_user,
+                None if of_user.is_empty() => drop(tenant.users.remove(&session.user)),
+                None => {}
+            }
+        }
+        if !tenant.sessions.is_empty() {
+            return None;
+        }
+        let tenant = self.tenants.remove(session.tenant as usize);
+        self.by_name.remove(&tenant.name);
+        Some(tenant.name)
+    }
+
+    /// New attributes for the same user's session.
+    pub fn refresh(&mut self, id: SessionId, attributes: Arc<Attributes>) {
+        self.sessions[id.0 as usize].attributes = attributes;
+    }
+
+    /// When a session ends by itself.
+    pub fn expiry(&self, id: SessionId) -> Option<SystemTime> {
+        self.sessions[id.0 as usize].expires_at
+    }
+
+    /// When a session shall end by itself, from now on.
+    pub fn set_expiry(&mut self, id: SessionId, expires_at: Option<SystemTime>) {
+        self.sessions[id.0 as usize].expires_at = expires_at;
+    }
+
+    /// What a session is to others.
+    pub fn view(&self, id: SessionId) -> SessionView<'_> {
+        let session = &self.sessions[id.0 as usize];
+        SessionView {
+            tenant: &self.tenants[session.tenant as usize].name,
+            user: &session.user,
+            attributes: &session.attributes,
+            topics: session.subscriptions.len(),
+        }
+    }
+
+    /// Subscribes a session to a topic that it may see. Does nothing where it is already.
+    pub fn subscribe(&mut self, id: SessionId, topic: Topic) {
+        let session = &mut self.sessions[id.0 as usize];
+        let tenant = &mut self.tenants[session.tenant as usize];
+        let index = tenant.topic_or_new(topic, &self.hasher);
+        if session.subscriptions.iter().any(|subscription| subscription.topic == index) {
+            return;
+        }
+        let subscribers = &mut tenant.topics[index as usize].subscribers;
+        subscribers.push(Subscriber { session: id.0, among_subscriptions: narrow(session.subscriptions.len()) });
+        let among_topic = narrow(subscribers.len() - 1);
+        session.subscriptions.push(Subscription { topic: index, among_topic });
+    }
+
+    /// Takes a session's subscription away. `false` where there is none.
+    pub fn unsubscribe(&mut self, id: SessionId, topic: &Topic) -> bool {
+        let session = &self.sessions[id.0 as usize];
+        let Some(index) = self.tenants[session.tenant as usize].topic(topic, &self.hasher) else { return false };
+        let Some(at) = session.subscriptions.iter().position(|subscription| subscription.topic == index) else {
+            return false;
+        };
+        let subscription = session.subscriptions[at];
+        self.leave_topic(id.0, subscription);
+        let session = &mut self.sessions[id.0 as usize];
+        session.subscriptions.swap_remove(at);
+        if let Some(moved) = session.subscriptions.get(at) {
+            let topic = &mut self.tenants[session.tenant as usize].topics[moved.topic as usize];
+            topic.subscribers[moved.among_topic as usize].among_subscriptions = narrow(at);
+        }
+        true
+    }
+
+    /// Calls `reach` with the connection of each session that is in one of `audiences`, once each.
+    pub fn deliver(&mut self, audiences: &[Audience], mut reach: impl FnMut(u32)) {
+        self.delivery += 1;
+        for audience in audiences {
+            match audience.scope() {
+                Scope::Tenant(name) => {
+                    if let Some(&tenant) = self.by_name.get(name) {
+                        self.deliver_to(tenant, audience.clauses(), &mut reach);
+                    }
+                }
+                Scope::EveryTenant => {
+                    let tenants: Vec<u32> = self.tenants.iter().map(|(index, _)| narrow(index)).collect();
+                    for tenant in tenants {
+                        self.deliver_to(tenant, audience.clauses(), &mut reach);
+                    }
+                }
+            }
+        }
+    }
+
+    /// The connections of a tenant's sessions, or of all sessions.
+    pub fn connections(&self, tenant: Option<&TenantId>) -> Vec<u32> {
+        let connection = |session: &u32| self.sessions[*session as usize].connection;
+        match tenant {
+            None => self.sessions.iter().map(|(_, session)| session.connection).collect(),
+            Some(name) => self
+                .by_name
+                .get(name)
+                .map_or(Vec::new(), |tenant| self.tenants[*tenant as usize].sessions.iter().map(connection).collect()),
+        }
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.sessions.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.sessions.is_empty()
+    }
+
+    fn deliver_to(&mut self, tenant: u32, clauses: &[Clause], reach: &mut impl FnMut(u32)) {
+        let tenant = &self.tenants[tenant as usize];
+        let sessions = &mut self.sessions;
+        let delivery = self.delivery;
+        for clause in clauses {
+            let topics = clause.topics.as_ref().map(|topics| tenant.named(topics, &self.hasher));
+            let topics = topics.as_deref();
+            let mut offer = |index: u32, found_by: FoundBy| {
+                let session = &mut sessions[index as usize];
+                if session.reached_by != delivery && session.is_in(clause, topics, found_by) {
+                    session.reached_by = delivery;
+                    reach(session.connection);
+                }
+            };
+            match (&clause.users, topics) {
+                // Many users may look at a topic that few do: those who look are asked whether they may.
+                (users, Some(topics)) if users.is_none() || tenant.subscribers(topics) <= FEW => {
+                    for subscriber in topics.iter().flat_map(|topic| &tenant.topics[*topic as usize].subscribers) {
+                        offer(subscriber.session, FoundBy::Topic);
+                    }
+                }
+                (Some(users), _) => {
+                    for session in users.iter().filter_map(|user| tenant.users.get(user)).flatten() {
+                        offer(*session, FoundBy::User);
+                    }
+                }
+                (None, _) => tenant.sessions.iter().for_each(|session| offer(*session, FoundBy::Tenant)),
+            }
+        }
+    }
+
+    /// Takes a session out of a topic's list, and the topic away with its last subscriber. The session's own list is
+    /// the caller's to mend.
+    fn leave_topic(&mut self, session: u32, subscription: Subscription) {
+        let tenant = &mut self.tenants[self.sessions[session as usize].tenant as usize];
+        let subscribers = &mut tenant.topics[subscription.topic as usize].subscribers;
+        subscribers.swap_remove(subscription.among_topic as usize);
+        match subscribers.get(subscription.among_topic as usize) {
+            Some(moved) => {
+                let mirror = &mut self.sessions[moved.session as usize].subscriptions;
+                mirror[moved.among_subscriptions as usize].among_topic = subscription.among_topic;
+            }
+            None if subscribers.is_empty() => tenant.forget_topic(subscription.topic, &self.hasher),
+            None => {}
+        }
+    }
+}
+
+/// How many subscribers are few enough to hold each against a list of users.
+const FEW: usize = 8;
+
+/// By which index a session was found, and what therefore need not be asked again.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum FoundBy {
+    Tenant,
+    User,
+    Topic,
+}
+
+impl Session {
+    /// Whether a clause, whose topics are these entries, holds this session.
+    fn is_in(&self, clause: &Clause, topics: Option<&[u32]>, found_by: FoundBy) -> bool {
+        let looks_at = |topics: &[u32]| self.subscriptions.iter().any(|own| topics.contains(&own.topic));
+        let matches = |wanted: &AttributeMatch| wanted.matcher.holds(self.attributes.get(&wanted.name));
+        !clause.except.contains(&self.user)
+            && (found_by == FoundBy::Topic || topics.is_none_or(looks_at))
+            && (found_by == FoundBy::User || clause.users.as_ref().is_none_or(|users| users.contains(&self.user)))
+            && clause.attributes.as_ref().is_none_or(|wanted| wanted.iter().all(matches))
+    }
+}
+
+impl Tenant {
+    fn new(name: TenantId) -> Self {
+        Self { name, sessions: Vec::new(), users: HashMap::new(), topics: Slab::new(), topic_index: HashTable::new() }
+    }
+
+    fn topic(&self, name: &Topic, hasher: &hashbrown::DefaultHashBuilder) -> Option<u32> {
+        let hash = hash(hasher, name);
+        self.topic_index.find(hash, |index| self.topics[*index as usize].name == *name).copied()
+    }
+
+    fn topic_or_new(&mut self, name: Topic, hasher: &hashbrown::DefaultHashBuilder) -> u32 {
+        if let Some(index) = self.topic(&name, hasher) {
+            return index;
+        }
+        let hash_of_name = hash(hasher, &name);
+        let index = narrow(self.topics.insert(TopicEntry { name, subscribers: SmallVec::new() }));
+        let topics = &self.topics;
+        self.topic_index.insert_unique(hash_of_name, index, |index| hash(hasher, &topics[*index as usize].name));
+        index
+    }
+
+    fn forget_topic(&mut self, index: u32, hasher: &hashbrown::DefaultHashBuilder) {
+        let entry = self.topics.remove(index as usize);
+        if let Ok(found) = self.topic_index.find_entry(hash(hasher, &entry.name), |other| *other == index) {
+            found.remove();
+        }
+    }
+
+    /// The entries of these topics and of the wildcards that hold them, each once.
+    fn named(&self, topics: &[Topic], hasher: &hashbrown::DefaultHashBuilder) -> SmallVec<[u32; 4]> {
+        let mut found = SmallVec::new();
+        for name in topics {
+            for index in [self.topic(name, hasher), self.topic(&name.wildcard(), hasher)].into_iter().flatten() {
+                if !found.contains(&index) {
+                    found.push(index);
+                }
+            }
+        }
+        found
+    }
+
+    fn subscribers(&self, topics: &[u32]) -> usize {
+        topics.iter().map(|topic| self.topics[*topic as usize].subscribers.len()).sum()
+    }
+}
+
+fn hash(hasher: &hashbrown::DefaultHashBuilder, name: &Topic) -> u64 {
+    std::hash::BuildHasher::hash_one(hasher, name)
+}
+
+/// Indexes of a shard are 32 bits wide: it has far fewer descriptors than that.
+fn narrow(index: usize) -> u32 {
+    u32::try_from(index).expect("fewer than 2^32 of anything on a shard")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,210 @@
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Instant;
+
+use bytes::Bytes;
+use proptest::prelude::*;
+
+use super::*;
+use crate::event::{Decoder, Envelope, Event, EveryTenant, Matcher, Path, Scalar, Shape};
+
+fn event(tenant: Option<&str>) -> Event {
+    let path = |text| Path::parse(text).unwrap();
+    let decoder = Decoder::new(Shape { payload: path("."), tenant: Some(path("t")), id: None, kind: None });
+    let body = tenant.map_or("{}".to_owned(), |tenant| format!("{{\"t\":\"{tenant}\"}}"));
+    decoder.decode(Bytes::from(body), Envelope::NONE, Instant::now()).unwrap()
+}
+
+fn identity(tenant: &str, user: &str, role: &str) -> Identity {
+    let attributes = [("role".into(), Scalar::Text(role.into()))].into_iter().collect();
+    Identity {
+        user: UserId::new(user).unwrap(),
+        tenant: TenantId::new(tenant).unwrap(),
+        attributes: Arc::new(attributes),
+        expires_at: None,
+    }
+}
+
+fn topic(name: &str) -> Topic {
+    Topic::new(name).unwrap()
+}
+
+/// What the indexes must agree with: a plain list, searched as the words of the specification say.
+#[derive(Default)]
+struct Model {
+    sessions: BTreeMap<u32, Plain>,
+}
+
+struct Plain {
+    id: SessionId,
+    tenant: String,
+    user: String,
+    role: String,
+    topics: BTreeSet<String>,
+}
+
+impl Plain {
+    fn looks_at(&self, name: &str) -> bool {
+        let wildcard = topic(name).wildcard().as_str().to_owned();
+        self.topics.contains(name) || self.topics.contains(&wildcard)
+    }
+}
+
+#[derive(Clone, Debug)]
+struct ClauseSpec {
+    users: Option<Vec<u8>>,
+    topics: Option<Vec<u8>>,
+    role: Option<u8>,
+    except: Option<u8>,
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Admit(u8, u8, u8),
+    Remove(u8),
+    Subscribe(u8, u8),
+    Unsubscribe(u8, u8),
+    Deliver(Option<u8>, Vec<ClauseSpec>),
+    Everyone,
+}
+
+const TENANTS: [&str; 3] = ["acme", "globex", "initech"];
+const USERS: [&str; 3] = ["1", "2", "3"];
+const ROLES: [&str; 2] = ["manager", "agent"];
+const TOPICS: [&str; 5] = ["deal:1", "deal:2", "deal:*", "board:a", "news"];
+
+fn clause() -> impl Strategy<Value = ClauseSpec> {
+    let some = |of: u8| prop::option::of(prop::collection::vec(0..of, 0..3));
+    (some(3), some(5), prop::option::of(0..2_u8), prop::option::of(0..3_u8))
+        .prop_map(|(users, topics, role, except)| ClauseSpec { users, topics, role, except })
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        6 => (0..3_u8, 0..3_u8, 0..2_u8).prop_map(|(tenant, user, role)| Step::Admit(tenant, user, role)),
+        2 => any::<u8>().prop_map(Step::Remove),
+        6 => (any::<u8>(), 0..5_u8).prop_map(|(session, topic)| Step::Subscribe(session, topic)),
+        2 => (any::<u8>(), 0..5_u8).prop_map(|(session, topic)| Step::Unsubscribe(session, topic)),
+        4 => (prop::option::of(0..3_u8), prop::collection::vec(clause(), 0..3)).prop_map(|(t, c)| Step::Deliver(t, c)),
+        1 => Just(Step::Everyone),
+    ]
+}
+
+fn build(spec: &ClauseSpec) -> Clause {
+    let user = |index: &u8| UserId::new(USERS[usize::from(*index)]).unwrap();
+    Clause {
+        users: spec.users.as_ref().map(|users| users.iter().map(user).collect()),
+        topics: spec
+            .topics
+            .as_ref()
+            .map(|topics| topics.iter().map(|index| topic(TOPICS[usize::from(*index)])).collect()),
+        attributes: spec.role.map(|role| {
+            let matcher = Matcher::Equals(Scalar::Text(ROLES[usize::from(role)].into()));
+            Arc::from([AttributeMatch { name: "role".into(), matcher }])
+        }),
+        except: spec.except.iter().map(user).collect(),
+    }
+}
+
+impl Model {
+    fn expected(&self, tenant: &str, clauses: &[ClauseSpec]) -> BTreeSet<u32> {
+        let holds = |plain: &Plain, clause: &ClauseSpec| {
+            clause.users.as_ref().is_none_or(|users| users.iter().any(|user| USERS[usize::from(*user)] == plain.user))
+                && clause
+                    .topics
+                    .as_ref()
+                    .is_none_or(|topics| topics.iter().any(|name| plain.looks_at(TOPICS[usize::from(*name)])))
+                && clause.role.is_none_or(|role| ROLES[usize::from(role)] == plain.role)
+                && clause.except.is_none_or(|user| USERS[usize::from(user)] != plain.user)
+        };
+        let is_reached = |plain: &Plain| plain.tenant == tenant && clauses.iter().any(|clause| holds(plain, clause));
+        self.sessions.iter().filter(|(_, plain)| is_reached(plain)).map(|(connection, _)| *connection).collect()
+    }
+
+    fn pick(&self, index: u8) -> Option<u32> {
+        let connections: Vec<u32> = self.sessions.keys().copied().collect();
+        connections.get(usize::from(index) % connections.len().max(1)).copied()
+    }
+}
+
+fn reached(sessions: &mut Sessions, audience: Audience) -> BTreeSet<u32> {
+    let mut found = Vec::new();
+    sessions.deliver(&[audience], |connection| found.push(connection));
+    let set: BTreeSet<u32> = found.iter().copied().collect();
+    assert_eq!(set.len(), found.len(), "a session is reached once at most");
+    set
+}
+
+proptest! {
+    #[test]
+    fn the_indexes_find_whom_a_plain_search_finds(steps in prop::collection::vec(step(), 1..120)) {
+        let (mut sessions, mut model) = (Sessions::default(), Model::default());
+        for (at, step) in steps.into_iter().enumerate() {
+            match step {
+                Step::Admit(tenant, user, role) => {
+                    let (tenant, user) = (TENANTS[usize::from(tenant)], USERS[usize::from(user)]);
+                    let (connection, role) = (u32::try_from(at).unwrap(), ROLES[usize::from(role)]);
+                    let first = !model.sessions.values().any(|plain| plain.tenant == tenant);
+                    let (id, said_first) = sessions.admit(connection, identity(tenant, user, role));
+                    prop_assert_eq!(first, said_first);
+                    let plain = Plain { id, tenant: tenant.into(), user: user.into(), role: role.into(), topics: BTreeSet::new() };
+                    model.sessions.insert(connection, plain);
+                }
+                Step::Remove(session) => {
+                    let Some(connection) = model.pick(session) else { continue };
+                    let plain = model.sessions.remove(&connection).unwrap();
+                    let last = !model.sessions.values().any(|other| other.tenant == plain.tenant);
+                    let gone = sessions.remove(plain.id);
+                    prop_assert_eq!(gone.map(|tenant| tenant.to_string()), last.then_some(plain.tenant));
+                }
+                Step::Subscribe(session, name) => {
+                    let Some(connection) = model.pick(session) else { continue };
+                    let plain = model.sessions.get_mut(&connection).unwrap();
+                    sessions.subscribe(plain.id, topic(TOPICS[usize::from(name)]));
+                    plain.topics.insert(TOPICS[usize::from(name)].into());
+                    prop_assert_eq!(sessions.view(plain.id).topics, plain.topics.len());
+                }
+                Step::Unsubscribe(session, name) => {
+                    let Some(connection) = model.pick(session) else { continue };
+                    let plain = model.sessions.get_mut(&connection).unwrap();
+                    let had = plain.topics.remove(TOPICS[usize::from(name)]);
+                    prop_assert_eq!(sessions.unsubscribe(plain.id, &topic(TOPICS[usize::from(name)])), had);
+                }
+                Step::Deliver(tenant, clauses) => {
+                    let tenant = TENANTS[usize::from(tenant.unwrap_or(0))];
+                    let built = clauses.iter().map(build).collect();
+                    let audience = Audience::of_tenant(&event(Some(tenant)), built).unwrap();
+                    prop_assert_eq!(reached(&mut sessions, audience), model.expected(tenant, &clauses));
+                }
+                Step::Everyone => {
+                    let audience = Audience::everyone(&event(None), None).unwrap();
+                    prop_assert_eq!(reached(&mut sessions, audience), model.sessions.keys().copied().collect());
+                }
+            }
+        }
+        for (_, plain) in std::mem::take(&mut model.sessions) {
+            sessions.remove(plain.id);
+        }
+        prop_assert!(sessions.is_empty() && sessions.tenants.is_empty() && sessions.by_name.is_empty());
+    }
+}
+
+#[test]
+fn an_audience_has_the_events_own_tenant_or_the_mark() {
+    assert!(Audience::of_tenant(&event(None), SmallVec::new()).is_none());
+    assert!(Audience::everyone(&event(Some("acme")), None).is_none());
+    assert!(Audience::everyone(&event(Some("acme")), EveryTenant::if_configured(true)).is_some());
+}
+
+#[test]
+fn union_of_audiences_reaches_a_session_once() {
+    let mut sessions = Sessions::default();
+    let (id, _) = sessions.admit(5, identity("acme", "1", "manager"));
+    sessions.subscribe(id, topic("deal:1"));
+    let spec = ClauseSpec { users: None, topics: Some(vec![0, 2]), role: None, except: None };
+    let audience = || {
+        Audience::of_tenant(&event(Some("acme")), SmallVec::from_vec(vec![build(&spec), Clause::default()])).unwrap()
+    };
+    let mut found = Vec::new();
+    sessions.deliver(&[audience(), audience()], |connection| found.push(connection));
+    assert_eq!(found, [5]);
+}

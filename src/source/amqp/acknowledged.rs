@@ -1,0 +1,95 @@
+//! Consuming a queue with acknowledgements: what is not yet handed on stays the broker's.
+//!
+//! Where lanes are full this stops reading, and the prefetch bounds what the client's own queue holds meanwhile.
+
+use std::pin::pin;
+use std::time::Duration;
+
+use lapin::options::{BasicAckOptions, BasicCancelOptions};
+use lapin::{Channel, Consumer};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+use super::acks::{Ack, AckWindow};
+use super::connection::{Break, next};
+use super::feed::Feed;
+use super::topology::Consumed;
+use crate::source::Receipt;
+
+/// When nothing more is settled for so long, what is settled is acknowledged.
+const QUIET: Duration = Duration::from_millis(5);
+
+/// Consumes until told to stop or until something breaks. After a stop it waits for what lanes still hold.
+pub(super) async fn consume(feed: Feed, consumed: Consumed, prefetch: u16) -> Break {
+    let Consumed { channel, mut consumer } = consumed;
+    let tag = consumer.tag();
+    // The broker has no more than the prefetch out, so there is always room for a receipt.
+    let (settled, receipts) = mpsc::channel(usize::from(prefetch));
+    let mut acknowledging = pin!(acknowledge(&channel, receipts, prefetch));
+    let end = tokio::select! {
+        biased;
+        // Without an error it ends only after reading has.
+        told = &mut acknowledging => told.map_or_else(Break::Channel, |()| Break::Stop),
+        end = read(feed, &mut consumer, settled) => end,
+    };
+    if matches!(end, Break::Stop) {
+        // What cannot be told to the broker any more, it will find out.
+        channel.basic_cancel(tag, BasicCancelOptions::default()).await.ok();
+        acknowledging.await.ok();
+    }
+    end
+}
+
+/// Decodes and hands on, in order. `settled` goes with it: when reading has ended and all receipts are in, there is
+/// nothing more to acknowledge.
+async fn read(mut feed: Feed, consumer: &mut Consumer, settled: mpsc::Sender<u64>) -> Break {
+    loop {
+        let delivery = tokio::select! {
+            biased;
+            () = feed.stop.requested() => return Break::Stop,
+            delivery = next(consumer) => delivery,
+        };
+        let delivery = match delivery {
+            Some(Ok(delivery)) => delivery,
+            Some(Err(error)) => return Break::Channel(error),
+            None => return Break::Cancelled,
+        };
+        let receipt = Receipt::new(delivery.delivery_tag, settled.clone());
+        if let Some(delivery) = feed.decode(delivery, receipt)
+            && !feed.intake.send(delivery).await
+        {
+            return Break::Stop;
+        }
+    }
+}
+
+/// Acknowledges what is settled, until nothing can be any more.
+async fn acknowledge(channel: &Channel, mut settled: mpsc::Receiver<u64>, prefetch: u16) -> lapin::Result<()> {
+    let (mut window, mut acks) = (AckWindow::new(prefetch), Vec::new());
+    let mut open = true;
+    while open || window.pending() {
+        let tag = if window.pending() { timeout(QUIET, settled.recv()).await } else { Ok(settled.recv().await) };
+        match tag {
+            Ok(Some(tag)) => {
+                window.settle(tag);
+                while let Ok(tag) = settled.try_recv() {
+                    window.settle(tag);
+                }
+                if !window.due() {
+                    continue;
+                }
+            }
+            Ok(None) => open = false,
+            Err(_quiet) => {}
+        }
+        window.flush(&mut acks);
+        for ack in acks.drain(..) {
+            let (tag, multiple) = match ack {
+                Ack::UpTo(tag) => (tag, true),
+                Ack::One(tag) => (tag, false),
+            };
+            channel.basic_ack(tag, BasicAckOptions { multiple }).await?;
+        }
+    }
+    Ok(())
+}

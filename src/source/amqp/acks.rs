@@ -1,0 +1,205 @@
+//! Which acknowledgements to send: a state machine without I/O and clock.
+//!
+//! Deliveries of a channel are numbered from 1 in order and are settled in any order. Where they come back in order, one
+//! acknowledgement stands for many. Where the oldest one stays out, as when its tenant waits for a slow query, those
+//! behind it are acknowledged one by one, so that one slow tenant does not use up the prefetch.
+//!
+//! Invariant: every settled delivery is acknowledged exactly once and none before it is settled. `UpTo` names a delivery
+//! that has not been acknowledged yet: the broker closes a channel that names one it no longer knows.
+
+use std::collections::VecDeque;
+
+/// An acknowledgement to send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ack {
+    /// Of this delivery and all before it that are still out.
+    UpTo(u64),
+    /// Of this delivery alone.
+    One(u64),
+}
+
+/// The deliveries of one channel from the oldest one that is out.
+#[derive(Debug)]
+pub(super) struct AckWindow {
+    /// The delivery that the first of `fates` tells of: the oldest one that is not both settled and acknowledged.
+    oldest: u64,
+    fates: VecDeque<Fate>,
+    /// How many are settled and not acknowledged.
+    pending: usize,
+    /// As many of them are worth an acknowledgement at once.
+    batch: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    Out,
+    Settled,
+    Acknowledged,
+}
+
+impl AckWindow {
+    /// A fresh channel's window, for a consumer of this prefetch.
+    pub(super) fn new(prefetch: u16) -> Self {
+        Self { oldest: 1, fates: VecDeque::new(), pending: 0, batch: usize::from(prefetch / 4).max(1) }
+    }
+
+    /// This delivery is done with. Each is settled once.
+    pub(super) fn settle(&mut self, tag: u64) {
+        // A tag below the window cannot come from this channel's deliveries.
+        let Some(index) = tag.checked_sub(self.oldest).and_then(|index| usize::try_from(index).ok()) else { return };
+        if index >= self.fates.len() {
+            self.fates.resize(index + 1, Fate::Out);
+        }
+        if self.fates[index] == Fate::Out {
+            self.fates[index] = Fate::Settled;
+            self.pending += 1;
+        }
+    }
+
+    /// Whether some are settled and not acknowledged: in a moment they should be, however few they are.
+    pub(super) fn pending(&self) -> bool {
+        self.pending > 0
+    }
+
+    /// Whether enough are settled to acknowledge them now.
+    pub(super) fn due(&self) -> bool {
+        self.pending >= self.batch
+    }
+
+    /// Acknowledges: all up to the oldest one that is out. Where that is nothing new, the oldest one has been out since
+    /// the last flush, and those behind it are acknowledged one by one.
+    pub(super) fn flush(&mut self, acks: &mut Vec<Ack>) {
+        let done = self.fates.iter().take_while(|fate| **fate != Fate::Out).count();
+        let mut newest = None;
+        for (tag, fate) in (self.oldest..).zip(self.fates.drain(..done)) {
+            if fate == Fate::Settled {
+                newest = Some(tag);
+                self.pending -= 1;
+            }
+        }
+        self.oldest += done as u64;
+        if let Some(newest) = newest {
+            acks.push(Ack::UpTo(newest));
+            return;
+        }
+        for (tag, fate) in (self.oldest..).zip(&mut self.fates) {
+            if *fate == Fate::Settled {
+                *fate = Fate::Acknowledged;
+                acks.push(Ack::One(tag));
+            }
+        }
+        self.pending = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn flush(window: &mut AckWindow) -> Vec<Ack> {
+        let mut acks = Vec::new();
+        window.flush(&mut acks);
+        acks
+    }
+
+    #[test]
+    fn in_order_one_acknowledgement_stands_for_many() {
+        let mut window = AckWindow::new(8);
+        window.settle(1);
+        assert!(window.pending() && !window.due());
+        window.settle(2);
+        assert!(window.due(), "a quarter of the prefetch");
+        assert_eq!(flush(&mut window), [Ack::UpTo(2)]);
+        assert!(!window.pending());
+        assert_eq!(flush(&mut window), []);
+    }
+
+    #[test]
+    fn behind_one_that_stays_out_each_is_acknowledged_alone() {
+        let mut window = AckWindow::new(100);
+        for tag in [1, 3, 4] {
+            window.settle(tag);
+        }
+        assert_eq!(flush(&mut window), [Ack::UpTo(1)], "2 may be only a little late");
+        assert_eq!(flush(&mut window), [Ack::One(3), Ack::One(4)], "2 is stuck");
+        window.settle(2);
+        window.settle(6);
+        assert_eq!(flush(&mut window), [Ack::UpTo(2)], "4 is no longer known to the broker");
+        window.settle(5);
+        assert_eq!(flush(&mut window), [Ack::UpTo(6)]);
+    }
+
+    /// The broker's side of a channel: what is out, and what it says of a delivery that is not.
+    #[derive(Default)]
+    struct Broker {
+        delivered: u64,
+        out: BTreeSet<u64>,
+    }
+
+    impl Broker {
+        fn deliver(&mut self) -> u64 {
+            self.delivered += 1;
+            self.out.insert(self.delivered);
+            self.delivered
+        }
+
+        fn acknowledge(&mut self, ack: Ack) -> Vec<u64> {
+            let (Ack::UpTo(tag) | Ack::One(tag)) = ack;
+            assert!(self.out.contains(&tag), "unknown delivery tag {tag}: the broker would close the channel");
+            match ack {
+                Ack::One(tag) => {
+                    self.out.remove(&tag);
+                    vec![tag]
+                }
+                Ack::UpTo(tag) => {
+                    let rest = self.out.split_off(&(tag + 1));
+                    std::mem::replace(&mut self.out, rest).into_iter().collect()
+                }
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn each_delivery_is_acknowledged_once_after_it_is_settled_and_none_is_forgotten(
+            prefetch in 1_u16..40,
+            steps in prop::collection::vec((0_u8..8, any::<prop::sample::Index>()), 1..400),
+        ) {
+            let (mut broker, mut window) = (Broker::default(), AckWindow::new(prefetch));
+            let (mut held, mut settled) = (Vec::new(), BTreeSet::new());
+            let mut flush_both = |window: &mut AckWindow, broker: &mut Broker, settled: &mut BTreeSet<u64>| {
+                for ack in flush(window) {
+                    for tag in broker.acknowledge(ack) {
+                        assert!(settled.remove(&tag), "{tag} is not settled, or was acknowledged before");
+                    }
+                }
+            };
+            for (step, index) in steps {
+                match step {
+                    0..4 if broker.out.len() < usize::from(prefetch) => held.push(broker.deliver()),
+                    4..7 if !held.is_empty() => {
+                        let tag = held.swap_remove(index.index(held.len()));
+                        settled.insert(tag);
+                        window.settle(tag);
+                        while window.due() {
+                            flush_both(&mut window, &mut broker, &mut settled);
+                        }
+                    }
+                    _ => flush_both(&mut window, &mut broker, &mut settled),
+                }
+                prop_assert_eq!(window.pending(), !settled.is_empty());
+            }
+            // Two flushes reach everything that is settled, whatever stays out.
+            flush_both(&mut window, &mut broker, &mut settled);
+            flush_both(&mut window, &mut broker, &mut settled);
+            prop_assert!(settled.is_empty() && !window.pending());
+            let still_out: Vec<u64> = broker.out.iter().copied().collect();
+            held.sort_unstable();
+            prop_assert_eq!(still_out, held);
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! RabbitMQ as a source: the only home of the AMQP client.
+//!
+//! One thread of its own supervises one connection at a time. When that is lost it is given up with everything that
+//! belongs to it, event loop, sockets and threads, and a new one is made from nothing: connect, declare, consume. There
+//! is no half-dead connection to repair, and nothing of the old one, an acknowledgement least of all, can reach the
+//! new one.
+//!
+//! Invariant: no credentials in states, errors and logs.
+
+mod acknowledged;
+mod acks;
+mod backlog;
+mod backoff;
+mod connection;
+mod endpoint;
+mod fault;
+mod feed;
+mod supervisor;
+mod topology;
+mod unacknowledged;
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use secrecy::SecretString;
+use tokio::sync::watch;
+
+pub use self::endpoint::UrlError;
+use self::feed::{Feed, Stop};
+use super::Intake;
+use crate::config::Amqp;
+use crate::observe::Metrics;
+
+/// The source that runs. It stops when this is dropped.
+#[derive(Debug)]
+pub struct Broker {
+    stop: watch::Sender<bool>,
+    state: watch::Receiver<BrokerState>,
+}
+
+/// How it stands with the broker.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BrokerState {
+    /// The first connection is being made.
+    Connecting,
+    /// All is well.
+    Consuming,
+    /// Not connected. This also holds while the next try is under way.
+    Lost {
+        /// Why, and what to do about it.
+        reason: String,
+        /// How long after the loss the next try began, or will.
+        retry_in: Duration,
+    },
+    /// Not connected, and `when_lost: exit` says that this is the end: the program should end with status 3.
+    GaveUp {
+        /// Why, and what to do about it.
+        reason: String,
+    },
+    /// Stopped, as asked.
+    Stopped,
+}
+
+/// Starts to consume all that `amqp` says, on a thread of its own, and goes on until stopped.
+///
+/// The broker knows the connection as `pointsman` and `instance`. Fails where no thread can be started; a broker that
+/// cannot be reached is a matter of the [state](Broker::state).
+pub fn start(amqp: Amqp, instance: &str, intake: Intake, metrics: Arc<Metrics>) -> io::Result<Broker> {
+    let (stop, stopping) = watch::channel(false);
+    let (telling, state) = watch::channel(BrokerState::Connecting);
+    let feed = Feed::new(intake, &metrics, Stop::new(stopping));
+    supervisor::spawn(amqp, format!("pointsman {instance}"), feed, metrics, telling)?;
+    Ok(Broker { stop, state })
+}
+
+/// Whether this can be a broker's URL.
+pub fn check_url(url: &SecretString) -> Result<(), UrlError> {
+    endpoint::Endpoint::parse(url).map(drop)
+}
+
+impl Broker {
+    /// How it stands with the broker, now and from now on.
+    pub fn state(&self) -> watch::Receiver<BrokerState> {
+        self.state.clone()
+    }
+
+    /// Waits until the broker is given up (`when_lost: exit`), for ever where that does not happen, and says why.
+    pub async fn given_up(&self) -> String {
+        let mut state = self.state.clone();
+        let end = state.wait_for(|state| matches!(state, BrokerState::GaveUp { .. })).await;
+        if let Ok(BrokerState::GaveUp { reason }) = end.as_deref() {
+            return reason.clone();
+        }
+        drop(end);
+        std::future::pending().await
+    }
+
+    /// Stops consuming, acknowledges what lanes still finish, and closes the connection: returns when that is done,
+    /// after some 4 seconds at most.
+    pub async fn stop(&self) {
+        self.stop.send_replace(true);
+        let over = |state: &BrokerState| matches!(state, BrokerState::Stopped | BrokerState::GaveUp { .. });
+        // An error means that the thread has ended, too.
+        self.state.clone().wait_for(over).await.ok();
+    }
+}

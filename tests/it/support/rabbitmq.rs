@@ -1,0 +1,167 @@
+//! Real RabbitMQ nodes, on free ports, in temporary folders, with an `epmd` and a cookie of their own.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Child, Stdio};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use rustix::process::Signal;
+
+use super::keeper::{Keeper, signal};
+
+/// The server's own script: the one in the path insists on the user `rabbitmq`.
+const SERVER: &str = "/usr/lib/rabbitmq/bin/rabbitmq-server";
+/// Every test takes one, so there must be more than tests.
+const VHOSTS: usize = 40;
+
+/// A node. Ends when it is dropped, and with the tests.
+#[derive(Debug)]
+pub(crate) struct Rabbit {
+    /// `None` while it is stopped.
+    server: Option<Child>,
+    port: u16,
+    distribution: u16,
+    epmd: u16,
+    taken: AtomicUsize,
+    keeper: Keeper,
+}
+
+/// The node that tests share: started by the first that asks. Each test has a vhost of its own there.
+pub(crate) fn shared_vhost() -> String {
+    static SHARED: OnceLock<Rabbit> = OnceLock::new();
+    SHARED.get_or_init(Rabbit::own).vhost()
+}
+
+impl Rabbit {
+    /// A node for a test that breaks it.
+    pub(crate) fn own() -> Self {
+        assert!(
+            Path::new(SERVER).exists(),
+            "{SERVER} is not there: install RabbitMQ (`apt-get install rabbitmq-server`), or run tests/run, which does"
+        );
+        let [port, distribution, epmd] = free_ports();
+        let keeper = Keeper::new(&format!("epmd -port {epmd} -address 127.0.0.1"));
+        let folder = keeper.folder().display();
+        let config = format!(
+            "listeners.tcp.1 = 127.0.0.1:{port}\nload_definitions = {folder}/definitions.json\nloopback_users = none\n"
+        );
+        fs::write(keeper.folder().join("rabbitmq.conf"), config).unwrap();
+        fs::write(keeper.folder().join("definitions.json"), definitions()).unwrap();
+        fs::write(keeper.folder().join("plugins"), "[].").unwrap();
+        let mut rabbit = Self { server: None, port, distribution, epmd, taken: AtomicUsize::new(0), keeper };
+        rabbit.start();
+        rabbit
+    }
+
+    /// The URL of a vhost that nobody else uses.
+    pub(crate) fn vhost(&self) -> String {
+        let number = self.taken.fetch_add(1, Ordering::Relaxed);
+        assert!(number < VHOSTS, "more tests than vhosts: raise VHOSTS");
+        self.url("guest:guest", &format!("test{number}"))
+    }
+
+    /// A URL for these credentials and this vhost.
+    pub(crate) fn url(&self, credentials: &str, vhost: &str) -> String {
+        format!("amqp://{credentials}@127.0.0.1:{}/{vhost}", self.port)
+    }
+
+    /// Starts it, and returns when it is up.
+    pub(crate) fn start(&mut self) {
+        let folder = self.keeper.folder();
+        let at = |name: &str| folder.join(name);
+        let mut command = self.keeper.command(SERVER);
+        command
+            .env("HOME", folder)
+            .env("ERL_EPMD_PORT", self.epmd.to_string())
+            .env("RABBITMQ_NODENAME", format!("test{}@localhost", self.port))
+            .env("RABBITMQ_CONF_ENV_FILE", at("no-such-file"))
+            .env("RABBITMQ_CONFIG_FILE", at("rabbitmq.conf"))
+            .env("RABBITMQ_MNESIA_BASE", at("mnesia"))
+            .env("RABBITMQ_LOG_BASE", at("log"))
+            .env("RABBITMQ_DIST_PORT", self.distribution.to_string())
+            .env("RABBITMQ_ENABLED_PLUGINS_FILE", at("plugins"))
+            // The script then becomes the server, instead of watching over it.
+            .env("RABBITMQ_ALLOW_INPUT", "1")
+            .env("RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS", "-noinput");
+        let mut server = command.stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().unwrap();
+        let output = BufReader::new(server.stdout.take().unwrap());
+        let (up, is_up) = mpsc::sync_channel(1);
+        std::thread::spawn(move || {
+            // Read to its end, so that the server never waits for it.
+            for line in output.lines().map_while(Result::ok) {
+                if line.contains("completed with") {
+                    up.try_send(()).unwrap();
+                }
+            }
+        });
+        is_up.recv_timeout(Duration::from_secs(60)).expect("RabbitMQ starts within a minute");
+        self.server = Some(server);
+    }
+
+    /// Stops it in order.
+    pub(crate) fn stop(&mut self) {
+        self.end(Signal::TERM);
+    }
+
+    /// Ends it at once.
+    pub(crate) fn kill(&mut self) {
+        self.end(Signal::KILL);
+    }
+
+    /// Makes it fall silent: connections stay, and nobody answers.
+    pub(crate) fn pause(&self) {
+        signal(self.server.as_ref().unwrap(), Signal::STOP);
+    }
+
+    /// Lets it speak again.
+    pub(crate) fn resume(&self) {
+        signal(self.server.as_ref().unwrap(), Signal::CONT);
+    }
+
+    fn end(&mut self, how: Signal) {
+        let mut server = self.server.take().expect("it runs");
+        signal(&server, how);
+        server.wait().unwrap();
+    }
+}
+
+impl Drop for Rabbit {
+    fn drop(&mut self) {
+        if self.server.is_some() {
+            self.kill();
+        }
+    }
+}
+
+/// The users `guest` and `reader`, who may declare nothing, and the vhosts.
+fn definitions() -> String {
+    let vhosts: Vec<String> = std::iter::once("/".into()).chain((0..VHOSTS).map(|n| format!("test{n}"))).collect();
+    let permissions = |vhost: &str| {
+        serde_json::json!([
+            { "user": "guest", "vhost": vhost, "configure": ".*", "write": ".*", "read": ".*" },
+            { "user": "reader", "vhost": vhost, "configure": "^$", "write": "^$", "read": ".*" },
+        ])
+    };
+    let permissions: Vec<_> = vhosts.iter().flat_map(|vhost| permissions(vhost).as_array().unwrap().clone()).collect();
+    let vhosts: Vec<_> = vhosts.iter().map(|name| serde_json::json!({ "name": name })).collect();
+    serde_json::json!({
+        "users": [
+            { "name": "guest", "password": "guest", "tags": "administrator" },
+            { "name": "reader", "password": "reader", "tags": "" },
+        ],
+        "vhosts": vhosts,
+        "permissions": permissions,
+    })
+    .to_string()
+}
+
+fn free_ports<const N: usize>() -> [u16; N] {
+    // All at once, so that no two are the same.
+    let listeners = [(); N].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+    listeners.map(|listener| listener.local_addr().unwrap().port())
+}
