@@ -80,3 +80,18 @@ fn what_is_decided_and_dropped_is_counted_by_route_and_cause() {
     }
     assert_eq!(bench.handed.iter().map(|(_, id)| *id).collect::<Vec<_>>(), [1, 6, 8]);
 }
+
+#[test]
+fn what_waits_long_is_settled_so_that_the_source_goes_on() {
+    let mut bench = Bench::new();
+    let (settled, mut tags) = tokio::sync::mpsc::channel(1_000);
+    for tag in 0..UNSETTLED_WAITING as u64 + 2 {
+        bench.offer_with(Some("slow"), "ask", tag, Receipt::new(tag, settled.clone()));
+    }
+    let mut known = || std::iter::from_fn(|| tags.try_recv().ok()).collect::<Vec<_>>();
+    assert_eq!(known(), [UNSETTLED_WAITING as u64, UNSETTLED_WAITING as u64 + 1], "those beyond the bound");
+    bench.answer(0, found());
+    assert_eq!(known(), [0], "one that was handed over");
+    bench.offer_with(Some("slow"), "ask", 900, Receipt::new(900, settled.clone()));
+    assert_eq!(known(), [900], "as many wait as before, and more than the bound");
+}
