@@ -1,4 +1,6 @@
 //! Clients that nobody here wrote: Python, Node, Chromium. `tests/run` installs them.
+//!
+//! A script is a file beside the tests of these clients, or one at an absolute path.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -7,9 +9,14 @@ use super::process::{Process, Stream};
 
 /// Python, with `websockets` and `pika`.
 pub fn python(script: &str, arguments: &[&str]) -> Process {
+    python_with(script, arguments, &[])
+}
+
+/// As [`python`], with these variables.
+pub fn python_with(script: &str, arguments: &[&str], environment: &[(&str, &str)]) -> Process {
     let mut command = Command::new(tool("python/bin/python"));
     // Each line is seen when it is written.
-    command.arg("-u").arg(scripts().join(script)).args(arguments);
+    command.arg("-u").arg(scripts().join(script)).args(arguments).envs(environment.iter().copied());
     Process::start(script, &mut command, Stream::Stdout)
 }
 
