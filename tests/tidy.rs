@@ -1,4 +1,9 @@
 //! Rules of the house that a compiler does not hold, as tests.
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test that cannot go on fails where it stands, and tells what it saw"
+)]
 
 use std::fs;
 use std::path::{Path, PathBuf};
