@@ -68,6 +68,7 @@ pub struct Amqp {
 
 /// An exchange to declare.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "these are AMQP's own words")]
 pub struct Exchange {
     /// Its name.
     pub name: String,
@@ -87,6 +88,7 @@ pub struct Exchange {
 
 /// A queue to declare, bind and consume.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "these are AMQP's own words")]
 pub struct Queue {
     /// Its name, `{instance}` filled in.
     pub name: String,
