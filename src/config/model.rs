@@ -77,6 +77,7 @@ pub struct Amqp {
 
 /// An exchange to declare.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "these are AMQP's own words")]
 pub struct Exchange {
     /// Its name.
     pub name: String,
@@ -96,6 +97,7 @@ pub struct Exchange {
 
 /// A queue to declare, bind and consume.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "these are AMQP's own words")]
 pub struct Queue {
     /// Its name, `{instance}` filled in.
     pub name: String,

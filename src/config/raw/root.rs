@@ -1,12 +1,13 @@
 //! The file as a whole, and its small sections.
 
+use hashbrown::HashSet;
 use serde_json::{Value, json};
 
 use super::amqp::RawAmqp;
 use super::auth::RawAuth;
 use super::condition;
 use super::database::{RawDatabase, RawQueryName};
-use super::read::{At, FromNode, any_of, or_variable};
+use super::read::{At, Field, FromNode, any_of, or_variable};
 use super::routes::RawRoute;
 use super::scalars::{Address, Number, Text, scalar};
 use super::secrets::Secret;
@@ -50,6 +51,22 @@ section! {
         "limits" limits: RawLimits = Optional,
     }
     later ["tls", "catch_up", "plugins", "reload"]
+}
+
+impl RawConfig {
+    /// A part of it could not be read: what is missing may stand there, and is not reported.
+    pub(in crate::config) fn expect_more(&mut self) {
+        self.event.expect();
+        self.auth.expect();
+        self.routes.expect();
+        self.database.expect();
+        if let Field::Given(database) = &mut self.database {
+            database.value.queries.expect();
+        }
+        if let Field::Given(auth) = &mut self.auth {
+            auth.value.providers.expect();
+        }
+    }
 }
 
 section! {
@@ -153,6 +170,26 @@ impl FromNode for RawShards {
 
     fn schema() -> Value {
         any_of([json!({ "const": "auto" }), or_variable(ShardCount::schema())])
+    }
+}
+
+/// All keys that the configuration knows by name, and the words that YAML does.
+pub(in crate::config) fn vocabulary() -> HashSet<String> {
+    let mut words: HashSet<String> = ["true", "false", "null"].map(str::to_owned).into();
+    collect(&root_schema(), &mut words);
+    words
+}
+
+fn collect(schema: &Value, words: &mut HashSet<String>) {
+    match schema {
+        Value::Object(map) => {
+            if let Some(properties) = map.get("properties").and_then(Value::as_object) {
+                words.extend(properties.keys().cloned());
+            }
+            map.values().for_each(|inner| collect(inner, words));
+        }
+        Value::Array(items) => items.iter().for_each(|inner| collect(inner, words)),
+        _ => {}
     }
 }
 
