@@ -13,12 +13,15 @@ use secrecy::SecretString;
 
 use crate::event::{Matcher, Path, Scalar, Shape, Template, TenantId, TopicPattern, UserId};
 
+/// Shards at most, so that a set of them is one word.
+pub const MAX_SHARDS: u8 = 64;
+
 /// Everything that the configuration files say.
 #[derive(Debug)]
 pub struct Config {
     /// Where clients connect. Port 0 lets the system choose.
     pub listen: SocketAddr,
-    /// How many shards: 1 to 64. `auto` is one per core.
+    /// How many shards: 1 to [`MAX_SHARDS`]. `auto` is one per core.
     pub shards: NonZeroUsize,
     /// How long leaving takes at most.
     pub drain: Duration,

@@ -14,9 +14,9 @@ use super::secrets::Secret;
 use super::section::{choice, section};
 use super::topics::RawTopicRule;
 use super::units::{Size, Span};
+use crate::config::MAX_SHARDS;
 use crate::config::diagnostics::Diagnostics;
 use crate::config::node::Node;
-use crate::shard::ShardId;
 
 section! {
     /// Configuration of Pointsman.
@@ -152,11 +152,11 @@ pub(in crate::config) enum RawShards {
     Count(u64),
 }
 
-type ShardCount = Number<1, { ShardId::MAX as u64 }>;
+type ShardCount = Number<1, { MAX_SHARDS as u64 }>;
 
 impl FromNode for RawShards {
     fn read(node: &Node, diagnostics: &mut Diagnostics) -> Option<Self> {
-        let expected = format!("`auto` or a number from 1 to {}", ShardId::MAX);
+        let expected = format!("`auto` or a number from 1 to {MAX_SHARDS}");
         let text = scalar(node, &expected, diagnostics)?;
         if text.text == "auto" {
             return Some(Self::Auto);
