@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::event::{Decoder, Envelope, Event, EveryTenant, Matcher, Path, Scalar, Shape};
 
+#[expect(clippy::disallowed_methods, reason = "no time passes in these tests")]
 fn event(tenant: Option<&str>) -> Event {
     let path = |text| Path::parse(text).unwrap();
     let decoder = Decoder::new(Shape { payload: path("."), tenant: Some(path("t")), id: None, kind: None });
