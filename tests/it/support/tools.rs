@@ -20,14 +20,11 @@ pub fn python_with(script: &str, arguments: &[&str], environment: &[(&str, &str)
     Process::start(script, &mut command, Stream::Stdout)
 }
 
-/// Node, with `ws` and `playwright-core`, and with a browser's own WebSocket, which Node 20 has behind a flag.
+/// Node, with `ws` and `playwright-core`, and with a browser's global `WebSocket`.
 pub fn node(script: &str, arguments: &[&str]) -> Process {
     let mut command = Command::new("node");
-    command
-        .env("NODE_PATH", tool("node/node_modules"))
-        .arg("--experimental-websocket")
-        .arg(scripts().join(script))
-        .args(arguments);
+    command.env("NODE_PATH", tool("node/node_modules"));
+    command.arg("--require").arg(scripts().join("websocket.cjs")).arg(scripts().join(script)).args(arguments);
     Process::start(script, &mut command, Stream::Stdout)
 }
 

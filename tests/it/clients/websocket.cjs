@@ -1,0 +1,2 @@
+// Gives an older Node the WebSocket that browsers and newer ones have.
+globalThis.WebSocket ??= require("ws");
