@@ -79,12 +79,12 @@ impl Diagnostics {
 
     /// Something that must be put right.
     pub(super) fn error(&mut self, place: &Place, message: impl Into<String>) -> &mut Diagnostic {
-        self.push(Severity::Error, place, message.into())
+        self.push(Severity::Error, place, &message.into())
     }
 
     /// Something that is probably not meant so.
     pub(super) fn warning(&mut self, place: &Place, message: impl Into<String>) -> &mut Diagnostic {
-        self.push(Severity::Warning, place, message.into())
+        self.push(Severity::Warning, place, &message.into())
     }
 
     /// What stands there is not to be shown.
@@ -110,8 +110,8 @@ impl Diagnostics {
         self.found.iter().filter(|diagnostic| diagnostic.severity == severity).count()
     }
 
-    fn push(&mut self, severity: Severity, place: &Place, message: String) -> &mut Diagnostic {
-        let message = guess::without_credentials(&message);
+    fn push(&mut self, severity: Severity, place: &Place, message: &str) -> &mut Diagnostic {
+        let message = guess::without_credentials(message);
         self.found.push(Diagnostic { severity, message, help: None, place: place.clone() });
         self.found.last_mut().expect("just pushed")
     }

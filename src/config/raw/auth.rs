@@ -90,6 +90,11 @@ impl FromNode for RawTokenOwner {
         super::read::duplicates(&map, Values::Plain, diagnostics);
         let mut owner = Self { user: Field::Missing, tenant: Field::Missing, attributes: Vec::new() };
         for (key, value) in &map.entries {
+            // What has parts is no attribute, but may be a token that slipped one level down.
+            if !matches!(value.kind, Kind::Scalar(_)) {
+                diagnostics.secret(&key.place);
+                hide(value, diagnostics);
+            }
             let value = Field::read(value, diagnostics);
             match key.text.as_str() {
                 "user" => owner.user = value,
