@@ -59,10 +59,11 @@ async fn start(url: &str, amqp: &str) -> Server {
 
 /// Waits until it consumes.
 pub(super) async fn ready(server: &Server) {
-    server.wait_for_log("that it is connected", |line| {
-        line["message"].as_str().is_some_and(|said| said.starts_with("connected to the broker"))
-    })
-    .await;
+    server
+        .wait_for_log("that it is connected", |line| {
+            line["message"].as_str().is_some_and(|said| said.starts_with("connected to the broker"))
+        })
+        .await;
     let readyz = server.get("/readyz").await;
     assert_eq!(readyz.status, 200, "{}", readyz.body);
 }
@@ -208,8 +209,7 @@ async fn what_is_handed_on_is_acknowledged_also_behind_a_tenant_that_waits() {
     let back_end = AmqpClient::connect(&url).await;
     back_end.declare_queue("q", true).await;
     let server = start(&url, PASSIVE).await;
-    let (mut ann, mut dan) =
-        (Client::session(&server, "ann", &[]).await, Client::session(&server, "dan", &[]).await);
+    let (mut ann, mut dan) = (Client::session(&server, "ann", &[]).await, Client::session(&server, "dan", &[]).await);
     // It counts for longer than anyone waits here.
     let slow = json!({ "data": { "tenant": "acme", "steps": 1_000_000_000_000_u64 } }).to_string();
     back_end.publish("", "q", slow).await;

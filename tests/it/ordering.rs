@@ -122,17 +122,17 @@ async fn who_waits_for_a_query_is_overtaken_by_other_tenants_alone() {
 async fn queries_of_any_length_leave_the_order_of_a_tenant_as_it_was() {
     let server = Server::start(&settings("60s")).await;
     File::make(server.folder()).await;
-    let mut clients =
-        [Client::session(&server, "acme", &[]).await, Client::session(&server, "globex", &[]).await];
+    let mut clients = [Client::session(&server, "acme", &[]).await, Client::session(&server, "globex", &[]).await];
     // Each tenant has as many as may wait: long ones among short ones, and some without any query.
     let steps = [20_000, 0, -1, 5_000, 1, -1, -1, 300];
-    let mut events = Vec::new();
+    let (mut events, mut counted) = (Vec::new(), 0);
     for number in 0..250 {
         for tenant in ["acme", "globex"] {
             let mut event = event(tenant, number);
             let steps = steps[number % steps.len()];
             if steps >= 0 {
                 event["data"]["steps"] = steps.into();
+                counted += 1;
             }
             events.push(event);
         }
@@ -141,7 +141,7 @@ async fn queries_of_any_length_leave_the_order_of_a_tenant_as_it_was() {
     for client in &mut clients {
         check(client, 0..250).await;
     }
-    assert_eq!(server.metric("pointsman_lookups_total{query=\"count\",outcome=\"ok\"}").await, 2 * 156);
+    assert_eq!(server.metric("pointsman_lookups_total{query=\"count\",outcome=\"ok\"}").await, counted);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

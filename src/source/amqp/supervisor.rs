@@ -106,15 +106,16 @@ impl Supervisor {
             Err(error) => return End::Lost(Fault::Local(error.to_string()), None),
         };
         let up = || {
+            self.metrics.broker_connects.inc();
+            self.metrics.broker_connected.set(1);
+            self.state.send_replace(BrokerState::Consuming);
+            // Last, so that whoever reads it finds it so.
             match self.lost_at {
                 Some(lost_at) => {
                     tracing::info!(broker = %endpoint, lost_for = ?lost_at.elapsed(), "connected to the broker again");
                 }
                 None => tracing::info!(broker = %endpoint, "connected to the broker"),
             }
-            self.metrics.broker_connects.inc();
-            self.metrics.broker_connected.set(1);
-            self.state.send_replace(BrokerState::Consuming);
         };
         let end = runtime.block_on(connection::run(endpoint, &self.amqp, &self.name, &self.feed, up));
         runtime.shutdown_background();

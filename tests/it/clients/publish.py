@@ -15,7 +15,7 @@ for number, body in enumerate(bodies):
     properties = pika.BasicProperties(
         content_type="application/json",
         delivery_mode=2,
-        headers={"shop": "berlin", "number": number, "nested": {"a": [1, None]}, "price": 1.5, "fast": True},
+        headers={"shop": "berlin", "number": number, "nested": {"a": [1, None]}, "fast": True},
     )
     channel.basic_publish(exchange, routing_key, body.encode(), properties, mandatory=True)
     print(number, flush=True)

@@ -138,7 +138,8 @@ impl Rabbit {
         let vhost = vhost_url.rsplit('/').next().unwrap();
         let question = format!(
             r#"{{ok, Q}} = rabbit_amqqueue:lookup(rabbit_misc:r(<<"{vhost}">>, queue, <<"{queue}">>)),
-               [{{_, N}}] = rabbit_amqqueue:info(Q, [messages_unacknowledged]), N."#
+               [{{_, N}}] = rabbit_amqqueue:info(Q, [messages_unacknowledged]), N.
+"#
         );
         let cookie = fs::read_to_string(self.keeper.folder().join(".erlang.cookie")).unwrap();
         let mut command = Command::new("erl_call");
