@@ -3,7 +3,11 @@
 
 mod admin;
 mod amqp;
+mod broker;
+mod broker_lost;
 mod clients;
 mod commands;
+mod ordering;
+mod routing;
 mod simulation;
 mod support;

@@ -106,14 +106,15 @@ impl Supervisor {
             Err(error) => return End::Lost(Fault::Local(error.to_string()), None),
         };
         let up = || {
+            self.metrics.broker_connects.inc();
+            self.metrics.broker_connected.set(1);
+            self.state.send_replace(BrokerState::Consuming);
+            // Last, so that whoever reads it finds it so.
             if let Some(lost_at) = self.lost_at {
                 tracing::info!(broker = %endpoint, lost_for = ?lost_at.elapsed(), "connected to the broker again");
             } else {
                 tracing::info!(broker = %endpoint, "connected to the broker");
             }
-            self.metrics.broker_connects.inc();
-            self.metrics.broker_connected.set(1);
-            self.state.send_replace(BrokerState::Consuming);
         };
         let end = runtime.block_on(connection::run(endpoint, &self.amqp, &self.name, &self.feed, up));
         runtime.shutdown_background();

@@ -114,6 +114,11 @@ impl Client {
         }
     }
 
+    /// The message that came last, as it came.
+    pub fn last_text(&self) -> &str {
+        self.received.last().map_or("", String::as_str)
+    }
+
     /// The next message must hold all that this one holds. Answers the whole of it.
     pub async fn expect(&mut self, part: &Value) -> Value {
         let message = self.next().await;

@@ -56,6 +56,12 @@ impl Process {
         Self { name: name.to_owned(), pid, lines, status }
     }
 
+    /// How many threads it has.
+    pub fn threads(&self) -> usize {
+        let threads = std::fs::read_dir(format!("/proc/{}/task", self.pid.as_raw_nonzero()));
+        threads.unwrap_or_else(|error| panic!("{} cannot be looked into: {error}", self.name)).count()
+    }
+
     /// All lines so far.
     pub fn lines(&self) -> Vec<String> {
         self.lines.borrow().clone()

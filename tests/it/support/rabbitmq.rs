@@ -1,7 +1,7 @@
 //! Real RabbitMQ nodes, on free ports, in temporary folders, with an `epmd` and a cookie of their own.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -19,7 +19,7 @@ const SERVER: &str = "/usr/lib/rabbitmq/bin/rabbitmq-server";
 /// As [`SERVER`], for the administrator's commands.
 const CONTROL: &str = "/usr/lib/rabbitmq/bin/rabbitmqctl";
 /// Every test takes one, so there must be more than tests.
-const VHOSTS: usize = 40;
+const VHOSTS: usize = 60;
 
 /// A node. Ends when it is dropped, and with the tests.
 #[derive(Debug)]
@@ -35,13 +35,25 @@ pub(crate) struct Rabbit {
 
 /// The node that tests share: started by the first that asks. Each test has a vhost of its own there.
 pub(crate) fn shared_vhost() -> String {
+    shared().vhost()
+}
+
+/// That node.
+pub(crate) fn shared() -> &'static Rabbit {
     static SHARED: OnceLock<Rabbit> = OnceLock::new();
-    SHARED.get_or_init(Rabbit::own).vhost()
+    SHARED.get_or_init(Rabbit::own)
 }
 
 impl Rabbit {
     /// A node for a test that breaks it.
     pub(crate) fn own() -> Self {
+        let mut rabbit = Self::absent();
+        rabbit.start();
+        rabbit
+    }
+
+    /// A node that has not been started yet.
+    pub(crate) fn absent() -> Self {
         assert!(
             Path::new(SERVER).exists(),
             "{SERVER} is not there: install RabbitMQ (`apt-get install rabbitmq-server`), or run tests/run, which does"
@@ -55,9 +67,7 @@ impl Rabbit {
         fs::write(keeper.folder().join("rabbitmq.conf"), config).unwrap();
         fs::write(keeper.folder().join("definitions.json"), definitions()).unwrap();
         fs::write(keeper.folder().join("plugins"), "[].").unwrap();
-        let mut rabbit = Self { server: None, port, distribution, epmd, taken: AtomicUsize::new(0), keeper };
-        rabbit.start();
-        rabbit
+        Self { server: None, port, distribution, epmd, taken: AtomicUsize::new(0), keeper }
     }
 
     /// The URL of a vhost that nobody else uses.
@@ -129,6 +139,29 @@ impl Rabbit {
         signal(self.server.as_ref().unwrap(), Signal::CONT);
     }
 
+    /// How many messages of a queue are with its consumers and not acknowledged, as the node itself knows it.
+    pub(crate) fn unacknowledged(&self, vhost_url: &str, queue: &str) -> usize {
+        let vhost = vhost_url.rsplit('/').next().unwrap();
+        let question = format!(
+            r#"{{ok, Q}} = rabbit_amqqueue:lookup(rabbit_misc:r(<<"{vhost}">>, queue, <<"{queue}">>)),
+               [{{_, N}}] = rabbit_amqqueue:info(Q, [messages_unacknowledged]), N.
+"#
+        );
+        let cookie = fs::read_to_string(self.keeper.folder().join(".erlang.cookie")).unwrap();
+        let mut command = Command::new("erl_call");
+        command.args(["-sname", &format!("test{}@localhost", self.port), "-c", cookie.trim(), "-e"]);
+        let mut call = command
+            .env("ERL_EPMD_PORT", self.epmd.to_string())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("erl_call, which comes with Erlang");
+        call.stdin.take().unwrap().write_all(question.as_bytes()).unwrap();
+        let said = String::from_utf8(call.wait_with_output().unwrap().stdout).unwrap();
+        let number = said.trim().strip_prefix("{ok, ").and_then(|rest| rest.strip_suffix('}'));
+        number.and_then(|number| number.parse().ok()).unwrap_or_else(|| panic!("the node says `{said}`"))
+    }
+
     /// Which node a command is about, and that it is allowed to: the cookie is in the folder.
     fn identify(&self, command: &mut Command) {
         let folder = self.keeper.folder();
@@ -148,12 +181,13 @@ impl Drop for Rabbit {
     }
 }
 
-/// The users `guest` and `reader`, who may declare nothing, and the vhosts.
+/// The users `guest`, `writer`, and `reader`, who may declare nothing, and the vhosts.
 fn definitions() -> String {
     let vhosts: Vec<String> = std::iter::once("/".into()).chain((0..VHOSTS).map(|n| format!("test{n}"))).collect();
     let permissions = |vhost: &str| {
         serde_json::json!([
             { "user": "guest", "vhost": vhost, "configure": ".*", "write": ".*", "read": ".*" },
+            { "user": "writer", "vhost": vhost, "configure": ".*", "write": ".*", "read": ".*" },
             { "user": "reader", "vhost": vhost, "configure": "^$", "write": "^$", "read": ".*" },
         ])
     };
@@ -162,6 +196,7 @@ fn definitions() -> String {
     serde_json::json!({
         "users": [
             { "name": "guest", "password": "guest", "tags": "administrator" },
+            { "name": "writer", "password": "s3cret-b", "tags": "" },
             { "name": "reader", "password": "reader", "tags": "" },
         ],
         "vhosts": vhosts,

@@ -90,6 +90,11 @@ impl Server {
         line.map_or(0, |value| value.parse().unwrap_or_else(|_| panic!("{name} is {value}")))
     }
 
+    /// How many threads it has.
+    pub fn threads(&self) -> usize {
+        self.process.threads()
+    }
+
     /// The log so far; a line that is no JSON is a string.
     pub fn log(&self) -> Vec<Value> {
         self.process.lines().iter().map(|line| entry(line)).collect()
