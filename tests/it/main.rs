@@ -3,7 +3,12 @@
 
 mod admin;
 mod amqp;
+mod checking;
 mod clients;
 mod commands;
+mod delivery;
+mod drain;
+mod hostile;
 mod simulation;
 mod support;
+mod wire;

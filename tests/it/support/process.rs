@@ -56,6 +56,11 @@ impl Process {
         Self { name: name.to_owned(), pid, lines, status }
     }
 
+    /// Its number.
+    pub fn pid(&self) -> i32 {
+        self.pid.as_raw_nonzero().get()
+    }
+
     /// All lines so far.
     pub fn lines(&self) -> Vec<String> {
         self.lines.borrow().clone()
