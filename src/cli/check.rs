@@ -92,3 +92,51 @@ fn faults(diagnostics: &Diagnostics) -> String {
 fn counted(count: usize, one: &str, many: &str) -> String {
     format!("{count} {}", if count == 1 { one } else { many })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check_text(text: &str, format: Format) -> (u8, String) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.yaml");
+        std::fs::write(&path, text).unwrap();
+        let mut out = Vec::new();
+        let status = check(&ConfigFile::Disk(path), format, &mut out, false);
+        (status.code(), String::from_utf8(out).unwrap().replace(&format!("{}/", folder.path().display()), ""))
+    }
+
+    const FINE_TEXT: &str = "event: { tenant: t }\n\
+        auth: { providers: [{ tokens: { a: { user: 1, tenant: x } } }] }\n\
+        routes: [{ name: a, to: everyone }, { name: b, to: everyone }]\n";
+
+    #[test]
+    fn the_verdict_says_what_there_is() {
+        let (status, said) = check_text(FINE_TEXT, Format::Human);
+        assert_eq!(status, 0);
+        assert!(said.starts_with("warning: never tried"), "{said}");
+        assert!(said.ends_with("\nx.yaml is fine: 2 routes, 0 topic rules, 0 queries, 1 warning\n"), "{said}");
+        let (status, said) = check_text(&format!("{FINE_TEXT}demo: 1\ndrain: x\n"), Format::Human);
+        assert_eq!(status, 1);
+        assert!(said.ends_with("\nx.yaml: 2 errors, 1 warning\n"), "{said}");
+    }
+
+    #[test]
+    fn programs_get_one_object() {
+        for (text, status, ok, count) in [(FINE_TEXT, 0, true, 1), ("a: [", 1, false, 1)] {
+            let (found, said) = check_text(text, Format::Json);
+            let said: serde_json::Value = serde_json::from_str(&said).unwrap();
+            assert_eq!((found, said["ok"].as_bool()), (status, Some(ok)), "{said}");
+            assert_eq!(said["diagnostics"].as_array().unwrap().len(), count, "{said}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_no_fault_of_the_configuration() {
+        for format in [Format::Human, Format::Json] {
+            let mut out = Vec::new();
+            assert_eq!(check(&ConfigFile::Disk("/nowhere/x.yaml".into()), format, &mut out, false), Exit::Environment);
+            assert!(String::from_utf8(out).unwrap().contains("cannot read /nowhere/x.yaml"));
+        }
+    }
+}

@@ -14,6 +14,7 @@ use serde_json::Value;
 
 use super::arguments::PublishArguments;
 use super::{Exit, Format, complain, print, runtime};
+use crate::source::publish::MAX_BYTES;
 
 /// How long connecting may take.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -49,6 +50,8 @@ enum Failure {
     Https,
     #[error("cannot read {path}: {error}")]
     Read { path: String, error: io::Error },
+    #[error("{path} is larger than the 16 MiB that a server takes at once; send its events in several")]
+    TooLarge { path: String },
     #[error("cannot reach {server}: {why}")]
     Reach { server: String, why: String },
     #[error("{server} refused ({status}): {said}")]
@@ -61,7 +64,7 @@ impl Failure {
     fn exit(&self) -> Exit {
         match self {
             Self::Url { .. } | Self::Https => Exit::Usage,
-            Self::Refused { .. } => Exit::AtFault,
+            Self::Refused { .. } | Self::TooLarge { .. } => Exit::AtFault,
             Self::Read { .. } | Self::Reach { .. } | Self::Unavailable { .. } => Exit::Environment,
         }
     }
@@ -70,6 +73,10 @@ impl Failure {
 fn try_publish(event: &Path, server: &str, key: Option<SecretString>) -> Result<u64, Failure> {
     let url = publish_url(server)?;
     let body = read(event)?;
+    if body.len() > MAX_BYTES {
+        // The server would say the same, but it may hang up before all of it is sent, and its word be lost.
+        return Err(Failure::TooLarge { path: event.display().to_string() });
+    }
     let reach = |why: String| Failure::Reach { server: server.to_owned(), why };
     let runtime = runtime().ok_or_else(|| reach("no runtime".to_owned()))?;
     let answer = runtime.block_on(async { tokio::time::timeout(ANSWER, post(url, body, key)).await });

@@ -6,7 +6,7 @@
 use super::diagnostics::Diagnostics;
 use super::files::Files;
 use super::node::{Key, Kind, Map, Node};
-use super::raw::{At, Field, Text};
+use super::raw::{self, At, Field, Text};
 use super::variables::{self, Environment};
 use super::yaml;
 
@@ -42,17 +42,17 @@ pub(super) fn include(
         for file in files.read_matching(pattern, diagnostics) {
             let Some(mut part) = yaml::parse(&file, diagnostics) else { continue };
             variables::expand(&mut part, environment, diagnostics);
-            match part.kind {
-                Kind::Map(mut map) => {
-                    refuse_nested(&mut map, diagnostics);
-                    merge(whole, map, "", diagnostics);
-                }
-                _ if part.is_null() => {}
-                _ => {
-                    let message = format!("expected a map of sections, found {}", part.what());
-                    diagnostics.error(&part.place, message);
-                }
+            if part.is_null() {
+                continue;
             }
+            let Kind::Map(mut map) = part.kind else {
+                let message = format!("expected a map of sections, found {}", part.what());
+                diagnostics.error(&part.place, message);
+                raw::hide(&part, diagnostics);
+                continue;
+            };
+            refuse_nested(&mut map, diagnostics);
+            merge(whole, map, "", diagnostics);
         }
     }
 }
@@ -82,7 +82,10 @@ fn merge(whole: &mut Map, part: Map, path: &str, diagnostics: &mut Diagnostics) 
             (Kind::Map(known), Kind::Map(map)) if MAPS.contains(&here.as_str()) => {
                 merge(known, map, &here, diagnostics);
             }
-            _ => given_twice(&here, &key, known_key, diagnostics),
+            (_, kind) => {
+                raw::hide(&Node { place: value.place, kind }, diagnostics);
+                given_twice(&here, &key, known_key, diagnostics);
+            }
         }
     }
 }

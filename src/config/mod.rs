@@ -104,6 +104,7 @@ fn read(
     include::include(&mut root, files, environment, diagnostics);
     // An empty file lacks everything, and is told what.
     if !matches!(root.kind, Kind::Map(_)) && !root.is_null() {
+        raw::hide(&root, diagnostics);
         let message = format!("expected a map of sections, found {}", root.what());
         diagnostics.error(&root.place, message).help("start with `event:`, `auth:` and `routes:`");
         return Ok(None);

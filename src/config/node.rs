@@ -37,8 +37,17 @@ pub(super) struct Written {
 #[derive(Clone)]
 pub(super) struct Map {
     pub(super) entries: Vec<(Key, Node)>,
-    /// Keys given again, with the place of the first. Who reads the map reports them: a key may be a secret.
-    pub(super) duplicates: Vec<(Key, Place)>,
+    /// Keys given again. Who reads the map reports them: a key may be a secret.
+    pub(super) duplicates: Vec<Duplicate>,
+}
+
+/// A key that is given again, and what it is given.
+#[derive(Clone)]
+pub(super) struct Duplicate {
+    pub(super) key: Key,
+    pub(super) value: Node,
+    /// Where it is given first.
+    pub(super) first: Place,
 }
 
 /// A key of a map.
@@ -73,7 +82,7 @@ impl Node {
     pub(super) fn shown(&self) -> &str {
         match &self.kind {
             Kind::Scalar(text) if !text.expanded => &text.text,
-            _ => self.place.text(),
+            _ => self.place.shown(),
         }
     }
 }

@@ -76,6 +76,12 @@ impl Place {
         &self.file.text[self.start..self.end]
     }
 
+    /// What stands there, as written, for a message: without quotes, and its first line alone.
+    pub(super) fn shown(&self) -> &str {
+        let line = self.text().lines().next().unwrap_or_default();
+        line.trim_matches(['"', '\''])
+    }
+
     /// A part of this place, by bytes counted from its start.
     pub(super) fn part(&self, range: Range<usize>) -> Self {
         Self::new(&self.file, self.start + range.start..(self.start + range.end).min(self.end))

@@ -6,7 +6,7 @@ use super::*;
 /// A configuration with nothing wrong, to which a case adds.
 const BASE: &str = "\
 event: { payload: data, tenant: data.tenant_id }
-auth: { providers: [{ tokens: { demo-ann: { user: 1, tenant: acme, role: manager } } }] }
+auth: { providers: [{ tokens: { t0ken: { user: 1, tenant: acme, role: manager } } }] }
 routes: [{ name: all, to: { tenant: true } }]
 ";
 
@@ -47,7 +47,7 @@ fn said(files: &[(&str, &str)]) -> String {
     diagnostics.render(&mut out, false).unwrap();
     let said = String::from_utf8(out).unwrap();
     let json = diagnostics.to_json().to_string();
-    for secret in ["hunter2", "s3cret", "demo-ann"] {
+    for secret in ["hunter2", "s3cret", "t0ken"] {
         assert!(!said.contains(secret), "a secret is shown:\n{said}");
         assert!(!json.contains(secret), "a secret is shown: {json}");
     }

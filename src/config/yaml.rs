@@ -9,13 +9,16 @@ use granit_parser::{ErrorKind, Event, Parser, ScalarStyle, Span, StrInput, Tag};
 use hashbrown::HashMap;
 
 use super::diagnostics::Diagnostics;
-use super::node::{Key, Kind, Map, Node, Written};
+use super::node::{Duplicate, Key, Kind, Map, Node, Written};
 use super::place::{Place, SourceFile};
 
 /// How deep lists and maps may stand in each other.
 const MAX_DEPTH: usize = 64;
 /// How many values a file may hold, those of aliases counted each time.
 const MAX_NODES: usize = 200_000;
+
+/// For whoever writes text with brackets inside of brackets.
+const FLOW_HELP: &str = "inside of brackets, text with brackets needs quotes: \"${NAME}\", \"{field}\"";
 
 /// Reads the one document of a file. An empty one is a value that is nothing.
 pub(super) fn parse(file: &Arc<SourceFile>, diagnostics: &mut Diagnostics) -> Option<Node> {
@@ -157,7 +160,7 @@ impl<'f> Builder<'f> {
                 value.place = key.place.clone();
             }
             if let Some(first) = known.get(&key.text) {
-                map.duplicates.push((key, first.clone()));
+                map.duplicates.push(Duplicate { key, value, first: first.clone() });
             } else {
                 known.insert(key.text.clone(), key.place.clone());
                 map.entries.push((key, value));
@@ -254,15 +257,19 @@ fn explain(kind: &ErrorKind) -> (String, Option<&'static str>) {
             ("a tab where only spaces may stand", "indent with spaces")
         }
         ErrorKind::InvalidIndentation | ErrorKind::ExpectedBlockMappingKey | ErrorKind::ExpectedBlockSequenceEntry => (
-            "this does not belong here: its indentation fits nothing above",
+            "this does not belong here: its indentation fits nothing above, or a bracket above is not closed",
             "entries of one map or list start in one column",
+        ),
+        ErrorKind::MappingValueNotAllowed => (
+            "a `:` where no key can stand",
+            "text that holds `: ` or ends with `:` needs quotes; or the line is indented too far",
         ),
         ErrorKind::UnknownAnchor => ("the alias has no anchor", "text that starts with `*` needs quotes"),
         ErrorKind::ExpectedFlowMappingSeparator | ErrorKind::UnexpectedEofFlowMapping => {
-            ("a `{` is not closed: `,` or `}` was expected", "text that starts with `{` needs quotes")
+            ("a `{` is not closed: `,` or `}` was expected", FLOW_HELP)
         }
         ErrorKind::ExpectedFlowSequenceSeparator | ErrorKind::UnexpectedEofFlowSequence => {
-            ("a `[` is not closed: `,` or `]` was expected", "text that starts with `[` needs quotes")
+            ("a `[` is not closed: `,` or `]` was expected", FLOW_HELP)
         }
         other => return (format!("this is no valid YAML: {other}"), None),
     };

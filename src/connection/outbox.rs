@@ -80,14 +80,13 @@ impl Batch {
         std::mem::take(&mut self.touched)
     }
 
-    /// Ends the round. `touched` is given back to be filled again.
-    pub fn clear(&mut self, mut touched: Vec<u32>) {
+    /// Ends the round.
+    pub fn clear(&mut self) {
         self.frames.clear();
         self.links.clear();
+        self.touched.clear();
         // A burst's list is let go, so that what it needed does not stay for ever.
         self.links.shrink_to(1 << 16);
-        touched.clear();
-        self.touched = touched;
     }
 
     /// The frames of a chain, in order.
@@ -300,8 +299,7 @@ mod tests {
                 let progress = outbox.write(chain, &batch, &mut socket).unwrap();
                 prop_assert_eq!(progress == Progress::Done, outbox.is_empty());
                 got.extend_from_slice(&socket.got);
-                let touched = batch.take_touched();
-                batch.clear(touched);
+                batch.clear();
             }
             let mut socket = Socket { takes: vec![1 << 20; 1000], got: Vec::new() };
             prop_assert_eq!(outbox.write(Chain::default(), &batch, &mut socket).unwrap(), Progress::Done);

@@ -28,8 +28,11 @@ async fn pinged(words: &mut mpsc::Receiver<ToShard>) -> (Option<String>, Option<
 }
 
 async fn lookups(sql: &[&str], url: &str) -> Lookups {
-    let query =
-        |sql: &&str| Query { name: "newest".into(), sql: (*sql).to_owned(), binds: crate::lookup::scan::binds(sql).unwrap() };
+    let query = |sql: &&str| Query {
+        name: "newest".into(),
+        sql: (*sql).to_owned(),
+        binds: crate::lookup::scan::binds(sql).unwrap(),
+    };
     let schema = "CREATE TABLE events (id, tenant TEXT); INSERT INTO events VALUES (7, 'acme'), (9, 'globex');";
     let database = Database {
         url: SecretString::from(url.to_owned()),

@@ -140,6 +140,7 @@ mod tests {
     use super::*;
 
     #[test]
+    #[expect(clippy::disallowed_methods, reason = "some instant to count from")]
     fn one_line_a_second_is_let_through_and_the_rest_is_counted() {
         let (mut throttle, start) = (Throttle::default(), Instant::now());
         for (millis, expected) in

@@ -14,7 +14,7 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use tokio::sync::mpsc;
+use tokio::sync::mpsc::{self, error::TrySendError};
 
 use crate::event::TenantId;
 use crate::shard::AuthorizeRequest;
@@ -24,7 +24,7 @@ pub use authorize::{AUTHORIZE_IN_FLIGHT, AUTHORIZE_WAITING};
 pub use handover::{Addressed, Handover};
 pub use queue::TENANT_IN_FLIGHT;
 pub use run::LaneParts;
-pub use state::{Ask, Effect, LANE_WAITING, Lane, TENANT_WAITING, Ticket};
+pub use state::{Ask, Effect, LANE_WAITING, Lane, TENANT_WAITING, Ticket, UNSETTLED_WAITING};
 
 /// The handle to all lanes. Cheap to clone. The lanes end when the last one is dropped and nothing waits any more.
 #[derive(Clone, Debug)]
@@ -76,14 +76,15 @@ impl Lanes {
     }
 
     /// As [`send`](Self::send), but gives the event back where the lane is full or gone.
+    #[expect(clippy::result_large_err, reason = "the event comes back as it was, and only where it must be shed")]
     pub fn try_send(&self, delivery: Delivery) -> Result<(), Delivery> {
-        self.of(delivery.event.tenant()).events.try_send(delivery).map_err(|error| error.into_inner())
+        self.of(delivery.event.tenant()).events.try_send(delivery).map_err(TrySendError::into_inner)
     }
 
     /// Asks whether a session may subscribe; the answer goes to its shard. Gives the request back where the lane is
     /// full or gone.
     pub fn authorize(&self, request: AuthorizeRequest) -> Result<(), AuthorizeRequest> {
-        self.of(Some(&request.tenant)).requests.try_send(request).map_err(|error| error.into_inner())
+        self.of(Some(&request.tenant)).requests.try_send(request).map_err(TrySendError::into_inner)
     }
 
     fn of(&self, tenant: Option<&TenantId>) -> &LaneHandle {
@@ -92,3 +93,6 @@ impl Lanes {
         &self.0.lanes[index]
     }
 }
+
+#[cfg(test)]
+mod tests;

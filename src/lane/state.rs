@@ -13,7 +13,7 @@ use super::handover::Handover;
 use super::ledger::Ledger;
 use super::queue::{Queue, Waiting};
 use crate::config::QueryId;
-use crate::event::{Event, TenantId, Topic};
+use crate::event::{TenantId, Topic};
 use crate::observe::Metrics;
 use crate::reload::Rulebook;
 use crate::route::{Answer, Call, CallId, Decision, Plan, TopicRules};
@@ -25,11 +25,16 @@ pub const TENANT_WAITING: usize = 512;
 /// Events of one lane that may wait. Beyond, the oldest of the tenant with most of them is dropped.
 pub const LANE_WAITING: usize = 4_096;
 
+/// Events of one lane that may wait and hold up their acknowledgement. Beyond, an event that must wait is settled with
+/// its source at once: what the broker lets be out unacknowledged is for all tenants, and one whose queries are slow
+/// shall not use it up.
+pub const UNSETTLED_WAITING: usize = 64;
+
 /// A lane.
 #[derive(Debug)]
 pub struct Lane {
-    /// The tenants of which events wait, or queries are under way. Events of no tenant are one tenant more.
-    queues: HashMap<Option<TenantId>, Queue>,
+    /// Those of whom events wait, or queries are under way.
+    queues: HashMap<Owner, Queue>,
     /// How many events wait in them.
     waiting: usize,
     /// How many have ever had to wait.
@@ -37,6 +42,10 @@ pub struct Lane {
     authorizer: Authorizer,
     ledger: Ledger,
 }
+
+/// Whose events stand in one line. Those of no tenant are one tenant's more.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Owner(Option<TenantId>);
 
 /// What is to be done now, in this order.
 #[derive(Debug)]
@@ -74,7 +83,7 @@ pub struct Ticket(For);
 
 #[derive(Debug)]
 enum For {
-    Event { tenant: Option<TenantId>, number: u64, call: CallId },
+    Event { owner: Owner, number: u64, call: CallId },
     Topic { ticket: TopicTicket, tenant: TenantId, query: QueryId },
 }
 
@@ -99,34 +108,35 @@ impl Lane {
     /// Takes an event. `now` is for logs alone.
     pub fn offer(&mut self, delivery: Delivery, now: Instant, effects: &mut Vec<Effect>) {
         let Delivery { event, rulebook, receipt } = delivery;
-        let tenant = tenant_of(&event);
+        let owner = Owner(event.tenant().cloned());
         let plan = rulebook.routes.decide(event);
-        if !self.has_waiting(&tenant)
+        if !self.has_waiting(&owner)
             && let Plan::Decided(decision) = plan
         {
             settle(&mut self.ledger, decision, &rulebook, receipt, now, effects);
             return;
         }
+        let receipt = if self.waiting < UNSETTLED_WAITING { receipt } else { Receipt::none() };
         self.numbered += 1;
         self.waiting += 1;
-        let queue = self.queues.entry_ref(&tenant).or_default();
+        let queue = self.queues.entry(owner.clone()).or_default();
         queue.push(Waiting { number: self.numbered, plan, rulebook, receipt });
         if queue.len() > TENANT_WAITING {
-            self.shed(&tenant, now, effects);
+            self.shed(&owner, now, effects);
         } else if self.waiting > LANE_WAITING {
             self.shed_longest(now, effects);
         }
-        self.advance(&tenant, now, effects);
+        self.advance(&owner, now, effects);
     }
 
     /// Takes the answer to an [`Ask`]. `now` is for logs alone.
     pub fn answered(&mut self, ticket: Ticket, answer: Answer, now: Instant, effects: &mut Vec<Effect>) {
         match ticket.0 {
-            For::Event { tenant, number, call } => {
-                if let Some(queue) = self.queues.get_mut(&tenant) {
+            For::Event { owner, number, call } => {
+                if let Some(queue) = self.queues.get_mut(&owner) {
                     queue.answered(number, call, answer);
                 }
-                self.advance(&tenant, now, effects);
+                self.advance(&owner, now, effects);
             }
             For::Topic { ticket, tenant, query } => {
                 if let Err(error) = &answer {
@@ -157,47 +167,43 @@ impl Lane {
         self.queues.is_empty() && self.authorizer.is_idle()
     }
 
-    fn has_waiting(&self, tenant: &Option<TenantId>) -> bool {
-        !self.queues.is_empty() && self.queues.get(tenant).is_some_and(|queue| queue.len() > 0)
+    fn has_waiting(&self, owner: &Owner) -> bool {
+        !self.queues.is_empty() && self.queues.get(owner).is_some_and(|queue| queue.len() > 0)
     }
 
     /// Hands over what has its turn in this tenant's queue, and puts calls under way that have room now.
-    fn advance(&mut self, tenant: &Option<TenantId>, now: Instant, effects: &mut Vec<Effect>) {
-        let Some(queue) = self.queues.get_mut(tenant) else { return };
+    fn advance(&mut self, owner: &Owner, now: Instant, effects: &mut Vec<Effect>) {
+        let Some(queue) = self.queues.get_mut(owner) else { return };
         while let Some((decision, rulebook, receipt)) = queue.pop_decided() {
             self.waiting -= 1;
             settle(&mut self.ledger, decision, &rulebook, receipt, now, effects);
         }
         while let Some((number, call_id, call)) = queue.next_call() {
-            let ticket = Ticket(For::Event { tenant: tenant.clone(), number, call: call_id });
-            effects.push(Effect::Ask(Ask { ticket, tenant: tenant.clone(), call }));
+            let ticket = Ticket(For::Event { owner: owner.clone(), number, call: call_id });
+            effects.push(Effect::Ask(Ask { ticket, tenant: owner.0.clone(), call }));
         }
         if queue.is_idle() {
-            self.queues.remove(tenant);
+            self.queues.remove(owner);
         }
     }
 
     /// Drops the oldest event of this tenant.
-    fn shed(&mut self, tenant: &Option<TenantId>, now: Instant, effects: &mut Vec<Effect>) {
-        if self.queues.get_mut(tenant).and_then(Queue::shed).is_some() {
+    fn shed(&mut self, owner: &Owner, now: Instant, effects: &mut Vec<Effect>) {
+        if self.queues.get_mut(owner).and_then(Queue::shed).is_some() {
             self.waiting -= 1;
-            self.ledger.shed(tenant.as_ref(), now);
+            self.ledger.shed(owner.0.as_ref(), now);
         }
-        self.advance(tenant, now, effects);
+        self.advance(owner, now, effects);
     }
 
     /// Drops the oldest event of the tenant of which most wait; among equals, of the one that has waited longest.
     fn shed_longest(&mut self, now: Instant, effects: &mut Vec<Effect>) {
         // Looks at all tenants that wait, which are as many as events at most: only a lane that is full pays this.
         let longest = self.queues.iter().max_by_key(|(_, queue)| (queue.len(), std::cmp::Reverse(queue.oldest())));
-        if let Some(tenant) = longest.map(|(tenant, _)| tenant.clone()) {
-            self.shed(&tenant, now, effects);
+        if let Some(owner) = longest.map(|(owner, _)| owner.clone()) {
+            self.shed(&owner, now, effects);
         }
     }
-}
-
-fn tenant_of(event: &Event) -> Option<TenantId> {
-    event.tenant().cloned()
 }
 
 /// Counts a decision, and hands the event over where somebody may get it. Else it is done with, and so its receipt.

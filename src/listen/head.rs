@@ -72,6 +72,10 @@ impl Request<'_> {
         let websocket = matches!(path, "/" | "/ws");
         match (self.head.method.unwrap_or_default(), path) {
             ("GET", _) if websocket && self.wants_upgrade() => self.upgrade(query, door),
+            // A page of another site can send a form here, but cannot hide where it comes from.
+            ("POST", "/demo/publish") if door.demo && !self.is_same_origin() => {
+                refuse(403, "events are published by the demo's own page alone")
+            }
             ("POST", "/demo/publish") if door.demo => match self.header("content-length").map(str::parse) {
                 Some(Ok(length @ 0..=BODY_BYTES)) => Action::Publish { length },
                 Some(Ok(_)) => refuse(413, "an event from the demo page is at most 64 KiB large"),
@@ -85,6 +89,13 @@ impl Request<'_> {
             (_, _) if websocket || (door.demo && path == "/demo/publish") => refuse(405, "this method is not for here"),
             _ => refuse(404, "there is nothing here; WebSocket clients connect to / or /ws"),
         }
+    }
+
+    /// Whether no other site's page sent this: `Origin`, where there is one, is this host's.
+    fn is_same_origin(&self) -> bool {
+        let Some(origin) = self.header("origin") else { return true };
+        let host = origin.split_once("://").map(|(_, host)| host);
+        host.is_some() && host == self.header("host")
     }
 
     fn wants_upgrade(&self) -> bool {

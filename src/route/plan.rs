@@ -11,7 +11,6 @@ use super::RouteId;
 use crate::config::QueryId;
 use crate::event::{Audience, Clause, Event, Scalar, UserId};
 use crate::lookup::{Binds, LookupError, Rows};
-use crate::observe::DropCause;
 
 /// What a query call was answered.
 pub type Answer = Result<Arc<Rows>, LookupError>;
@@ -197,16 +196,6 @@ impl Outcome {
             return Self::Nobody;
         }
         Audience::of_tenant(event, clauses).map_or(Self::NoTenant, Self::Audience)
-    }
-
-    /// Why the route's delivery was dropped, where it was.
-    pub fn drop_cause(&self) -> Option<DropCause> {
-        match self {
-            Self::Audience(_) | Self::Nobody => None,
-            Self::NoTenant => Some(DropCause::no_tenant),
-            Self::EveryoneOfATenant => Some(DropCause::everyone_of_a_tenant),
-            Self::LookupFailed(_) => Some(DropCause::lookup_failed),
-        }
     }
 }
 

@@ -113,7 +113,7 @@ impl Shard {
     }
 
     /// Which topics a session may subscribe to.
-    pub(super) fn authorized(&mut self, key: ConnectionKey, verdicts: Vec<(Topic, Verdict)>) {
+    pub(super) fn authorized(&mut self, key: ConnectionKey, verdicts: &[(Topic, Verdict)]) {
         let Some(index) = self.index(key) else { return };
         let Some(question) = self.connections[index].question.take() else { return };
         let Question::Topics(question) = *question else { return };
@@ -122,7 +122,7 @@ impl Shard {
     }
 
     /// Subscribes to what is allowed and tells the client what came of its request.
-    pub(super) fn tell_topics(&mut self, index: usize, question: &TopicQuestion, verdicts: Vec<(Topic, Verdict)>) {
+    pub(super) fn tell_topics(&mut self, index: usize, question: &TopicQuestion, verdicts: &[(Topic, Verdict)]) {
         let Phase::Session(session) = self.connections[index].phase else { return };
         let of = |wanted| verdicts.iter().filter(move |(_, verdict)| *verdict == wanted);
         let names = |wanted| of(wanted).map(|(topic, _)| topic.as_str());

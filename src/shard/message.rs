@@ -185,7 +185,7 @@ impl ShardHandle {
 
     /// As [`send`](Self::send), but gives the word back where the inbox is full or the shard has ended.
     pub fn try_send(&self, word: ToShard) -> Result<(), ToShard> {
-        self.inbox.try_send(word).map_err(|error| error.into_inner())?;
+        self.inbox.try_send(word).map_err(mpsc::error::TrySendError::into_inner)?;
         self.bell.ring();
         Ok(())
     }

@@ -205,7 +205,7 @@ impl Shard {
             topics: std::mem::take(&mut question.topics),
         };
         if request.topics.is_empty() {
-            return self.tell_topics(index, &question, Vec::new());
+            return self.tell_topics(index, &question, &[]);
         }
         let asked = self.parts.lanes.authorize(request).is_ok();
         self.await_answer(index, asked, Question::Topics(question));

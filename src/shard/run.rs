@@ -209,7 +209,7 @@ impl Shard {
                     }
                 }
                 ToShard::Authenticated(key, outcome) => self.authenticated(key, outcome),
-                ToShard::Authorized(key, verdicts) => self.authorized(key, verdicts),
+                ToShard::Authorized(key, verdicts) => self.authorized(key, &verdicts),
                 ToShard::Published(key, status, body) => self.published(key, status, &body),
                 ToShard::Ping { tenant, last_event_id } => {
                     self.pings.begin(&self.sessions, &self.connections, tenant.as_ref(), last_event_id.as_ref());
@@ -231,10 +231,9 @@ impl Shard {
             for index in &touched {
                 self.write(*index as usize);
             }
-            touched.clear();
-            std::mem::swap(&mut touched, &mut self.batch.take_touched());
+            touched = self.batch.take_touched();
         }
-        self.batch.clear(touched);
+        self.batch.clear();
         if !self.written.is_empty() {
             let now = now();
             for received in self.written.drain(..) {

@@ -22,7 +22,7 @@ pub struct SessionId(u32);
 /// All sessions of one shard.
 #[derive(Debug, Default)]
 pub struct Sessions {
-    sessions: Slab<Session>,
+    all: Slab<Session>,
     tenants: Slab<Tenant>,
     by_name: HashMap<TenantId, u32>,
     hasher: hashbrown::DefaultHashBuilder,
@@ -95,18 +95,13 @@ pub struct SessionView<'a> {
 impl Sessions {
     /// Admits a session for a connection. Also tells whether it is the tenant's first on this shard.
     pub fn admit(&mut self, connection: u32, identity: Identity) -> (SessionId, bool) {
-        let tenant = match self.by_name.get(&identity.tenant) {
-            Some(tenant) => *tenant,
-            None => {
-                let index = narrow(self.tenants.insert(Tenant::new(identity.tenant.clone())));
-                self.by_name.insert(identity.tenant, index);
-                index
-            }
-        };
+        let tenants = &mut self.tenants;
+        let new = || narrow(tenants.insert(Tenant::new(identity.tenant.clone())));
+        let tenant = *self.by_name.entry_ref(&identity.tenant).or_insert_with(new);
         let entry = &mut self.tenants[tenant as usize];
-        let session = narrow(self.sessions.vacant_key());
+        let session = narrow(self.all.vacant_key());
         let user = entry.users.entry_ref(&identity.user).or_default();
-        self.sessions.insert(Session {
+        self.all.insert(Session {
             connection,
             tenant,
             user: identity.user,
@@ -124,20 +119,20 @@ impl Sessions {
 
     /// A session's end. Returns its tenant where it was the tenant's last on this shard.
     pub fn remove(&mut self, id: SessionId) -> Option<TenantId> {
-        while let Some(last) = self.sessions[id.0 as usize].subscriptions.last().copied() {
+        while let Some(last) = self.all[id.0 as usize].subscriptions.last().copied() {
             self.leave_topic(id.0, last);
-            self.sessions[id.0 as usize].subscriptions.pop();
+            self.all[id.0 as usize].subscriptions.pop();
         }
-        let session = self.sessions.remove(id.0 as usize);
+        let session = self.all.remove(id.0 as usize);
         let tenant = &mut self.tenants[session.tenant as usize];
         tenant.sessions.swap_remove(session.among_tenant as usize);
         if let Some(&moved) = tenant.sessions.get(session.among_tenant as usize) {
-            self.sessions[moved as usize].among_tenant = session.among_tenant;
+            self.all[moved as usize].among_tenant = session.among_tenant;
         }
         if let Some(of_user) = tenant.users.get_mut(&session.user) {
             of_user.swap_remove(session.among_user as usize);
             match of_user.get(session.among_user as usize) {
-                Some(&moved) => self.sessions[moved as usize].among_user = session.among_user,
+                Some(&moved) => self.all[moved as usize].among_user = session.among_user,
                 None if of_user.is_empty() => drop(tenant.users.remove(&session.user)),
                 None => {}
             }
@@ -152,22 +147,22 @@ impl Sessions {
 
     /// New attributes for the same user's session.
     pub fn refresh(&mut self, id: SessionId, attributes: Arc<Attributes>) {
-        self.sessions[id.0 as usize].attributes = attributes;
+        self.all[id.0 as usize].attributes = attributes;
     }
 
     /// When a session ends by itself.
     pub fn expiry(&self, id: SessionId) -> Option<SystemTime> {
-        self.sessions[id.0 as usize].expires_at
+        self.all[id.0 as usize].expires_at
     }
 
     /// When a session shall end by itself, from now on.
     pub fn set_expiry(&mut self, id: SessionId, expires_at: Option<SystemTime>) {
-        self.sessions[id.0 as usize].expires_at = expires_at;
+        self.all[id.0 as usize].expires_at = expires_at;
     }
 
     /// What a session is to others.
     pub fn view(&self, id: SessionId) -> SessionView<'_> {
-        let session = &self.sessions[id.0 as usize];
+        let session = &self.all[id.0 as usize];
         SessionView {
             tenant: &self.tenants[session.tenant as usize].name,
             user: &session.user,
@@ -178,7 +173,7 @@ impl Sessions {
 
     /// Subscribes a session to a topic that it may see. Does nothing where it is already.
     pub fn subscribe(&mut self, id: SessionId, topic: Topic) {
-        let session = &mut self.sessions[id.0 as usize];
+        let session = &mut self.all[id.0 as usize];
         let tenant = &mut self.tenants[session.tenant as usize];
         let index = tenant.topic_or_new(topic, &self.hasher);
         if session.subscriptions.iter().any(|subscription| subscription.topic == index) {
@@ -192,14 +187,14 @@ impl Sessions {
 
     /// Takes a session's subscription away. `false` where there is none.
     pub fn unsubscribe(&mut self, id: SessionId, topic: &Topic) -> bool {
-        let session = &self.sessions[id.0 as usize];
+        let session = &self.all[id.0 as usize];
         let Some(index) = self.tenants[session.tenant as usize].topic(topic, &self.hasher) else { return false };
         let Some(at) = session.subscriptions.iter().position(|subscription| subscription.topic == index) else {
             return false;
         };
         let subscription = session.subscriptions[at];
         self.leave_topic(id.0, subscription);
-        let session = &mut self.sessions[id.0 as usize];
+        let session = &mut self.all[id.0 as usize];
         session.subscriptions.swap_remove(at);
         if let Some(moved) = session.subscriptions.get(at) {
             let topic = &mut self.tenants[session.tenant as usize].topics[moved.topic as usize];
@@ -230,9 +225,9 @@ impl Sessions {
 
     /// The connections of a tenant's sessions, or of all sessions.
     pub fn connections(&self, tenant: Option<&TenantId>) -> Vec<u32> {
-        let connection = |session: &u32| self.sessions[*session as usize].connection;
+        let connection = |session: &u32| self.all[*session as usize].connection;
         match tenant {
-            None => self.sessions.iter().map(|(_, session)| session.connection).collect(),
+            None => self.all.iter().map(|(_, session)| session.connection).collect(),
             Some(name) => self
                 .by_name
                 .get(name)
@@ -242,17 +237,17 @@ impl Sessions {
 
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.sessions.len()
+        self.all.len()
     }
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.sessions.is_empty()
+        self.all.is_empty()
     }
 
     fn deliver_to(&mut self, tenant: u32, clauses: &[Clause], reach: &mut impl FnMut(u32)) {
         let tenant = &self.tenants[tenant as usize];
-        let sessions = &mut self.sessions;
+        let sessions = &mut self.all;
         let delivery = self.delivery;
         for clause in clauses {
             let topics = clause.topics.as_ref().map(|topics| tenant.named(topics, &self.hasher));
@@ -284,12 +279,12 @@ impl Sessions {
     /// Takes a session out of a topic's list, and the topic away with its last subscriber. The session's own list is
     /// the caller's to mend.
     fn leave_topic(&mut self, session: u32, subscription: Subscription) {
-        let tenant = &mut self.tenants[self.sessions[session as usize].tenant as usize];
+        let tenant = &mut self.tenants[self.all[session as usize].tenant as usize];
         let subscribers = &mut tenant.topics[subscription.topic as usize].subscribers;
         subscribers.swap_remove(subscription.among_topic as usize);
         match subscribers.get(subscription.among_topic as usize) {
             Some(moved) => {
-                let mirror = &mut self.sessions[moved.session as usize].subscriptions;
+                let mirror = &mut self.all[moved.session as usize].subscriptions;
                 mirror[moved.among_subscriptions as usize].among_topic = subscription.among_topic;
             }
             None if subscribers.is_empty() => tenant.forget_topic(subscription.topic, &self.hasher),

@@ -69,6 +69,7 @@ mod tests {
     use super::*;
     use crate::event::{Decoder, Envelope, Path, Shape};
 
+    #[expect(clippy::disallowed_methods, reason = "a test is an edge: events are received now")]
     fn event(body: &str) -> Event {
         let path = |text| Path::parse(text).unwrap();
         let shape = Shape { payload: path("data"), tenant: None, id: Some(path("data.id")), kind: None };

@@ -1,6 +1,7 @@
 //! The commands, as a shell runs them.
 
 use std::io::Write;
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use serde_json::{Value, json};
@@ -46,6 +47,7 @@ async fn publish_says_what_became_of_the_events() {
     check(&json, &event(4), 0, "{\"accepted\":1}\n", "");
     check(&publish, "{", 1, "", "refused (400 Bad Request): the body is not valid JSON");
     check(&json, "{", 1, "\"accepted\":0", "");
+    check(&publish, &" ".repeat(16 * 1024 * 1024 + 1), 1, "", "16 MiB");
     for number in 1..=4 {
         assert_eq!(ann.next_event().await, json!({ "number": number }));
     }
@@ -56,6 +58,21 @@ fn what_cannot_be_reached_or_read_is_the_environment_s_fault() {
     check(&["publish", "-", "--server", "http://127.0.0.1:1"], "{}", 3, "", "cannot reach http://127.0.0.1:1");
     check(&["publish", "nowhere.json"], "", 3, "", "cannot read nowhere.json");
     check(&["listen", "--token", "t", "--server", "ws://127.0.0.1:1"], "", 3, "", "cannot reach");
+}
+
+#[test]
+fn what_is_shipped_and_shown_is_valid() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let folder = tempfile::tempdir().unwrap();
+    let readme = std::fs::read_to_string(root.join("README.md")).unwrap();
+    let shown = readme.split("```yaml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    let shown = format!("{shown}\n").replace("${AMQP_URL}", "amqp://127.0.0.1");
+    std::fs::write(folder.path().join("readme.yaml"), shown).unwrap();
+    for file in
+        [root.join("config/pointsman.yaml"), root.join("config/rabbitmq.yaml"), folder.path().join("readme.yaml")]
+    {
+        check(&["check", "--config", file.to_str().unwrap()], "", 0, "", "");
+    }
 }
 
 #[test]

@@ -327,7 +327,7 @@ impl Shard {
             let chain = std::mem::take(&mut connection.chain);
             connection.outbox.write(chain, &self.batch, &mut connection.client).unwrap();
         }
-        self.batch.clear(touched);
+        self.batch.clear();
     }
 }
 

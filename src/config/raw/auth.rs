@@ -6,10 +6,11 @@ use serde_json::{Value, json};
 use super::database::RawQueryName;
 use super::read::{At, Field, FromNode, map_of};
 use super::scalars::Literal;
+use super::secrets::{Values, hide};
 use super::section::{choice, section};
 use super::units::Span;
 use crate::config::diagnostics::Diagnostics;
-use crate::config::node::Node;
+use crate::config::node::{Duplicate, Kind, Node};
 
 section! {
     /// How connections become sessions.
@@ -60,11 +61,11 @@ pub(in crate::config) struct RawTokenOwner {
 
 impl FromNode for RawTokens {
     fn read(node: &Node, diagnostics: &mut Diagnostics) -> Option<Self> {
-        if matches!(node.kind, crate::config::node::Kind::Scalar(_)) {
-            diagnostics.secret(&node.place);
+        if !matches!(node.kind, Kind::Map(_)) {
+            hide(node, diagnostics);
         }
         let map = map_of(node, "a map from tokens to whom they stand for", diagnostics)?;
-        for (key, first) in &map.duplicates {
+        for Duplicate { key, first, .. } in &map.duplicates {
             diagnostics.secret(&key.place);
             let help = format!("first given at {first}");
             diagnostics.error(&key.place, "this token is given twice").help(help);
@@ -86,7 +87,7 @@ impl FromNode for RawTokens {
 impl FromNode for RawTokenOwner {
     fn read(node: &Node, diagnostics: &mut Diagnostics) -> Option<Self> {
         let map = map_of(node, "a map of `user`, `tenant` and attributes", diagnostics)?;
-        super::read::duplicates(&map, diagnostics);
+        super::read::duplicates(&map, Values::Plain, diagnostics);
         let mut owner = Self { user: Field::Missing, tenant: Field::Missing, attributes: Vec::new() };
         for (key, value) in &map.entries {
             let value = Field::read(value, diagnostics);
@@ -105,10 +106,10 @@ impl FromNode for RawTokenOwner {
     }
 
     fn schema() -> Value {
-        let id = json!({ "type": ["string", "integer"] });
+        let id = |what: &str| json!({ "type": ["string", "integer"], "description": what });
         json!({
             "type": "object",
-            "properties": { "user": id, "tenant": id },
+            "properties": { "user": id("The user."), "tenant": id("The user's tenant.") },
             "required": ["user", "tenant"],
             "additionalProperties": Literal::schema(),
         })

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::read::{At, Entries, Field, FromNode, any_of, duplicates, wrong};
 use super::scalars::{Literal, Text, scalar};
+use super::secrets::Values;
 use super::section::listed;
 use crate::config::diagnostics::{Diagnostics, did_you_mean};
 use crate::config::node::{Kind, Node};
@@ -42,7 +43,7 @@ impl FromNode for RawCondition {
                 None
             }
             Kind::Map(map) => {
-                duplicates(map, diagnostics);
+                duplicates(map, Values::Plain, diagnostics);
                 let mut all = Vec::new();
                 for (key, value) in &map.entries {
                     if matches!(value.kind, Kind::Faulty) {

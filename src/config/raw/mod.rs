@@ -27,6 +27,6 @@ pub(super) use read::{At, Field, FromNode, Scalars};
 pub(super) use root::{RawAdmin, RawConfig, RawEvent, RawLimits, RawPing, RawShards, root_schema};
 pub(super) use routes::{RawAudience, RawNames, RawRoute, RawTarget, RawUsers};
 pub(super) use scalars::{Literal, Text};
-pub(super) use secrets::SecretUrl;
+pub(super) use secrets::{SecretUrl, hide};
 pub(super) use topics::{RawAllow, RawAllowRule, RawTopicRule};
 pub(super) use units::Span;

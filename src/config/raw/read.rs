@@ -4,8 +4,9 @@ use serde_json::{Value, json};
 
 use super::scalars::Literal;
 use super::scalars::Text;
+use super::secrets::Values;
 use crate::config::diagnostics::Diagnostics;
-use crate::config::node::{Key, Kind, Map, Node};
+use crate::config::node::{Duplicate, Key, Kind, Map, Node};
 use crate::config::place::Place;
 
 /// A value of the configuration: read from a node, described by a schema.
@@ -112,7 +113,7 @@ impl<T: FromNode> FromNode for OneOrMany<T> {
 impl<T: FromNode> FromNode for Entries<T> {
     fn read(node: &Node, diagnostics: &mut Diagnostics) -> Option<Self> {
         let map = map_of(node, "a map", diagnostics)?;
-        duplicates(&map, diagnostics);
+        duplicates(&map, Values::PlainScalars, diagnostics);
         let read = |(key, value): &(Key, Node)| {
             let key = At { value: key.text.clone(), place: key.place.clone() };
             (key, Field::read(value, diagnostics))
@@ -139,17 +140,22 @@ pub(super) fn map_of<'n>(
 }
 
 /// Reports the keys that are given again.
-pub(super) fn duplicates(map: &Map, diagnostics: &mut Diagnostics) {
-    for (key, first) in &map.duplicates {
+pub(super) fn duplicates(map: &Map, values: Values, diagnostics: &mut Diagnostics) {
+    for Duplicate { key, value, first } in &map.duplicates {
+        values.conceal(value, diagnostics);
         let help = format!("first given at {first}");
         diagnostics.error(&key.place, format!("`{}` is given twice", key.text)).help(help);
     }
 }
 
-/// Reports that a node is something else than expected.
+/// Reports that a node is something else than expected. What has parts may hold a secret, and is not shown.
 pub(super) fn wrong<T>(node: &Node, expected: &str, diagnostics: &mut Diagnostics) -> Option<T> {
+    let is_template = matches!(&node.kind, Kind::Map(map) if map.is_unquoted_template());
+    if !is_template {
+        Values::PlainScalars.conceal(node, diagnostics);
+    }
     let diagnostic = diagnostics.error(&node.place, format!("expected {expected}, found {}", node.what()));
-    if matches!(&node.kind, Kind::Map(map) if map.is_unquoted_template()) {
+    if is_template {
         diagnostic.help("text that starts with `{` needs quotes");
     }
     None
@@ -168,6 +174,6 @@ pub(super) fn or_variable(schema: Value) -> Value {
 impl At<Text> {
     /// The text for messages: a variable's name instead of its value.
     pub(in crate::config) fn shown(&self) -> &str {
-        if self.value.expanded { self.place.text() } else { &self.value.text }
+        if self.value.expanded { self.place.shown() } else { &self.value.text }
     }
 }

@@ -19,7 +19,7 @@ use crate::shard::ShardId;
 
 section! {
     /// Configuration of Pointsman.
-    RawConfig (Plain) {
+    RawConfig (PlainScalars) {
         /// Where clients connect. Default: 0.0.0.0:8080.
         "listen" listen: Address = Optional,
         /// How many shards: `auto` is one per core. Default: auto.

@@ -18,7 +18,7 @@ section! {
         /// What must hold of the event, by field path. Without it the route applies always.
         "when" when: RawConditions = Optional,
         /// To whom.
-        "to" to: RawTarget = Optional,
+        "to" to: RawTarget = Expected,
         /// `everyone` may be meant even for an event that names a tenant. Default: false.
         "all_tenants" all_tenants: bool = Optional,
         /// Later routes are tried also. Default: false.

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::read::FromNode;
 use super::scalars::scalar;
 use crate::config::diagnostics::Diagnostics;
-use crate::config::node::Node;
+use crate::config::node::{Kind, Node};
 use crate::event::Scalar;
 
 /// A text that is never shown, neither it nor the line's part where it stands.
@@ -17,10 +17,46 @@ pub(in crate::config) struct Secret(pub(in crate::config) SecretString);
 #[derive(Clone)]
 pub(in crate::config) struct SecretUrl(pub(in crate::config) SecretString);
 
+/// Whether what a section holds may be shown, where it is not what was expected: a misspelt key may be a secret's.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(in crate::config) enum Values {
+    /// It may.
+    Plain,
+    /// Plain values may; what has parts may hold a secret.
+    PlainScalars,
+    /// It may not.
+    Secret,
+}
+
+/// Nothing of this is to be shown, neither keys nor values.
+pub(in crate::config) fn hide(node: &Node, diagnostics: &mut Diagnostics) {
+    match &node.kind {
+        Kind::Scalar(_) | Kind::Faulty => diagnostics.secret(&node.place),
+        Kind::List(items) => items.iter().for_each(|item| hide(item, diagnostics)),
+        Kind::Map(map) => {
+            let duplicates = map.duplicates.iter().map(|duplicate| (&duplicate.key, &duplicate.value));
+            for (key, value) in map.entries.iter().map(|(key, value)| (key, value)).chain(duplicates) {
+                diagnostics.secret(&key.place);
+                hide(value, diagnostics);
+            }
+        }
+    }
+}
+
+impl Values {
+    /// Hides a value that is not what was expected, where it may be a secret.
+    pub(super) fn conceal(self, node: &Node, diagnostics: &mut Diagnostics) {
+        let scalar = matches!(node.kind, Kind::Scalar(_) | Kind::Faulty);
+        if self == Self::Secret || (self == Self::PlainScalars && !scalar) {
+            hide(node, diagnostics);
+        }
+    }
+}
+
 impl FromNode for Secret {
     fn read(node: &Node, diagnostics: &mut Diagnostics) -> Option<Self> {
         // First: whatever is wrong with it, it is not shown.
-        diagnostics.secret(&node.place);
+        hide(node, diagnostics);
         let text = scalar(node, "text", diagnostics)?;
         Some(Self(SecretString::from(text.text.as_str())))
     }

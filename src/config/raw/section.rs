@@ -5,8 +5,9 @@ use std::borrow::Cow;
 use serde_json::{Map as JsonMap, Value};
 
 use super::read::{Field, FromNode, duplicates, map_of};
+use super::secrets::Values;
 use crate::config::diagnostics::{Diagnostics, did_you_mean, similar};
-use crate::config::node::{Map, Node};
+use crate::config::node::{Kind, Map, Node};
 use crate::config::place::Place;
 
 /// What a key of a section needs.
@@ -16,21 +17,18 @@ pub(super) enum Need {
     Required,
     /// It may be left out.
     Optional,
-}
-
-/// Whether the values of a section's unknown keys may be shown. They may not where a misspelt key may be a secret's.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Values {
-    /// They may.
-    Plain,
-    /// They may not.
-    Secret,
+    /// It, or one of the keys that are not yet supported. The check of the whole says so where there is neither.
+    Expected,
 }
 
 /// A map whose keys are known.
 pub(super) struct Section<'n> {
     map: Cow<'n, Map>,
     place: Place,
+    /// Known keys that unknown ones were probably meant to be: they are not also reported as missing.
+    meant: Vec<String>,
+    /// Whether a key stands here that is not yet supported.
+    refused: bool,
 }
 
 impl<'n> Section<'n> {
@@ -43,39 +41,45 @@ impl<'n> Section<'n> {
         diagnostics: &mut Diagnostics,
     ) -> Option<Self> {
         let expected = format!("a map of {}", listed(known));
+        if !matches!(node.kind, Kind::Map(_)) {
+            values.conceal(node, diagnostics);
+        }
         let map = map_of(node, &expected, diagnostics)?;
-        duplicates(&map, diagnostics);
+        duplicates(&map, values, diagnostics);
+        let (mut meant, mut refused) = (Vec::new(), false);
         for (key, value) in &map.entries {
             let name = key.text.as_str();
             if known.contains(&name) {
                 continue;
             }
+            values.conceal(value, diagnostics);
             if later.contains(&name) {
                 diagnostics.error(&key.place, format!("`{name}` is not yet supported"));
+                refused = true;
                 continue;
-            }
-            if values == Values::Secret {
-                diagnostics.secret(&value.place);
             }
             let all = || known.iter().chain(later).copied();
             let message = format!("unknown key `{name}`{}", did_you_mean(name, all()));
             let diagnostic = diagnostics.error(&key.place, message);
-            if similar(name, all()).is_none() {
-                diagnostic.help(format!("known here: {}", listed(known)));
+            match similar(name, all()) {
+                Some(known) => meant.push(known.to_owned()),
+                None => diagnostic.help(format!("known here: {}", listed(known))),
             }
         }
-        Some(Self { map, place: node.place.clone() })
+        Some(Self { map, place: node.place.clone(), meant, refused })
     }
 
     /// The value of a key. Nothing (`key:`) is as good as no key where it may be left out.
     pub(super) fn field<T: FromNode>(&self, key: &str, need: Need, diagnostics: &mut Diagnostics) -> Field<T> {
         match self.map.get(key) {
-            Some((_, node)) if need == Need::Optional && node.is_null() => Field::Missing,
+            Some((_, node)) if need != Need::Required && node.is_null() => Field::Missing,
             Some((key, node)) if node.is_null() => {
                 diagnostics.error(&key.place, format!("`{}` needs a value", key.text));
                 Field::Faulty
             }
             Some((_, node)) => Field::read(node, diagnostics),
+            None if self.meant.iter().any(|meant| meant == key) => Field::Faulty,
+            None if need == Need::Expected && self.refused => Field::Faulty,
             None if need == Need::Required => {
                 diagnostics.error(&self.place, format!("`{key}` is missing"));
                 Field::Missing
@@ -133,6 +137,7 @@ macro_rules! section {
         later [$($later:literal),*]
     ) => {
         $(#[doc = $doc])*
+        #[allow(dead_code, reason = "what an earlier stage has used stands here for its form and its schema")]
         pub(in crate::config) struct $name {
             $($(#[doc = $field_doc])* pub(in crate::config) $field: $crate::config::raw::Field<$kind>,)*
         }
@@ -142,7 +147,8 @@ macro_rules! section {
                 node: &$crate::config::node::Node,
                 diagnostics: &mut $crate::config::diagnostics::Diagnostics,
             ) -> Option<Self> {
-                use $crate::config::raw::section::{Need, Section, Values};
+                use $crate::config::raw::secrets::Values;
+                use $crate::config::raw::section::{Need, Section};
                 let section = Section::open(node, &[$($key),*], &[$($later),*], Values::$values, diagnostics)?;
                 Some(Self { $($field: section.field($key, Need::$need, diagnostics),)* })
             }

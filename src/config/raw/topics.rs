@@ -15,7 +15,7 @@ section! {
         /// Which topics: parts separated by `:`, each text, `{name}` for any one part, or `*`.
         "match" pattern: Text = Required,
         /// Who may.
-        "allow" allow: RawAllow = Optional,
+        "allow" allow: RawAllow = Expected,
     }
     later ["script", "with"]
 }

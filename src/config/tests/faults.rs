@@ -73,13 +73,23 @@ admin: { key: [s3cret], listen: nowhere }
 amqp: { url: [\"amqp://app:s3cret@mq:port/\", \"amqps://app:s3cret@mq\", \"http://app:s3cret@mq\", \"app:s3cret@mq\"], queues: [] }
 database: { url: \"postgres://app:s3cret@db/app\", queries: {} }
 ");
+    whatever_may_hold_a_secret_is_masked: "\
+event: { tenant: data.tenant_id }
+routes: [{ name: all, to: { tenant: true } }]
+adminn: { key: s3cret }
+admin: [{ key: s3cret }]
+amqp: { url: amqp://mq, url: \"s3cret\", queues: [{ name: q }] }
+database: s3cret:x
+auth: { providers: { tokens: { t0ken: { user: 1, tenant: acme } } } }
+tls: { key: s3cret }
+";
     tokens_are_secrets: "\
 event: { tenant: data.tenant_id }
 auth:
   providers:
     - tokens:
-        demo-ann: { user: 1, tenant: acme }
-        demo-ann: { user: 2, tenant: acme }
+        t0ken: { user: 1, tenant: acme }
+        t0ken: { user: 2, tenant: acme }
         s3cret: { usr: 1.5, tenant: [] }
     - tokens: { s3cret: { user: true, tenant: \"\", team: [sales] } }
     - tokens: s3cret
@@ -92,14 +102,18 @@ routes: [{ name: all, to: { tenant: true } }]
     bad_indentation: "event:\n  tenant: data.tenant\n   payload: data\nadmin: { key: s3cret }\n";
     an_open_bracket: "event: { tenant: x\nauth: y\n";
     a_syntax_error_beside_a_secret: "admin:\n  key: s3cret: x\n";
-    a_syntax_error_among_tokens: "auth:\n  providers:\n    - tokens:\n        demo-ann: { user: 1: 2 }\n";
+    a_syntax_error_among_tokens: "auth:\n  providers:\n    - tokens:\n        t0ken: { user: 1: 2 }\n";
+    text_that_needs_quotes: base("database:\n  url: sqlite::memory:\n");
+    a_variable_inside_of_brackets: base("admin: { key: ${SECRET} }\n");
     two_documents: base("---\na: b\n");
     duplicate_keys: base("demo: false\ndemo: true\nadmin: { listen: \"127.0.0.1:1\", listen: \"127.0.0.1:2\" }\n");
     an_unknown_alias: base("drain: *later\n");
     tags_and_merge_keys: "event: !shape { tenant: x }\n";
-    queries_and_their_binds: base("\
+    queries_and_their_binds: "\
+event: { tenant: data.tenant_id }
+routes: [{ name: all, to: { users: { query: leaky, with: { record: \"{data.id}\", more: 1 } } } }]
 database:
-  url: sqlite::memory:
+  url: \"sqlite::memory:\"
   queries:
     access: { sql: \"SELECT user_id FROM access WHERE tenant_id = :tenant AND record = :record\" }
     leaky: { sql: \"SELECT user_id FROM access WHERE record = :record\" }
@@ -114,8 +128,8 @@ topics:
   - { match: \"e:{id}\", allow: { when: { id: 1 }, query: access, with: { record: 1 } } }
 ping: { last_event_id: { query: access } }
 auth:
-  providers: [{ sql: { query: access } }]
-");
+  providers: [{ sql: { query: access } }, { sql: { query: acces } }]
+";
     no_database: base("ping: { last_event_id: { query: newest } }\n");
     topic_rules: base("\
 topics:
@@ -131,7 +145,7 @@ topics:
 ");
     routes: "\
 event: { payload: data, tenant: data.tenant_id }
-auth: { providers: [{ tokens: { demo-ann: { user: 1, tenant: acme } } }] }
+auth: { providers: [{ tokens: { t0ken: { user: 1, tenant: acme } } }] }
 routes:
   - { name: a, when: { data.type: { prefx: x } }, to: everyon }
   - { name: a, to: {} }
@@ -149,7 +163,7 @@ auth: { providers: [] }
 routes: []
 ";
     wide_characters_and_tabs: base("demo:\t\t\"日本\" # x\n\"日本語\": { drain: 1 }\nping: {\tevery: 1\u{202e}d }\n");
-    a_long_line: base(&format!("admin: {{ {} lisen: 1 }}\n", "a: b, ".repeat(100)));
+    a_long_line: base(&format!("ping: {{ every: 10s, {} evry: 1 }} # {}\n", " ".repeat(300), "x".repeat(300)));
 }
 
 #[test]

@@ -1,12 +1,14 @@
 //! Several files made one.
 
+use secrecy::ExposeSecret;
+
 use super::*;
 
 const SHELL: &str = "\
 include: [routes/*.yaml, auth.yaml]
 event: { tenant: data.tenant_id }
 ";
-const AUTH: &str = "auth: { providers: [{ tokens: { demo-ann: { user: 1, tenant: acme } } }] }\n";
+const AUTH: &str = "auth: { providers: [{ tokens: { t0ken: { user: 1, tenant: acme } } }] }\n";
 
 #[test]
 fn parts_are_joined_in_the_order_of_their_names() {
@@ -38,7 +40,7 @@ fn what_is_wrong_with_parts_is_said_at_its_place() {
     insta::assert_snapshot!(said(&[
         (
             "main.yaml",
-            "include: [a.yaml, none/*.yaml, none*.yaml, missing.yaml, \"*/a.yaml\", bad.yaml, list.yaml, empty.yaml, ${SECRET}]\ndemo: true\nadmin: { listen: \"127.0.0.1:1\" }\n"
+            "include: [a.yaml, none/*.yaml, none*.yaml, missing.yaml, \"*/a.yaml\", bad.yaml, list.yaml, empty.yaml, \"${SECRET}\"]\ndemo: true\nadmin: { listen: \"127.0.0.1:1\" }\n"
         ),
         (
             "a.yaml",
@@ -55,7 +57,6 @@ fn paths_are_relative_to_the_file_they_stand_in() {
     let part = "database: { url: \"sqlite:data/app.db?mode=ro\" }\n";
     let main = format!("{BASE}include: [sub/part.yaml]\n");
     let (folder, loaded) = load_files(&[("main.yaml", &main), ("sub/part.yaml", part)]);
-    use secrecy::ExposeSecret;
     let url = loaded.unwrap().config.database.unwrap().url;
     assert_eq!(url.expose_secret(), format!("sqlite://{}/sub/data/app.db?mode=ro", folder.path().display()));
 

@@ -35,6 +35,12 @@ fn violations(value: &Value, schema: &Value, root: &Value, path: &str) -> Vec<St
     if !types.is_empty() && !types.iter().any(|kind| is(kind)) {
         found.push(format!("{path}: {value} is none of {types:?}"));
     }
+    if let (Some(pattern), Some(text)) = (schema["pattern"].as_str(), value.as_str())
+        && pattern.starts_with("\\$\\{")
+        && !text.contains("${")
+    {
+        found.push(format!("{path}: {text} holds no variable"));
+    }
     if let Some(words) = schema["enum"].as_array()
         && !words.contains(value)
     {
@@ -51,10 +57,9 @@ fn violations(value: &Value, schema: &Value, root: &Value, path: &str) -> Vec<St
     for (key, value) in value.as_object().into_iter().flatten() {
         let path = format!("{path}.{key}");
         match (schema["properties"].get(key), &schema["additionalProperties"]) {
-            (Some(schema), _) => found.extend(violations(value, schema, root, &path)),
             (None, Value::Bool(false)) => found.push(format!("{path}: unknown")),
             (None, Value::Null) => {}
-            (None, schema) => found.extend(violations(value, schema, root, &path)),
+            (Some(schema), _) | (None, schema) => found.extend(violations(value, schema, root, &path)),
         }
     }
     for item in value.as_array().into_iter().flatten() {

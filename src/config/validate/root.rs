@@ -4,6 +4,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
+use secrecy::ExposeSecret;
+
 use super::{Queries, templates};
 use crate::config::diagnostics::Diagnostics;
 use crate::config::model::{Admin, Limits, OutboxLimits, Ping};
@@ -47,8 +49,10 @@ pub(super) fn admin(raw: &Field<RawAdmin>, diagnostics: &mut Diagnostics) -> Adm
         return Admin { listen: ADMIN_LISTEN, key: None };
     };
     let listen = admin.listen.value().map_or(ADMIN_LISTEN, |address| address.0);
-    let key = admin.key.value().map(|key| key.0.clone());
-    if let (Some(at), Field::Missing, false) = (admin.listen.given(), &admin.key, listen.ip().is_loopback()) {
+    // An empty one, as from a variable that is not set, is none.
+    let key = admin.key.value().map(|key| key.0.clone()).filter(|key| !key.expose_secret().is_empty());
+    let keyless = key.is_none() && !matches!(admin.key, Field::Faulty);
+    if let (Some(at), true, false) = (admin.listen.given(), keyless, listen.ip().is_loopback()) {
         let message = "the admin listener can be reached from other machines, and has no key";
         diagnostics.error(&at.place, message).help("give `admin.key`, or listen on 127.0.0.1");
     }

@@ -1,3 +1,5 @@
+use std::fmt::Write;
+
 use super::*;
 
 /// The first fault of a text, with its place.
@@ -30,7 +32,6 @@ fn faults_are_named_at_their_place() {
 
 #[test]
 fn an_alias_bomb_is_refused() {
-    use std::fmt::Write;
     let mut bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
     for level in 1..10 {
         let before = format!("*a{}, ", level - 1).repeat(10);
@@ -45,11 +46,14 @@ fn depth_is_bounded() {
         let text = format!("{}x{}", open.repeat(10_000), close.repeat(10_000));
         assert_ne!(fault(&text), "");
     }
-    let block: String = (0..200).map(|depth| format!("{}a:\n", " ".repeat(depth))).collect();
+    let mut block = String::new();
+    for depth in 0..200 {
+        writeln!(block, "{}a:", " ".repeat(depth)).unwrap();
+    }
     assert_ne!(fault(&block), "");
     let mut nested = "a0: &a0 [x]\n".to_owned();
     for level in 1..100 {
-        nested += &format!("a{level}: &a{level} [*a{}]\n", level - 1);
+        writeln!(nested, "a{level}: &a{level} [*a{}]", level - 1).unwrap();
     }
     assert!(fault(&nested).contains("more than 64 deep"), "{}", fault(&nested));
 }

@@ -58,6 +58,8 @@ fn what_is_wrong_or_not_here_gets_its_status() {
         ("POST / HTTP/1.1\r\n\r\n".to_owned(), "405"),
         ("POST /demo/publish HTTP/1.1\r\n\r\n".to_owned(), "411"),
         ("POST /demo/publish HTTP/1.1\r\ncontent-length: 65537\r\n\r\n".to_owned(), "413"),
+        ("POST /demo/publish HTTP/1.1\r\nhost: a\r\norigin: http://b\r\ncontent-length: 1\r\n\r\n".to_owned(), "403"),
+        ("POST /demo/publish HTTP/1.1\r\nhost: a\r\norigin: null\r\ncontent-length: 1\r\n\r\n".to_owned(), "403"),
         ("\x16\x03\x01\x02 TLS".to_owned(), "400"),
         (format!("GET /{} HTTP/1.1\r\n", "x".repeat(HEAD_BYTES)), "431"),
         (format!("GET / HTTP/1.1\r\n{}\r\n", "a: b\r\n".repeat(65)), "431"),
@@ -71,6 +73,6 @@ fn what_is_wrong_or_not_here_gets_its_status() {
         let response = String::from_utf8(response.to_vec()).unwrap();
         assert!(response.starts_with(&format!("HTTP/1.1 {status} ")), "{head}: {response}");
     }
-    let publish = "POST /demo/publish HTTP/1.1\r\nContent-Length: 12\r\n\r\n";
+    let publish = "POST /demo/publish HTTP/1.1\r\nHost: a:1\r\nOrigin: http://a:1\r\nContent-Length: 12\r\n\r\n";
     assert!(matches!(read(publish, ALL), Some((_, Action::Publish { length: 12 }))));
 }

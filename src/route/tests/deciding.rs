@@ -1,3 +1,4 @@
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use super::*;
@@ -5,6 +6,7 @@ use crate::config::{QueryCall, QueryId, UsersRule};
 use crate::event::{Audience, Scope};
 use crate::lookup::{LookupError, Rows};
 
+#[expect(clippy::unnecessary_wraps, reason = "one of two kinds of answers")]
 fn rows(ids: &[Scalar]) -> Answer {
     let rows = ids.iter().map(|id| Box::from([id.clone()])).collect();
     Ok(Arc::new(Rows { columns: Arc::from(["user_id".into()]), rows }))
@@ -18,16 +20,16 @@ fn say_audience(audience: &Audience) -> String {
     let clauses = audience.clauses().iter().map(|clause| {
         let mut said = String::new();
         if let Some(users) = &clause.users {
-            said += &format!(" users {}", users.iter().map(ToString::to_string).collect::<Vec<_>>().join(","));
+            write!(said, " users {}", users.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")).unwrap();
         }
         if let Some(topics) = &clause.topics {
-            said += &format!(" topics {}", topics.iter().map(ToString::to_string).collect::<Vec<_>>().join(","));
+            write!(said, " topics {}", topics.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")).unwrap();
         }
         for condition in clause.attributes.iter().flat_map(|shared| shared.iter()) {
-            said += &format!(" where {}: {:?}", condition.name, condition.matcher);
+            write!(said, " where {}: {:?}", condition.name, condition.matcher).unwrap();
         }
         for user in &clause.except {
-            said += &format!(" except {user}");
+            write!(said, " except {user}").unwrap();
         }
         if said.is_empty() { " all".to_owned() } else { said }
     });

@@ -2,8 +2,10 @@
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
+use tokio::time::timeout;
 
-use crate::support::process::Process;
+use crate::support::client::Client;
+use crate::support::process::{DEADLINE, Process};
 use crate::support::server::Server;
 use crate::support::tools;
 
@@ -44,6 +46,27 @@ async fn python_websockets_is_served() {
 #[tokio::test]
 async fn node_ws_is_served() {
     check_client(tools::node, "listen.mjs").await;
+}
+
+#[tokio::test]
+async fn the_example_client_gets_events() {
+    const CLIENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/client.mjs");
+    let server = Server::demo().await;
+    let mut bob = Client::session(&server, "demo-bob", &["deal:42"]).await;
+    let client = tools::node(CLIENT, &[&format!("ws://{}/", server.clients), "demo-bob", "deal:42"]);
+    // Nothing tells from outside when it has subscribed: events are sent until one arrives.
+    let arrived = async {
+        for id in 1.. {
+            let data = json!({ "type": "deal.moved", "tenant_id": "acme", "deal_id": 42, "id": id });
+            server.publish(json!({ "data": data })).await;
+            assert_eq!(bob.next_event().await, data);
+            if !client.lines().is_empty() {
+                break;
+            }
+        }
+    };
+    timeout(DEADLINE, arrived).await.expect("an event in time");
+    assert_eq!(message(&client, "id").await["deal_id"], 42);
 }
 
 #[tokio::test]

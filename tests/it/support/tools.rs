@@ -13,10 +13,14 @@ pub fn python(script: &str, arguments: &[&str]) -> Process {
     Process::start(script, &mut command, Stream::Stdout)
 }
 
-/// Node, with `ws` and `playwright-core`.
+/// Node, with `ws` and `playwright-core`, and with a browser's own WebSocket, which Node 20 has behind a flag.
 pub fn node(script: &str, arguments: &[&str]) -> Process {
     let mut command = Command::new("node");
-    command.env("NODE_PATH", tool("node/node_modules")).arg(scripts().join(script)).args(arguments);
+    command
+        .env("NODE_PATH", tool("node/node_modules"))
+        .arg("--experimental-websocket")
+        .arg(scripts().join(script))
+        .args(arguments);
     Process::start(script, &mut command, Stream::Stdout)
 }
 
