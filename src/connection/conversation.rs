@@ -5,7 +5,7 @@ use serde_json::value::RawValue;
 
 use crate::config::Limits;
 use crate::event::Topic;
-use crate::wire::{Command, Message, reply};
+use crate::wire::{Command, CommandError, Message, reply};
 
 /// Denials after which a connection is closed.
 pub const MAX_DENIALS: u8 = 3;
@@ -83,9 +83,9 @@ pub fn react(standing: Standing, message: Message, limits: &Limits) -> Reaction 
     let say =
         |error: &str, reference: &Option<Box<RawValue>>| Reaction::Reply(reply::error(error, reference.as_deref()));
     match (standing, command) {
-        (_, Err(error @ (crate::wire::CommandError::NotAnObject | crate::wire::CommandError::Type(..)))) => {
-            say(&error.to_string(), &reference)
-        }
+        (_, Err(error @ (CommandError::NotAnObject | CommandError::Type(..)))) => say(&error.to_string(), &reference),
+        // A guest that gives a token has to hear why it is not looked at.
+        (_, Err(error @ CommandError::TwoCommands("access_token", _))) => say(&error.to_string(), &reference),
         (Standing::Guest { by_message: false }, Ok(Command::Authenticate { .. })) => {
             say("a token is not accepted by message here", &reference)
         }
@@ -135,6 +135,9 @@ mod tests {
         check(GUEST, r#"{"subscribe":["a"]}"#, &error("access_token not present"));
         check(GUEST, "{}", &error("access_token not present"));
         check(GUEST, r#"{"ping":1}"#, &error("access_token not present"));
+        let together = "one command a message: access_token and ping stand together";
+        check(GUEST, r#"{"access_token":"t","ping":1}"#, &error(together));
+        check(GUEST, r#"{"subscribe":[],"ping":1}"#, &error("access_token not present"));
         check(GUEST, "hello", &error("a message is one JSON object"));
         check(GUEST, r#"{"access_token":7}"#, &error("access_token must be a string"));
         let elsewhere = Standing::Guest { by_message: false };
