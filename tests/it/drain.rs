@@ -35,7 +35,7 @@ async fn is_leaving(server: &Server) {
     loop {
         let answer = server.get("/readyz").await;
         if answer.status == 503 {
-            assert_eq!(answer.json(), json!({ "status": "error", "reasons": ["draining"] }));
+            assert_eq!(answer.json(), json!({ "status": "unavailable", "reasons": ["draining"] }));
             return;
         }
     }
@@ -140,8 +140,6 @@ async fn listen_says_why_it_ended() {
     server.wait_for_metric("pointsman_sessions", 1).await;
     server.signal(Signal::TERM);
     assert_eq!(listen.ended().await.code(), Some(3));
-    insta::assert_snapshot!(listen.lines().join("\n"), @r"
-    pointsman: closed: the server restarts; connect again in a moment (1012, `server restarting`)
-    ");
+    insta::assert_snapshot!(listen.lines().join("\n"), @"pointsman: closed: the server restarts; connect again in a moment (1012, `server restarting`)");
     assert_eq!(server.exit_code().await, Some(0));
 }

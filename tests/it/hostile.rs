@@ -108,6 +108,9 @@ async fn what_breaks_the_protocol_ends_with_its_close_code() {
     ] {
         check_closed(&mut scene, what, bytes, code).await;
     }
+    // A client's own code is no label: there could be thousands.
+    let metrics = scene.server.get("/metrics").await.body;
+    assert!(metrics.contains("code=\"1002\"") && !metrics.contains("code=\"4000\""), "{metrics}");
     scene.settles().await;
     scene.ends().await;
 }
@@ -235,6 +238,26 @@ async fn who_vanishes_is_forgotten_at_once() {
             scene.settles().await;
         }
     }
+    scene.ends().await;
+}
+
+#[tokio::test]
+async fn an_end_that_comes_with_the_last_words_is_seen() {
+    let mut scene = Scene::start(CONFIG).await;
+    let pong = frame(0x8a, b"");
+    let mut silent = Raw::session(&scene.server, "ann").await;
+    let mut asking = Raw::open(&scene.server).await;
+    scene.server.wait_for_metric("pointsman_connections", 3).await;
+    // While the server stands still, so that it finds all of it at once.
+    scene.server.signal(Signal::STOP);
+    silent.send(&pong).await;
+    asking.send([text("{\"access_token\":\"ann\"}"), pong].concat()).await;
+    for raw in [&mut silent, &mut asking] {
+        raw.socket.shutdown().await.unwrap();
+    }
+    scene.server.signal(Signal::CONT);
+    scene.settles().await;
+    drop((silent, asking));
     scene.ends().await;
 }
 

@@ -13,6 +13,10 @@ database:
   queries:
     can_view_deal:
       sql: SELECT 1 FROM access WHERE tenant_id = :tenant AND deal_id = :deal AND user_id = :user
+    broken:
+      sql: SELECT 1 FROM nowhere WHERE tenant_id = :tenant
+    broken_tokens:
+      sql: SELECT user, tenant FROM nowhere WHERE token = :token
 event: { payload: data, tenant: tenant, id: id }
 auth:
   providers:
@@ -30,6 +34,7 @@ topics:
   - { match: "inbox:{user}", allow: { when: { user: "{session.user}" } } }
   - { match: "managers:{board}", allow: { when: { session.role: manager } } }
   - { match: "managers:open", allow: true }
+  - { match: "broken:{id}", allow: { query: broken } }
 routes:
   - { name: topic, when: { topic: { exists: true } }, to: { topic: "{topic}" } }
   - { name: tenant, to: { tenant: true } }
@@ -67,6 +72,7 @@ async fn a_whole_session_reads_as_promised() {
             r#"{"subscribe":["deal:42","board:sales"],"ref":"a"}"#,
             r#"{"subscribe":["deal:43","inbox:1","inbox:2","board:secret"],"ref":{"b":[null]}}"#,
             r#"{"subscribe":"board:*"}"#,
+            r#"{"subscribe":["broken:1","board:b"]}"#,
             r#"{"unsubscribe":["deal:42","deal:43"],"ref":"c"}"#,
             r#"{"unsubscribe":["deal:42"]}"#,
             r#"{"ping":1}"#,
@@ -84,6 +90,8 @@ async fn a_whole_session_reads_as_promised() {
     {"status":"ok","subscribed":["inbox:1"],"denied":["deal:43","inbox:2","board:secret"],"ref":{"b":[null]}}
     > {"subscribe":"board:*"}
     {"status":"ok","subscribed":["board:*"],"denied":[]}
+    > {"subscribe":["broken:1","board:b"]}
+    {"status":"ok","subscribed":["board:b"],"denied":[],"unavailable":["broken:1"]}
     > {"unsubscribe":["deal:42","deal:43"],"ref":"c"}
     {"status":"ok","unsubscribed":["deal:42"],"ref":"c"}
     > {"unsubscribe":["deal:42"]}
@@ -188,7 +196,7 @@ async fn a_guest_may_try_three_tokens_and_say_nothing_else() {
     > {"access_token":7}
     {"status":"error","error":"access_token must be a string"}
     > {"access_token":"ann","ping":1}
-    {"status":"error","error":"access_token not present"}
+    {"status":"error","error":"one command a message: access_token and ping stand together"}
     > {"access_token":"stranger","ref":1}
     {"status":"error","error":"access denied","ref":1}
     > {"access_token":""}
@@ -347,4 +355,16 @@ async fn a_session_gets_another_token_of_its_user_and_no_other() {
     server.publish(json!({ "tenant": "globex", "data": "not hers" })).await;
     server.publish(json!({ "tenant": "acme", "topic": "board:a", "data": "hers" })).await;
     assert_eq!(ann.next_event().await, "hers");
+}
+
+#[tokio::test]
+async fn an_outage_is_no_denial() {
+    let server = start(&CONFIG.replace("    - tokens:", "    - sql: { query: broken_tokens }\n    - tokens:")).await;
+    // Whom another provider knows needs none of it.
+    Client::session(&server, "ann", &[]).await;
+    let mut guest = Client::connect(&server).await;
+    guest.send(&json!({ "access_token": "stranger", "ref": 1 })).await;
+    let said = guest.expect(&json!({ "status": "error", "error": "authentication unavailable", "ref": 1 })).await;
+    assert!((1..60_000).contains(&said["retry_in_ms"].as_u64().unwrap()), "{said}");
+    assert_eq!(guest.closed().await, Some(1013));
 }
