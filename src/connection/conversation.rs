@@ -83,9 +83,15 @@ pub fn react(standing: Standing, message: Message, limits: &Limits) -> Reaction 
     let say =
         |error: &str, reference: &Option<Box<RawValue>>| Reaction::Reply(reply::error(error, reference.as_deref()));
     match (standing, command) {
-        (_, Err(error @ (CommandError::NotAnObject | CommandError::Type(..)))) => say(&error.to_string(), &reference),
-        // A guest that gives a token has to hear why it is not looked at.
-        (_, Err(error @ CommandError::TwoCommands("access_token", _))) => say(&error.to_string(), &reference),
+        // A guest also hears what is wrong with a token that it gives.
+        (
+            _,
+            Err(
+                error @ (CommandError::NotAnObject
+                | CommandError::Type(..)
+                | CommandError::TwoCommands("access_token", _)),
+            ),
+        ) => say(&error.to_string(), &reference),
         (Standing::Guest { by_message: false }, Ok(Command::Authenticate { .. })) => {
             say("a token is not accepted by message here", &reference)
         }

@@ -1,5 +1,6 @@
 //! A configuration at fault, as a shell sees it: what is printed, where, and the exit code.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::net::TcpListener;
 use std::process::Command;
@@ -38,7 +39,7 @@ fn run(arguments: &str, yaml: &str) -> String {
     let mut said = format!("exit code {}\n", output.status.code().expect("it ends by itself"));
     for (stream, text) in [("stdout", out), ("stderr", err)] {
         if !text.is_empty() {
-            said += &format!("--- {stream}\n{text}");
+            write!(said, "--- {stream}\n{text}").unwrap();
         }
     }
     said

@@ -101,9 +101,8 @@ impl Server {
                 ticks.tick().await;
             }
         };
-        if timeout(DEADLINE, is).await.is_err() {
-            panic!("{name} is {}, and not {expected}, in time", self.metric(name).await);
-        }
+        let is = timeout(DEADLINE, is).await;
+        assert!(is.is_ok(), "{name} is {}, and not {expected}, in time", self.metric(name).await);
     }
 
     /// How many descriptors it has open.
