@@ -15,7 +15,7 @@ struct Verdict {
 }
 
 /// Says what is wrong with a configuration, and whether it could come into force.
-pub fn check(file: &ConfigFile, format: Format, out: &mut dyn Write, colour: bool) -> Exit {
+pub(super) fn check(file: &ConfigFile, format: Format, out: &mut dyn Write, colour: bool) -> Exit {
     let verdict = match config::load(file, "check", &|name| std::env::var(name).ok()) {
         Ok(loaded) => Verdict {
             exit: Exit::Fine,

@@ -80,6 +80,7 @@ impl Files {
         }
         let paths = match self.matching(parent, &name) {
             Ok(paths) => paths,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
             Err(error) => {
                 diagnostics
                     .error(&pattern.place, format!("the folder of `{}` cannot be read: {error}", pattern.shown()));

@@ -26,18 +26,22 @@ const MAPS: [&str; 10] = [
     "limits.outbox",
 ];
 
-/// Reads what `root` includes, and merges it in.
+/// Reads what `root` includes, and merges it in. `false` where a part could not be read, so that what is missing from
+/// the whole may stand there.
 pub(super) fn include(
     root: &mut Node,
     files: &mut Files,
     environment: &Environment<'_>,
     diagnostics: &mut Diagnostics,
-) {
-    let Kind::Map(map) = &root.kind else { return };
-    let Some((_, patterns)) = map.get("include").filter(|(_, patterns)| !patterns.is_null()) else { return };
+) -> bool {
+    let Kind::Map(map) = &root.kind else { return true };
+    let Some((_, patterns)) = map.get("include").filter(|(_, patterns)| !patterns.is_null()) else { return true };
+    let errors = diagnostics.errors();
     // What is wrong with the list itself is said when the merged whole is read.
-    let Field::Given(patterns) = Field::<Vec<At<Text>>>::read(patterns, &mut Diagnostics::default()) else { return };
-    let Kind::Map(whole) = &mut root.kind else { return };
+    let Field::Given(patterns) = Field::<Vec<At<Text>>>::read(patterns, &mut Diagnostics::default()) else {
+        return false;
+    };
+    let Kind::Map(whole) = &mut root.kind else { return true };
     for pattern in &patterns.value {
         for file in files.read_matching(pattern, diagnostics) {
             let Some(mut part) = yaml::parse(&file, diagnostics) else { continue };
@@ -55,6 +59,7 @@ pub(super) fn include(
             merge(whole, map, "", diagnostics);
         }
     }
+    diagnostics.errors() == errors
 }
 
 fn refuse_nested(map: &mut Map, diagnostics: &mut Diagnostics) {

@@ -101,7 +101,7 @@ fn read(
     let Some(source) = files.read_main(file, diagnostics)? else { return Ok(None) };
     let Some(mut root) = yaml::parse(&source, diagnostics) else { return Ok(None) };
     variables::expand(&mut root, environment, diagnostics);
-    include::include(&mut root, files, environment, diagnostics);
+    let whole = include::include(&mut root, files, environment, diagnostics);
     // An empty file lacks everything, and is told what.
     if !matches!(root.kind, Kind::Map(_)) && !root.is_null() {
         raw::hide(&root, diagnostics);
@@ -109,6 +109,9 @@ fn read(
         diagnostics.error(&root.place, message).help("start with `event:`, `auth:` and `routes:`");
         return Ok(None);
     }
-    let Some(raw) = At::<RawConfig>::read(&root, diagnostics) else { return Ok(None) };
+    let Some(mut raw) = At::<RawConfig>::read(&root, diagnostics) else { return Ok(None) };
+    if !whole {
+        raw.value.expect_more();
+    }
     Ok(validate::validate(&raw.value, &raw.place, instance, files, diagnostics))
 }

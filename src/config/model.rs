@@ -13,12 +13,15 @@ use secrecy::SecretString;
 
 use crate::event::{Matcher, Path, Scalar, Shape, Template, TenantId, TopicPattern, UserId};
 
+/// Shards at most, so that a set of them is one word.
+pub const MAX_SHARDS: u8 = 64;
+
 /// Everything that the configuration files say.
 #[derive(Debug)]
 pub struct Config {
     /// Where clients connect. Port 0 lets the system choose.
     pub listen: SocketAddr,
-    /// How many shards: 1 to 64. `auto` is one per core.
+    /// How many shards: 1 to [`MAX_SHARDS`]. `auto` is one per core.
     pub shards: NonZeroUsize,
     /// How long leaving takes at most.
     pub drain: Duration,
@@ -77,6 +80,7 @@ pub struct Amqp {
 
 /// An exchange to declare.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "these are AMQP's own words")]
 pub struct Exchange {
     /// Its name.
     pub name: String,
@@ -96,6 +100,7 @@ pub struct Exchange {
 
 /// A queue to declare, bind and consume.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "these are AMQP's own words")]
 pub struct Queue {
     /// Its name, `{instance}` filled in.
     pub name: String,

@@ -78,12 +78,9 @@ impl Node {
         }
     }
 
-    /// The scalar's text for messages: a variable's name instead of its value.
+    /// The scalar for messages, as written: a variable's name instead of its value, and one line of several.
     pub(super) fn shown(&self) -> &str {
-        match &self.kind {
-            Kind::Scalar(text) if !text.expanded => &text.text,
-            _ => self.place.shown(),
-        }
+        self.place.shown()
     }
 }
 

@@ -64,6 +64,7 @@ fn config(text: &str) -> Config {
 }
 
 mod accepted;
+mod anything;
 mod embedded_default;
 mod faults;
 mod including;

@@ -11,6 +11,7 @@ use smallvec::SmallVec;
 use tokio::sync::mpsc;
 
 use crate::auth::{Attributes, Identity, Refusal};
+use crate::config::MAX_SHARDS;
 use crate::event::{Audience, EventId, TenantId, Topic, UserId};
 
 /// Which shard.
@@ -18,8 +19,8 @@ use crate::event::{Audience, EventId, TenantId, Topic, UserId};
 pub struct ShardId(u8);
 
 impl ShardId {
-    /// Shards at most, so that a set of them is one word.
-    pub const MAX: u8 = 64;
+    /// Shards at most.
+    pub const MAX: u8 = MAX_SHARDS;
 
     /// The shard of this index, below [`MAX`](Self::MAX).
     pub fn new(index: u8) -> Self {

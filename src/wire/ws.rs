@@ -185,7 +185,7 @@ mod tests {
         match payload.len() {
             length @ 0..=125 => bytes.push(0x80 | u8::try_from(length).unwrap()),
             length => {
-                bytes.push(0x80 | 126);
+                bytes.push(0xfe);
                 bytes.extend_from_slice(&u16::try_from(length).unwrap().to_be_bytes());
             }
         }

@@ -1,7 +1,7 @@
 //! What is wrong with a configuration: all of it, each at its place, with what would be right.
 //!
 //! Invariant: a secret is never shown. Readers report where secrets stand before anything is rendered, and the lines of
-//! a file that could not be read as far as that are masked by what they look like.
+//! a file that could not be read as far as that show the configuration's own words alone.
 
 mod guess;
 mod render;
@@ -12,6 +12,7 @@ mod tests;
 use std::io;
 
 use super::place::Place;
+use super::raw;
 
 pub(super) use suggest::{did_you_mean, similar};
 
@@ -91,10 +92,11 @@ impl Diagnostics {
         self.secrets.push(place.clone());
     }
 
-    /// The file could not be read far enough to know its secrets: what looks like one is not to be shown.
+    /// The file could not be read far enough to know its secrets: nothing but the configuration's own words is shown.
     pub(super) fn guess_secrets(&mut self, place: &Place) {
-        let file = place.source();
-        self.secrets.extend(guess::secrets(file.text()).into_iter().map(|range| Place::new(file, range)));
+        let (file, known) = (place.source(), raw::vocabulary());
+        let secrets = guess::secrets(file.text(), |word| known.contains(word));
+        self.secrets.extend(secrets.into_iter().map(|range| Place::new(file, range)));
     }
 
     /// Puts them in order, and leaves out what an alias made be said twice.
@@ -109,6 +111,7 @@ impl Diagnostics {
     }
 
     fn push(&mut self, severity: Severity, place: &Place, message: String) -> &mut Diagnostic {
+        let message = guess::without_credentials(&message);
         self.found.push(Diagnostic { severity, message, help: None, place: place.clone() });
         self.found.last_mut().expect("just pushed")
     }

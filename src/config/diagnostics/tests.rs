@@ -17,13 +17,11 @@ fn suggestions_are_close() {
 #[test]
 fn what_looks_like_a_secret_is_found() {
     for (text, expected) in [
-        ("key: abc\nrouting_key: x\n", &["abc"][..]),
-        ("a: { password: \"x y\" }\n", &["\"x y\" }"]),
-        ("\"secret\" : abc", &["abc"]),
-        ("tokens:\n  a: 1\n\n  b: 2\nc: 3\n", &["a: 1", "b: 2"]),
-        ("- tokens: { a: 1 }\n  d: 1\n- e\n", &["{ a: 1 }", "d: 1"]),
+        ("key: abc\nkey: key\n", &["abc"][..]),
+        ("key: { \"s3-c/r=t\": [x y, 'z'] }", &["s3-c/r=t", "x", "y", "z"]),
+        ("---\n- | # ü", &["ü"]),
     ] {
-        let found: Vec<_> = guess::secrets(text).into_iter().map(|range| &text[range]).collect();
+        let found: Vec<_> = guess::secrets(text, |word| word == "key").into_iter().map(|range| &text[range]).collect();
         assert_eq!(found, expected, "{text}");
     }
     for (line, expected) in [

@@ -14,7 +14,7 @@ use crate::config::node::{Duplicate, Kind, Node};
 
 section! {
     /// How connections become sessions.
-    RawAuth (Secret) {
+    RawAuth (SecretKeys) {
         /// A connection that is not a session by then is closed. Default: 10s.
         "deadline" deadline: Span<100> = Optional,
         /// Where a token may come in. Default: all three.
@@ -40,7 +40,7 @@ choice! {
 
 section! {
     /// Who knows whose token it is: one of these.
-    RawProvider (Secret) {
+    RawProvider (SecretKeys) {
         /// A query that binds `:token` and answers `user`, `tenant` and any further attributes.
         "sql" sql: RawQueryName = Optional,
         /// Tokens, and whom each stands for.

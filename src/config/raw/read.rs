@@ -58,6 +58,13 @@ impl<T> Field<T> {
         self.given().map(|at| &at.value)
     }
 
+    /// It may be said elsewhere, where nobody could read it.
+    pub(super) fn expect(&mut self) {
+        if self.is_missing() {
+            *self = Self::Faulty;
+        }
+    }
+
     pub(in crate::config) fn is_missing(&self) -> bool {
         matches!(self, Self::Missing)
     }
@@ -172,8 +179,8 @@ pub(super) fn or_variable(schema: Value) -> Value {
 }
 
 impl At<Text> {
-    /// The text for messages: a variable's name instead of its value.
+    /// The text for messages, as written: a variable's name instead of its value.
     pub(in crate::config) fn shown(&self) -> &str {
-        if self.value.expanded { self.place.shown() } else { &self.value.text }
+        self.place.shown()
     }
 }

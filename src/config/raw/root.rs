@@ -1,21 +1,22 @@
 //! The file as a whole, and its small sections.
 
+use hashbrown::HashSet;
 use serde_json::{Value, json};
 
 use super::amqp::RawAmqp;
 use super::auth::RawAuth;
 use super::condition;
 use super::database::{RawDatabase, RawQueryName};
-use super::read::{At, FromNode, any_of, or_variable};
+use super::read::{At, Field, FromNode, any_of, or_variable};
 use super::routes::RawRoute;
 use super::scalars::{Address, Number, Text, scalar};
 use super::secrets::Secret;
 use super::section::{choice, section};
 use super::topics::RawTopicRule;
 use super::units::{Size, Span};
+use crate::config::MAX_SHARDS;
 use crate::config::diagnostics::Diagnostics;
 use crate::config::node::Node;
-use crate::shard::ShardId;
 
 section! {
     /// Configuration of Pointsman.
@@ -50,6 +51,22 @@ section! {
         "limits" limits: RawLimits = Optional,
     }
     later ["tls", "catch_up", "plugins", "reload"]
+}
+
+impl RawConfig {
+    /// A part of it could not be read: what is missing may stand there, and is not reported.
+    pub(in crate::config) fn expect_more(&mut self) {
+        self.event.expect();
+        self.auth.expect();
+        self.routes.expect();
+        self.database.expect();
+        if let Field::Given(database) = &mut self.database {
+            database.value.queries.expect();
+        }
+        if let Field::Given(auth) = &mut self.auth {
+            auth.value.providers.expect();
+        }
+    }
 }
 
 section! {
@@ -135,11 +152,11 @@ pub(in crate::config) enum RawShards {
     Count(u64),
 }
 
-type ShardCount = Number<1, { ShardId::MAX as u64 }>;
+type ShardCount = Number<1, { MAX_SHARDS as u64 }>;
 
 impl FromNode for RawShards {
     fn read(node: &Node, diagnostics: &mut Diagnostics) -> Option<Self> {
-        let expected = format!("`auto` or a number from 1 to {}", ShardId::MAX);
+        let expected = format!("`auto` or a number from 1 to {MAX_SHARDS}");
         let text = scalar(node, &expected, diagnostics)?;
         if text.text == "auto" {
             return Some(Self::Auto);
@@ -153,6 +170,26 @@ impl FromNode for RawShards {
 
     fn schema() -> Value {
         any_of([json!({ "const": "auto" }), or_variable(ShardCount::schema())])
+    }
+}
+
+/// All keys that the configuration knows by name, and the words that YAML does.
+pub(in crate::config) fn vocabulary() -> HashSet<String> {
+    let mut words: HashSet<String> = ["true", "false", "null"].map(str::to_owned).into();
+    collect(&root_schema(), &mut words);
+    words
+}
+
+fn collect(schema: &Value, words: &mut HashSet<String>) {
+    match schema {
+        Value::Object(map) => {
+            if let Some(properties) = map.get("properties").and_then(Value::as_object) {
+                words.extend(properties.keys().cloned());
+            }
+            map.values().for_each(|inner| collect(inner, words));
+        }
+        Value::Array(items) => items.iter().for_each(|inner| collect(inner, words)),
+        _ => {}
     }
 }
 

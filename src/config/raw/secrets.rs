@@ -3,9 +3,9 @@
 use secrecy::SecretString;
 use serde_json::{Value, json};
 
-use super::read::FromNode;
+use super::read::{At, FromNode};
 use super::scalars::scalar;
-use crate::config::diagnostics::Diagnostics;
+use crate::config::diagnostics::{Diagnostic, Diagnostics};
 use crate::config::node::{Kind, Node};
 use crate::event::Scalar;
 
@@ -26,6 +26,8 @@ pub(in crate::config) enum Values {
     PlainScalars,
     /// It may not.
     Secret,
+    /// Nor may unknown keys: they may be tokens at a wrong place.
+    SecretKeys,
 }
 
 /// Nothing of this is to be shown, neither keys nor values.
@@ -47,7 +49,7 @@ impl Values {
     /// Hides a value that is not what was expected, where it may be a secret.
     pub(super) fn conceal(self, node: &Node, diagnostics: &mut Diagnostics) {
         let scalar = matches!(node.kind, Kind::Scalar(_) | Kind::Faulty);
-        if self == Self::Secret || (self == Self::PlainScalars && !scalar) {
+        if matches!(self, Self::Secret | Self::SecretKeys) || (self == Self::PlainScalars && !scalar) {
             hide(node, diagnostics);
         }
     }
@@ -63,6 +65,16 @@ impl FromNode for Secret {
 
     fn schema() -> Value {
         json!({ "type": "string" })
+    }
+}
+
+impl At<SecretUrl> {
+    /// Reports what is wrong with the URL. One without an `@` may have lost it, and is not shown at all.
+    pub(in crate::config) fn fault<'d>(&self, message: &str, diagnostics: &'d mut Diagnostics) -> &'d mut Diagnostic {
+        if !self.place.text().contains('@') && !self.place.text().contains("${") {
+            diagnostics.secret(&self.place);
+        }
+        diagnostics.error(&self.place, message)
     }
 }
 

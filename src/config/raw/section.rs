@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde_json::{Map as JsonMap, Value};
 
 use super::read::{Field, FromNode, duplicates, map_of};
-use super::secrets::Values;
+use super::secrets::{Values, hide};
 use crate::config::diagnostics::{Diagnostics, did_you_mean, similar};
 use crate::config::node::{Kind, Map, Node};
 use crate::config::place::Place;
@@ -52,16 +52,24 @@ impl<'n> Section<'n> {
             if known.contains(&name) {
                 continue;
             }
-            values.conceal(value, diagnostics);
             if later.contains(&name) {
+                values.conceal(value, diagnostics);
                 diagnostics.error(&key.place, format!("`{name}` is not yet supported"));
                 refused = true;
                 continue;
             }
+            // A misspelt or misplaced key may be a secret's.
+            hide(value, diagnostics);
             let all = || known.iter().chain(later).copied();
+            let similar = similar(name, all());
+            if similar.is_none() && (values == Values::SecretKeys || !looks_like_a_key(name)) {
+                diagnostics.secret(&key.place);
+                diagnostics.error(&key.place, format!("this key is none of {}", listed(known)));
+                continue;
+            }
             let message = format!("unknown key `{name}`{}", did_you_mean(name, all()));
             let diagnostic = diagnostics.error(&key.place, message);
-            match similar(name, all()) {
+            match similar {
                 Some(known) => meant.push(known.to_owned()),
                 None => diagnostic.help(format!("known here: {}", listed(known))),
             }
@@ -87,6 +95,11 @@ impl<'n> Section<'n> {
             None => Field::Missing,
         }
     }
+}
+
+/// Whether an unknown key is a word that somebody meant as one, and not something else that a slip made a key.
+fn looks_like_a_key(name: &str) -> bool {
+    name.len() <= 40 && name.chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | '-' | '.'))
 }
 
 /// The schema of a section.

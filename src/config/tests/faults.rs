@@ -181,7 +181,7 @@ fn what_is_wrong_is_known_to_programs_too() {
             "end_column": 6,
             "message": "unknown key `lisen`, did you mean `listen`?",
             "help": null,
-            "source": "lisen: 0.0.0.0:80",
+            "source": "lisen: ***",
         }])
     );
 }

@@ -48,17 +48,17 @@ fn check_url(url: &At<SecretUrl>, diagnostics: &mut Diagnostics) {
     let example = "amqp://user:password@host:5672/vhost";
     let text = url.value.0.expose_secret();
     let Some((scheme, rest)) = text.split_once("://") else {
-        diagnostics.error(&url.place, "this is no AMQP URL").help(format!("write {example}"));
+        url.fault("this is no AMQP URL", diagnostics).help(format!("write {example}"));
         return;
     };
     match scheme {
         "amqp" => {}
         "amqps" => {
-            diagnostics.error(&url.place, "`amqps://` is not yet supported");
+            url.fault("`amqps://` is not yet supported", diagnostics);
             return;
         }
         _ => {
-            diagnostics.error(&url.place, "this URL's scheme is not `amqp`").help(format!("write {example}"));
+            url.fault("this URL's scheme is not `amqp`", diagnostics).help(format!("write {example}"));
             return;
         }
     }
@@ -69,10 +69,10 @@ fn check_url(url: &At<SecretUrl>, diagnostics: &mut Diagnostics) {
         _ => (host, None),
     };
     if name.is_empty() || name.contains(char::is_whitespace) {
-        diagnostics.error(&url.place, "this AMQP URL has no host").help(format!("write {example}"));
+        url.fault("this AMQP URL has no host", diagnostics).help(format!("write {example}"));
     } else if port.is_some_and(|port| !port.is_empty() && port.parse::<u16>().is_err()) {
         let help = "percent-encode `/`, `?`, `#` and `@` in the user and password";
-        diagnostics.error(&url.place, "this AMQP URL's port is no number up to 65535").help(help);
+        url.fault("this AMQP URL's port is no number up to 65535", diagnostics).help(help);
     }
 }
 

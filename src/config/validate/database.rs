@@ -45,24 +45,24 @@ fn sqlite(url: &At<SecretUrl>, files: &Files, diagnostics: &mut Diagnostics) -> 
     let text = url.value.0.expose_secret();
     let help = "write sqlite:FILE, or sqlite::memory:";
     let Some((scheme, rest)) = text.split_once(':') else {
-        diagnostics.error(&url.place, "this is no database URL").help(help);
+        url.fault("this is no database URL", diagnostics).help(help);
         return None;
     };
     match scheme {
         "sqlite" => {}
         "postgres" | "postgresql" | "mysql" | "mariadb" => {
-            diagnostics.error(&url.place, format!("`{scheme}://` is not yet supported")).help(help);
+            url.fault(&format!("`{scheme}://` is not yet supported"), diagnostics).help(help);
             return None;
         }
         _ => {
-            diagnostics.error(&url.place, "this URL's scheme is no database's").help(help);
+            url.fault("this URL's scheme is no database's", diagnostics).help(help);
             return None;
         }
     }
     let rest = rest.strip_prefix("//").unwrap_or(rest);
     let (path, parameters) = rest.split_once('?').map_or((rest, None), |(path, rest)| (path, Some(rest)));
     if path.is_empty() {
-        diagnostics.error(&url.place, "this URL names no database").help(help);
+        url.fault("this URL names no database", diagnostics).help(help);
         return None;
     }
     if path == ":memory:" || parameters.is_some_and(|parameters| parameters.split('&').any(|p| p == "mode=memory")) {

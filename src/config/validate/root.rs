@@ -7,12 +7,12 @@ use std::time::Duration;
 use secrecy::ExposeSecret;
 
 use super::{Queries, templates};
+use crate::config::MAX_SHARDS;
 use crate::config::diagnostics::Diagnostics;
 use crate::config::model::{Admin, Limits, OutboxLimits, Ping};
 use crate::config::place::Place;
 use crate::config::raw::{Field, RawAdmin, RawConfig, RawEvent, RawLimits, RawPing, RawShards};
 use crate::event::{Path, Shape};
-use crate::shard::ShardId;
 
 const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 8080);
 const ADMIN_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9090);
@@ -36,7 +36,7 @@ pub(super) fn drain(raw: &Field<crate::config::raw::Span<0>>) -> Duration {
 }
 
 pub(super) fn shards(raw: &Field<RawShards>) -> NonZeroUsize {
-    let most = usize::from(ShardId::MAX);
+    let most = usize::from(MAX_SHARDS);
     let count = match raw.value() {
         Some(RawShards::Count(count)) => usize::try_from(*count).ok(),
         Some(RawShards::Auto) | None => std::thread::available_parallelism().ok().map(NonZeroUsize::get),

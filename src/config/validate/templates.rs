@@ -56,7 +56,11 @@ pub(super) fn report<T>(
     error: String,
     diagnostics: &mut Diagnostics,
 ) -> Option<T> {
-    let message = if expanded { format!("what `{}` holds is no {what}", place.shown()) } else { error };
+    let message = if expanded || place.text().contains('\n') {
+        format!("what `{}` holds is no {what}", place.shown())
+    } else {
+        error
+    };
     diagnostics.error(place, message);
     None
 }

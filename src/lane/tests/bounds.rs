@@ -3,16 +3,21 @@ use super::*;
 #[test]
 fn a_tenant_that_waits_for_too_much_loses_its_oldest_events() {
     let mut bench = Bench::new();
-    for id in 0..TENANT_WAITING as u64 + 3 {
+    let shed = TENANT_IN_FLIGHT as u64 + 4;
+    for id in 0..TENANT_WAITING as u64 + shed {
         bench.offer(Some("acme"), "ask", id);
     }
     assert_eq!(bench.lane.waiting(), TENANT_WAITING);
-    assert_eq!(bench.drops(DropCause::tenant_backlog), 3);
-    // Those that were dropped had asked already; their answers come to nothing, and free their places.
+    assert_eq!(bench.drops(DropCause::tenant_backlog), shed);
+    // The first ones that were dropped had asked already; their answers come to nothing, and free their places. The
+    // others are not asked about any more.
+    let mut answered = 0;
     while !bench.asked.is_empty() {
         bench.answer(0, found());
+        answered += 1;
     }
-    assert_eq!(bench.handed_of(Some("acme")), (3..TENANT_WAITING as u64 + 3).collect::<Vec<_>>());
+    assert_eq!(answered, TENANT_WAITING + TENANT_IN_FLIGHT);
+    assert_eq!(bench.handed_of(Some("acme")), (shed..TENANT_WAITING as u64 + shed).collect::<Vec<_>>());
     assert!(bench.lane.is_idle());
 }
 
@@ -94,4 +99,16 @@ fn what_waits_long_is_settled_so_that_the_source_goes_on() {
     assert_eq!(known(), [0], "one that was handed over");
     bench.offer_with(Some("slow"), "ask", 900, Receipt::new(900, settled.clone()));
     assert_eq!(known(), [900], "as many wait as before, and more than the bound");
+}
+
+#[test]
+fn each_event_is_counted_by_the_generation_that_decided_it() {
+    let mut bench = Bench::new();
+    bench.offer(Some("acme"), "plain", 1);
+    bench.rulebook = Arc::new(rulebook_of(Generation(2), &["ask", "plain"]));
+    bench.offer(Some("acme"), "plain", 2);
+    bench.rulebook = rulebook();
+    bench.offer(Some("acme"), "plain", 3);
+    assert_eq!(bench.metrics.decisions("plain").get(), 3);
+    assert_eq!(bench.metrics.decisions("ask").get(), 0);
 }

@@ -40,6 +40,11 @@ fn query(id: u16) -> AudienceRule {
 /// Routes by an event's `kind`: `plain` asks nothing, `ask` one query, `twice` two; `nobody` and `all` say it.
 /// Topics: `free:{id}` is for all, `ask:{id}` asks query 7.
 fn rulebook() -> Arc<Rulebook> {
+    Arc::new(rulebook_of(Generation(1), &["plain", "ask", "twice", "nobody", "all"]))
+}
+
+/// Those of these routes that are named, in that order.
+fn rulebook_of(generation: Generation, kinds: &[&str]) -> Rulebook {
     let route = |kind: &str, to: RouteTarget| Route {
         name: kind.into(),
         when: vec![(path("kind"), Matcher::Equals(Scalar::Text(kind.into())))],
@@ -48,20 +53,23 @@ fn rulebook() -> Arc<Rulebook> {
         go_on: false,
     };
     let nobody = AudienceRule { topics: Some(ListRule::Each(Vec::new())), ..AudienceRule::default() };
-    let routes = vec![
+    let mut routes = vec![
         route("plain", RouteTarget::Audiences(vec![AudienceRule::default()])),
         route("ask", RouteTarget::Audiences(vec![query(0)])),
         route("twice", RouteTarget::Audiences(vec![query(1), query(2)])),
         route("nobody", RouteTarget::Audiences(vec![nobody])),
         route("all", RouteTarget::Everyone),
     ];
+    let rank = |route: &Route| kinds.iter().position(|kind| *kind == route.name);
+    routes.retain(|route| rank(route).is_some());
+    routes.sort_by_key(rank);
     let id = Template::parse("{id}", |_| Ok(TopicPlace::Capture(0))).unwrap();
     let ask = TopicAllow::Query(QueryCall { query: QueryId(7), with: vec![("id".into(), id)] });
     let topic = |pattern: &str, allow| TopicRule { pattern: TopicPattern::parse(pattern).unwrap(), allow };
     let topics = vec![topic("free:{id}", TopicAllow::Always), topic("ask:{id}", ask)];
     let shape =
         Shape { payload: path("data"), tenant: Some(path("data.tenant")), id: Some(path("data.id")), kind: None };
-    Arc::new(Rulebook::compile(Generation(1), shape, routes, topics))
+    Rulebook::compile(generation, shape, routes, topics)
 }
 
 fn delivery(rulebook: &Arc<Rulebook>, tenant: Option<&str>, kind: &str, id: u64, receipt: Receipt) -> Delivery {

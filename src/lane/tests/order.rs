@@ -19,7 +19,7 @@ fn step() -> impl Strategy<Value = Step> {
     });
     let answer = (any::<Index>(), prop::bool::weighted(0.8)).prop_map(|(which, found)| Step::Answer { which, found });
     // Runs of offers, so that queues form behind what is under way.
-    prop_oneof![2 => offer, 1 => answer]
+    prop_oneof![3 => offer, 1 => answer]
 }
 
 /// What should become of an event.
@@ -113,7 +113,7 @@ proptest! {
 
     #[test]
     fn each_tenant_gets_its_events_in_order_and_waits_for_its_own_queries_alone(
-        steps in prop::collection::vec(step(), 0..160),
+        steps in prop::collection::vec(step(), 0..300),
     ) {
         run(steps)?;
     }

@@ -144,7 +144,7 @@ fn requests_are_answered_to_their_shard() {
 
 #[test]
 fn lanes_end_when_the_control_runtime_is_gone() {
-    let Running { control, lanes, threads, inboxes, rulebook, .. } = Running::start(1, 4);
+    let Running { control, lanes, threads, inboxes, rulebook, metrics, .. } = Running::start(1, 4);
     let delivery = delivery(&rulebook, Some("acme"), "ask", 1, Receipt::none());
     drop(control);
     lanes.try_send(delivery).unwrap();
@@ -152,4 +152,5 @@ fn lanes_end_when_the_control_runtime_is_gone() {
     for thread in threads {
         thread.join().unwrap();
     }
+    assert_eq!(metrics.drops(DropCause::lookup_failed).get(), 1);
 }

@@ -5,19 +5,19 @@
 
 /// Something that the page is made of.
 #[derive(Clone, Copy, Debug)]
-pub struct Asset {
+pub(super) struct Asset {
     /// Its media type.
-    pub content_type: &'static str,
+    pub(super) content_type: &'static str,
     /// Its bytes.
-    pub body: &'static [u8],
+    pub(super) body: &'static [u8],
 }
 
 /// What the page may load and reach: its own origin, and its WebSocket.
-pub const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
+pub(super) const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
      connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// The asset at this path of the client listener: the page at `/`, and what it refers to.
-pub fn asset(path: &str) -> Option<Asset> {
+pub(super) fn asset(path: &str) -> Option<Asset> {
     let (content_type, body): (_, &[u8]) = match path {
         "/" => ("text/html; charset=utf-8", include_bytes!("page.html")),
         "/demo.css" => ("text/css; charset=utf-8", include_bytes!("page.css")),

@@ -3,10 +3,14 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use proptest::prelude::*;
+use smallvec::SmallVec;
 
 use super::*;
-use crate::event::{Decoder, Envelope, Event, EveryTenant, Matcher, Path, Scalar, Shape};
+use crate::event::{
+    AttributeMatch, Audience, Clause, Decoder, Envelope, Event, EveryTenant, Matcher, Path, Scalar, Shape,
+};
 
+#[expect(clippy::disallowed_methods, reason = "no time passes in these tests")]
 fn event(tenant: Option<&str>) -> Event {
     let path = |text| Path::parse(text).unwrap();
     let decoder = Decoder::new(Shape { payload: path("."), tenant: Some(path("t")), id: None, kind: None });

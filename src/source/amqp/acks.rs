@@ -171,7 +171,7 @@ mod tests {
         ) {
             let (mut broker, mut window) = (Broker::default(), AckWindow::new(prefetch));
             let (mut held, mut settled) = (Vec::new(), BTreeSet::new());
-            let mut flush_both = |window: &mut AckWindow, broker: &mut Broker, settled: &mut BTreeSet<u64>| {
+            let flush_both = |window: &mut AckWindow, broker: &mut Broker, settled: &mut BTreeSet<u64>| {
                 for ack in flush(window) {
                     for tag in broker.acknowledge(ack) {
                         assert!(settled.remove(&tag), "{tag} is not settled, or was acknowledged before");

@@ -26,7 +26,7 @@ impl Backoff {
         self.failures = self.failures.saturating_add(1);
         let ceiling = 2_u32.checked_pow(self.failures).and_then(|times| SHORTEST.checked_mul(times));
         let ceiling = ceiling.map_or(LONGEST, |ceiling| ceiling.min(LONGEST));
-        SHORTEST + (ceiling - SHORTEST).mul_f64(jitter)
+        SHORTEST + ceiling.saturating_sub(SHORTEST).mul_f64(jitter)
     }
 }
 
@@ -42,7 +42,7 @@ mod tests {
         let waits: Vec<u128> = (0..9).map(|_| backoff.lost(Duration::ZERO, 1.0).as_millis()).collect();
         assert_eq!(waits, [400, 800, 1600, 3200, 6400, 12_800, 15_000, 15_000, 15_000]);
         assert_eq!(backoff.lost(GOOD, 1.0).as_millis(), 400);
-        assert_eq!(backoff.lost(GOOD - Duration::from_millis(1), 1.0).as_millis(), 800);
+        assert_eq!(backoff.lost(GOOD.mul_f64(0.999), 1.0).as_millis(), 800);
     }
 
     proptest! {

@@ -76,18 +76,18 @@ async fn work(
 ) -> End {
     let mut failure = pin!(failure(connection, endpoint));
     let mut stop = feed.stop.clone();
-    let mut step = Step::Opening;
+    let mut asked = Step::Opening;
     let declared = tokio::select! {
         biased;
         () = stop.requested() => return End::Stopped,
         // An answer says more than the failure that comes with it.
-        declared = timeout_at(deadline, topology::declare(connection, endpoint, amqp, &mut step)) => declared,
+        declared = timeout_at(deadline, topology::declare(connection, endpoint, amqp, &mut asked)) => declared,
         fault = &mut failure => return End::Lost(fault, None),
     };
     let consumed = match declared {
         Ok(Ok(consumed)) => consumed,
         Ok(Err(fault)) => return End::Lost(fault, None),
-        Err(_elapsed) => return End::Lost(Fault::Silent(CONNECT_WITHIN, step), None),
+        Err(_elapsed) => return End::Lost(Fault::silent(endpoint, &asked, CONNECT_WITHIN), None),
     };
     up();
     let since = Instant::now();
@@ -107,9 +107,10 @@ async fn consume(endpoint: &Endpoint, amqp: &Amqp, feed: &Feed, consumed: Vec<Co
     for (queue, consumed) in amqp.queues.iter().zip(consumed) {
         let (feed, name, prefetch, no_ack) = (feed.clone(), queue.name.clone(), queue.prefetch, queue.no_ack);
         consumers.spawn(async move {
-            let end = match no_ack {
-                true => unacknowledged::consume(feed, consumed, &name).await,
-                false => acknowledged::consume(feed, consumed, prefetch).await,
+            let end = if no_ack {
+                unacknowledged::consume(feed, consumed, &name).await
+            } else {
+                acknowledged::consume(feed, consumed, prefetch).await
             };
             (name, end)
         });
@@ -143,7 +144,7 @@ async fn connect(endpoint: &Endpoint, name: &str, deadline: Instant) -> Result<C
     match timeout_at(deadline, Connection::connect_uri(endpoint.uri(), properties)).await {
         Ok(Ok(connection)) => Ok(connection),
         Ok(Err(error)) => Err(Fault::refused(endpoint, &Step::Connecting, &error)),
-        Err(_elapsed) => Err(Fault::Silent(CONNECT_WITHIN, Step::Connecting)),
+        Err(_elapsed) => Err(Fault::silent(endpoint, &Step::Connecting, CONNECT_WITHIN)),
     }
 }
 

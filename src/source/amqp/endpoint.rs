@@ -37,7 +37,7 @@ impl Endpoint {
             return Err(UrlError::Tls);
         }
         if let Some(address) = ipv6(url) {
-            uri.authority.host = address.to_owned();
+            address.clone_into(&mut uri.authority.host);
         }
         uri.query.frame_max.get_or_insert(FRAME_MAX);
         if uri.query.heartbeat.unwrap_or_default() == 0 {
@@ -74,9 +74,10 @@ fn ipv6(url: &str) -> Option<&str> {
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let authority = &self.uri.authority;
-        match authority.host.contains(':') {
-            true => write!(f, "[{}]:{}", authority.host, authority.port)?,
-            false => write!(f, "{}:{}", authority.host, authority.port)?,
+        if authority.host.contains(':') {
+            write!(f, "[{}]:{}", authority.host, authority.port)?;
+        } else {
+            write!(f, "{}:{}", authority.host, authority.port)?;
         }
         if self.uri.vhost == "/" { Ok(()) } else { write!(f, "/{}", self.uri.vhost) }
     }

@@ -15,7 +15,7 @@ pub(super) enum Fault {
     Url(#[from] UrlError),
     /// The broker, or what answers in its place, took too long.
     #[error("no answer within {0:?} while {1}; is it a broker, is it paused or overloaded?")]
-    Silent(Duration, Step),
+    Silent(Duration, String),
     /// What the broker, or the way to it, said.
     #[error("{text}")]
     Refused {
@@ -68,15 +68,31 @@ impl fmt::Display for Step {
     }
 }
 
+impl Step {
+    fn at(&self, endpoint: &Endpoint) -> String {
+        let preposition = if *self == Self::Connecting { "to" } else { "at" };
+        format!("{self} {preposition} {endpoint}")
+    }
+}
+
 impl Fault {
+    /// This step got no answer in this time.
+    pub(super) fn silent(endpoint: &Endpoint, step: &Step, waited: Duration) -> Self {
+        Self::Silent(waited, step.at(endpoint))
+    }
+
     /// What went wrong in this step.
     pub(super) fn refused(endpoint: &Endpoint, step: &Step, error: &lapin::Error) -> Self {
-        let ErrorKind::ProtocolError(broker) = error.kind() else {
-            return Self::Refused { text: format!("{step}: {error}"), locked: false };
-        };
-        let said = broker.get_message().as_str();
-        let hint = hint(endpoint, step, broker.get_id());
-        Self::Refused { text: format!("{step}: the broker says {said}{hint}"), locked: broker.get_id() == LOCKED }
+        let at = step.at(endpoint);
+        match error.kind() {
+            ErrorKind::ProtocolError(broker) => {
+                let said = broker.get_message().as_str().trim_end_matches('.');
+                let text = format!("{at}: the broker says {said}{}", hint(endpoint, step, broker.get_id()));
+                Self::Refused { text, locked: broker.get_id() == LOCKED }
+            }
+            ErrorKind::IOError(error) => Self::Refused { text: format!("{at}: {error}"), locked: false },
+            _ => Self::Refused { text: format!("{at}: {error}"), locked: false },
+        }
     }
 
     /// A name that is too long for the protocol.

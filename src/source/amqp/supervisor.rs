@@ -68,8 +68,8 @@ impl Supervisor {
             let retry_in = self.backoff.lost(up.unwrap_or_default(), fastrand::f64());
             match self.lost_at {
                 Some(_) if up.is_some() => tracing::warn!(reason, ?retry_in, "the broker is lost"),
-                Some(_) => tracing::warn!(reason, ?retry_in, "the broker is still lost"),
-                None => tracing::warn!(reason, ?retry_in, "the broker cannot be reached"),
+                Some(_) => tracing::warn!(reason, ?retry_in, "still no connection to the broker"),
+                None => tracing::warn!(reason, ?retry_in, "no connection to the broker"),
             }
             self.state.send_replace(BrokerState::Lost { reason, retry_in });
             if between.block_on(self.stopped_within(retry_in)) {
@@ -106,11 +106,10 @@ impl Supervisor {
             Err(error) => return End::Lost(Fault::Local(error.to_string()), None),
         };
         let up = || {
-            match self.lost_at {
-                Some(lost_at) => {
-                    tracing::info!(broker = %endpoint, lost_for = ?lost_at.elapsed(), "connected to the broker again");
-                }
-                None => tracing::info!(broker = %endpoint, "connected to the broker"),
+            if let Some(lost_at) = self.lost_at {
+                tracing::info!(broker = %endpoint, lost_for = ?lost_at.elapsed(), "connected to the broker again");
+            } else {
+                tracing::info!(broker = %endpoint, "connected to the broker");
             }
             self.metrics.broker_connects.inc();
             self.metrics.broker_connected.set(1);

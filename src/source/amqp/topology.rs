@@ -34,14 +34,14 @@ pub(super) async fn declare(
     for exchange in &amqp.exchanges {
         declare_exchange(&mut asking, &channel, exchange).await?;
     }
-    let mut consumed = Vec::with_capacity(amqp.queues.len());
+    let mut all = Vec::with_capacity(amqp.queues.len());
     for queue in &amqp.queues {
         let channel = asking.ask(Step::Opening, connection.create_channel()).await?;
         declare_queue(&mut asking, &channel, queue).await?;
         let consumer = consume(&mut asking, &channel, queue).await?;
-        consumed.push(Consumed { channel, consumer });
+        all.push(Consumed { channel, consumer });
     }
-    Ok(consumed)
+    Ok(all)
 }
 
 async fn declare_exchange(asking: &mut Asking<'_>, channel: &Channel, exchange: &Exchange) -> Result<(), Fault> {

@@ -28,10 +28,12 @@ pub(super) async fn consume(mut feed: Feed, consumed: Consumed, queue: &str) -> 
         let delivery = tokio::select! {
             biased;
             () = feed.stop.requested() => break,
-            going = waiting.go_on(), if waiting.any() => match going {
-                true => continue,
-                false => return Break::Stop,
-            },
+            going = waiting.go_on(), if waiting.any() => {
+                if going {
+                    continue;
+                }
+                return Break::Stop;
+            }
             () = sleep_until(shedding.log_at), if shedding.unlogged > 0 => {
                 shedding.log(queue);
                 continue;

@@ -30,11 +30,12 @@ impl Held {
 
 /// Waits for a fact that nothing tells of but asking again.
 pub(crate) async fn eventually(what: &str, holds: impl Fn() -> bool, instead: impl Fn() -> String) {
-    for _ in 0..1000 {
+    let mut ask = tokio::time::interval(Duration::from_millis(10));
+    for _ in 0..3000 {
+        ask.tick().await;
         if holds() {
             return;
         }
-        tokio::time::sleep(Duration::from_millis(10)).await;
     }
     panic!("never came: {what}; it is {}", instead());
 }

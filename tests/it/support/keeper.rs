@@ -12,7 +12,7 @@ use rustix::process::{Pid, Signal, kill_process};
 #[derive(Debug)]
 pub(crate) struct Keeper {
     folder: PathBuf,
-    keeper: Child,
+    watcher: Child,
     /// Taken when it is dropped: that closes the pipe.
     pipe: Option<ChildStdin>,
 }
@@ -34,9 +34,9 @@ impl Keeper {
         keeper.args(["-c", SCRIPT, "keeper"]).arg(&folder).arg(beside);
         // A group of its own: an interrupt from the keyboard ends the tests and must not end this.
         std::os::unix::process::CommandExt::process_group(&mut keeper, 0);
-        let mut keeper = keeper.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        let pipe = keeper.stdin.take();
-        Self { folder, keeper, pipe }
+        let mut watcher = keeper.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let pipe = watcher.stdin.take();
+        Self { folder, watcher, pipe }
     }
 
     /// The folder.
@@ -57,7 +57,7 @@ impl Keeper {
 impl Drop for Keeper {
     fn drop(&mut self) {
         drop(self.pipe.take());
-        self.keeper.wait().unwrap();
+        self.watcher.wait().unwrap();
     }
 }
 

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::path::Path;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
@@ -16,6 +16,8 @@ use super::keeper::{Keeper, signal};
 
 /// The server's own script: the one in the path insists on the user `rabbitmq`.
 const SERVER: &str = "/usr/lib/rabbitmq/bin/rabbitmq-server";
+/// As [`SERVER`], for the administrator's commands.
+const CONTROL: &str = "/usr/lib/rabbitmq/bin/rabbitmqctl";
 /// Every test takes one, so there must be more than tests.
 const VHOSTS: usize = 40;
 
@@ -75,11 +77,8 @@ impl Rabbit {
         let folder = self.keeper.folder();
         let at = |name: &str| folder.join(name);
         let mut command = self.keeper.command(SERVER);
+        self.identify(&mut command);
         command
-            .env("HOME", folder)
-            .env("ERL_EPMD_PORT", self.epmd.to_string())
-            .env("RABBITMQ_NODENAME", format!("test{}@localhost", self.port))
-            .env("RABBITMQ_CONF_ENV_FILE", at("no-such-file"))
             .env("RABBITMQ_CONFIG_FILE", at("rabbitmq.conf"))
             .env("RABBITMQ_MNESIA_BASE", at("mnesia"))
             .env("RABBITMQ_LOG_BASE", at("log"))
@@ -99,18 +98,25 @@ impl Rabbit {
                 }
             }
         });
-        is_up.recv_timeout(Duration::from_secs(60)).expect("RabbitMQ starts within a minute");
+        is_up.recv_timeout(Duration::from_mins(1)).expect("RabbitMQ starts within a minute");
         self.server = Some(server);
     }
 
-    /// Stops it in order.
+    /// Shuts it down in order.
     pub(crate) fn stop(&mut self) {
-        self.end(Signal::TERM);
+        let mut command = Command::new(CONTROL);
+        self.identify(&mut command);
+        let mut shutdown = command.arg("shutdown").stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
+        // The command waits until the server's process is gone, and it is that when it has been waited for here.
+        self.server.take().expect("it runs").wait().unwrap();
+        assert!(shutdown.wait().unwrap().success());
     }
 
     /// Ends it at once.
     pub(crate) fn kill(&mut self) {
-        self.end(Signal::KILL);
+        let mut server = self.server.take().expect("it runs");
+        signal(&server, Signal::KILL);
+        server.wait().unwrap();
     }
 
     /// Makes it fall silent: connections stay, and nobody answers.
@@ -123,10 +129,14 @@ impl Rabbit {
         signal(self.server.as_ref().unwrap(), Signal::CONT);
     }
 
-    fn end(&mut self, how: Signal) {
-        let mut server = self.server.take().expect("it runs");
-        signal(&server, how);
-        server.wait().unwrap();
+    /// Which node a command is about, and that it is allowed to: the cookie is in the folder.
+    fn identify(&self, command: &mut Command) {
+        let folder = self.keeper.folder();
+        command
+            .env("HOME", folder)
+            .env("ERL_EPMD_PORT", self.epmd.to_string())
+            .env("RABBITMQ_NODENAME", format!("test{}@localhost", self.port))
+            .env("RABBITMQ_CONF_ENV_FILE", folder.join("no-such-file"));
     }
 }
 

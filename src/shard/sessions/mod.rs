@@ -5,15 +5,23 @@
 //!
 //! Invariant: every list is kept by back-pointers, so that joining and leaving cost the same however many are in it.
 
+mod deliver;
+mod tenant;
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use hashbrown::{HashMap, HashTable};
+use hashbrown::HashMap;
 use slab::Slab;
-use smallvec::SmallVec;
 
+use self::tenant::{Subscriber, Tenant};
 use crate::auth::{Attributes, Identity};
-use crate::event::{AttributeMatch, Audience, Clause, Scope, TenantId, Topic, UserId};
+use crate::event::{TenantId, Topic, UserId};
+
+/// Sessions whose room is kept when they have all left.
+const CROWD: usize = 1024;
 
 /// The place of a session in its shard's table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -53,30 +61,6 @@ struct Subscription {
     topic: u32,
     /// Where the session stands in the topic's list.
     among_topic: u32,
-}
-
-#[derive(Debug)]
-struct Tenant {
-    name: TenantId,
-    sessions: Vec<u32>,
-    users: HashMap<UserId, SmallVec<[u32; 2]>>,
-    topics: Slab<TopicEntry>,
-    /// Topics by name, the name kept once, in the entry.
-    topic_index: HashTable<u32>,
-}
-
-#[derive(Debug)]
-struct TopicEntry {
-    name: Topic,
-    subscribers: SmallVec<[Subscriber; 2]>,
-}
-
-/// A topic's side of a subscription.
-#[derive(Clone, Copy, Debug)]
-struct Subscriber {
-    session: u32,
-    /// Where the topic stands in the session's list.
-    among_subscriptions: u32,
 }
 
 /// What a session is to others: for authorization.
@@ -136,6 +120,10 @@ impl Sessions {
                 None if of_user.is_empty() => drop(tenant.users.remove(&session.user)),
                 None => {}
             }
+        }
+        if self.all.is_empty() && self.all.capacity() > CROWD {
+            // What a crowd needed does not stay when all have left.
+            self.all.shrink_to_fit();
         }
         if !tenant.sessions.is_empty() {
             return None;
@@ -203,26 +191,6 @@ impl Sessions {
         true
     }
 
-    /// Calls `reach` with the connection of each session that is in one of `audiences`, once each.
-    pub fn deliver(&mut self, audiences: &[Audience], mut reach: impl FnMut(u32)) {
-        self.delivery += 1;
-        for audience in audiences {
-            match audience.scope() {
-                Scope::Tenant(name) => {
-                    if let Some(&tenant) = self.by_name.get(name) {
-                        self.deliver_to(tenant, audience.clauses(), &mut reach);
-                    }
-                }
-                Scope::EveryTenant => {
-                    let tenants: Vec<u32> = self.tenants.iter().map(|(index, _)| narrow(index)).collect();
-                    for tenant in tenants {
-                        self.deliver_to(tenant, audience.clauses(), &mut reach);
-                    }
-                }
-            }
-        }
-    }
-
     /// The connections of a tenant's sessions, or of all sessions.
     pub fn connections(&self, tenant: Option<&TenantId>) -> Vec<u32> {
         let connection = |session: &u32| self.all[*session as usize].connection;
@@ -245,37 +213,6 @@ impl Sessions {
         self.all.is_empty()
     }
 
-    fn deliver_to(&mut self, tenant: u32, clauses: &[Clause], reach: &mut impl FnMut(u32)) {
-        let tenant = &self.tenants[tenant as usize];
-        let sessions = &mut self.all;
-        let delivery = self.delivery;
-        for clause in clauses {
-            let topics = clause.topics.as_ref().map(|topics| tenant.named(topics, &self.hasher));
-            let topics = topics.as_deref();
-            let mut offer = |index: u32, found_by: FoundBy| {
-                let session = &mut sessions[index as usize];
-                if session.reached_by != delivery && session.is_in(clause, topics, found_by) {
-                    session.reached_by = delivery;
-                    reach(session.connection);
-                }
-            };
-            match (&clause.users, topics) {
-                // Many users may look at a topic that few do: those who look are asked whether they may.
-                (users, Some(topics)) if users.is_none() || tenant.subscribers(topics) <= FEW => {
-                    for subscriber in topics.iter().flat_map(|topic| &tenant.topics[*topic as usize].subscribers) {
-                        offer(subscriber.session, FoundBy::Topic);
-                    }
-                }
-                (Some(users), _) => {
-                    for session in users.iter().filter_map(|user| tenant.users.get(user)).flatten() {
-                        offer(*session, FoundBy::User);
-                    }
-                }
-                (None, _) => tenant.sessions.iter().for_each(|session| offer(*session, FoundBy::Tenant)),
-            }
-        }
-    }
-
     /// Takes a session out of a topic's list, and the topic away with its last subscriber. The session's own list is
     /// the caller's to mend.
     fn leave_topic(&mut self, session: u32, subscription: Subscription) {
@@ -293,83 +230,7 @@ impl Sessions {
     }
 }
 
-/// How many subscribers are few enough to hold each against a list of users.
-const FEW: usize = 8;
-
-/// By which index a session was found, and what therefore need not be asked again.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum FoundBy {
-    Tenant,
-    User,
-    Topic,
-}
-
-impl Session {
-    /// Whether a clause, whose topics are these entries, holds this session.
-    fn is_in(&self, clause: &Clause, topics: Option<&[u32]>, found_by: FoundBy) -> bool {
-        let looks_at = |topics: &[u32]| self.subscriptions.iter().any(|own| topics.contains(&own.topic));
-        let matches = |wanted: &AttributeMatch| wanted.matcher.holds(self.attributes.get(&wanted.name));
-        !clause.except.contains(&self.user)
-            && (found_by == FoundBy::Topic || topics.is_none_or(looks_at))
-            && (found_by == FoundBy::User || clause.users.as_ref().is_none_or(|users| users.contains(&self.user)))
-            && clause.attributes.as_ref().is_none_or(|wanted| wanted.iter().all(matches))
-    }
-}
-
-impl Tenant {
-    fn new(name: TenantId) -> Self {
-        Self { name, sessions: Vec::new(), users: HashMap::new(), topics: Slab::new(), topic_index: HashTable::new() }
-    }
-
-    fn topic(&self, name: &Topic, hasher: &hashbrown::DefaultHashBuilder) -> Option<u32> {
-        let hash = hash(hasher, name);
-        self.topic_index.find(hash, |index| self.topics[*index as usize].name == *name).copied()
-    }
-
-    fn topic_or_new(&mut self, name: Topic, hasher: &hashbrown::DefaultHashBuilder) -> u32 {
-        if let Some(index) = self.topic(&name, hasher) {
-            return index;
-        }
-        let hash_of_name = hash(hasher, &name);
-        let index = narrow(self.topics.insert(TopicEntry { name, subscribers: SmallVec::new() }));
-        let topics = &self.topics;
-        self.topic_index.insert_unique(hash_of_name, index, |index| hash(hasher, &topics[*index as usize].name));
-        index
-    }
-
-    fn forget_topic(&mut self, index: u32, hasher: &hashbrown::DefaultHashBuilder) {
-        let entry = self.topics.remove(index as usize);
-        if let Ok(found) = self.topic_index.find_entry(hash(hasher, &entry.name), |other| *other == index) {
-            found.remove();
-        }
-    }
-
-    /// The entries of these topics and of the wildcards that hold them, each once.
-    fn named(&self, topics: &[Topic], hasher: &hashbrown::DefaultHashBuilder) -> SmallVec<[u32; 4]> {
-        let mut found = SmallVec::new();
-        for name in topics {
-            for index in [self.topic(name, hasher), self.topic(&name.wildcard(), hasher)].into_iter().flatten() {
-                if !found.contains(&index) {
-                    found.push(index);
-                }
-            }
-        }
-        found
-    }
-
-    fn subscribers(&self, topics: &[u32]) -> usize {
-        topics.iter().map(|topic| self.topics[*topic as usize].subscribers.len()).sum()
-    }
-}
-
-fn hash(hasher: &hashbrown::DefaultHashBuilder, name: &Topic) -> u64 {
-    std::hash::BuildHasher::hash_one(hasher, name)
-}
-
 /// Indexes of a shard are 32 bits wide: it has far fewer descriptors than that.
 fn narrow(index: usize) -> u32 {
     u32::try_from(index).expect("fewer than 2^32 of anything on a shard")
 }
-
-#[cfg(test)]
-mod tests;
