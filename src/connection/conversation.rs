@@ -83,9 +83,9 @@ pub fn react(standing: Standing, message: Message, limits: &Limits) -> Reaction 
     let say =
         |error: &str, reference: &Option<Box<RawValue>>| Reaction::Reply(reply::error(error, reference.as_deref()));
     match (standing, command) {
-        (_, Err(error @ (crate::wire::CommandError::NotAnObject | crate::wire::CommandError::Type(..)))) => {
-            say(&error.to_string(), &reference)
-        }
+        // A guest that speaks of anything but a token hears what is expected of it.
+        (Standing::Guest { .. }, Err(error)) if error.is_without_token() => say(reply::NO_TOKEN, &reference),
+        (_, Err(error)) => say(&error.to_string(), &reference),
         (Standing::Guest { by_message: false }, Ok(Command::Authenticate { .. })) => {
             say("a token is not accepted by message here", &reference)
         }
@@ -93,7 +93,6 @@ pub fn react(standing: Standing, message: Message, limits: &Limits) -> Reaction 
             Reaction::Authenticate(token, TokenQuestion { topics, wants_catch_up, reference })
         }
         (Standing::Guest { .. }, _) => say(reply::NO_TOKEN, &reference),
-        (Standing::Session { .. }, Err(error)) => say(&error.to_string(), &reference),
         (Standing::Session { topics }, Ok(Command::Subscribe(names))) => {
             match TopicQuestion::new(names, topics, limits) {
                 Ok(question) => Reaction::Authorize(TopicQuestion { reference, ..question }),
@@ -135,6 +134,9 @@ mod tests {
         check(GUEST, r#"{"subscribe":["a"]}"#, &error("access_token not present"));
         check(GUEST, "{}", &error("access_token not present"));
         check(GUEST, r#"{"ping":1}"#, &error("access_token not present"));
+        let together = "one command a message: access_token and ping stand together";
+        check(GUEST, r#"{"access_token":"t","ping":1}"#, &error(together));
+        check(GUEST, r#"{"subscribe":[],"ping":1}"#, &error("access_token not present"));
         check(GUEST, "hello", &error("a message is one JSON object"));
         check(GUEST, r#"{"access_token":7}"#, &error("access_token must be a string"));
         let elsewhere = Standing::Guest { by_message: false };

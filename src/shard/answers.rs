@@ -36,12 +36,12 @@ impl Shard {
                 self.say(index, &reply::error(reply::DENIED, question.reference.as_deref()));
             }
             (Phase::Guest { .. }, Err(Refusal::Unavailable)) => {
-                self.say(index, &reply::unavailable(fastrand::u64(RETRY_IN_MS)));
+                self.say(index, &reply::unavailable(fastrand::u64(RETRY_IN_MS), question.reference.as_deref()));
                 self.close(index, CloseReason::TryAgain);
             }
             // A session goes on as what it is.
             (Phase::Session(_), Err(Refusal::Unavailable)) => {
-                self.say(index, &reply::unavailable(fastrand::u64(RETRY_IN_MS)));
+                self.say(index, &reply::unavailable(fastrand::u64(RETRY_IN_MS), question.reference.as_deref()));
             }
             (Phase::Head | Phase::Body(_) | Phase::Closing | Phase::Closed, _) => return,
         }

@@ -35,9 +35,10 @@ impl Admission {
         Self { open: AtomicUsize::new(0), limit }
     }
 
-    /// Counts one in. `false` where there is no room: it is counted in all the same, to be told so, until it leaves.
+    /// Counts one in. `false` where there is no room: whoever is only told so takes nobody's place while being told.
     fn enter(&self) -> bool {
-        self.open.fetch_add(1, Ordering::Relaxed) < self.limit
+        let room = |open: usize| (open < self.limit).then_some(open + 1);
+        self.open.fetch_update(Ordering::Relaxed, Ordering::Relaxed, room).is_ok()
     }
 
     fn leave(&self) {
@@ -50,6 +51,8 @@ pub(super) struct Connection {
     pub(super) socket: TcpStream,
     pub(super) generation: u32,
     pub(super) remote: IpAddr,
+    /// It is one of those that [`Admission`] counts.
+    admitted: bool,
     pub(super) phase: Phase,
     /// An answer that is waited for. Nothing is read meanwhile, so that a client has one request under way at most.
     pub(super) question: Option<Box<Question>>,
@@ -62,6 +65,8 @@ pub(super) struct Connection {
     pub(super) heard: bool,
     /// A ping was sent, and `heard` tells whether it was answered.
     pub(super) pinged: bool,
+    /// The peer sends no more: what is left to read ends with that.
+    pub(super) ended: bool,
 }
 
 /// Where a connection is in its life.
@@ -132,10 +137,12 @@ impl Shard {
             return;
         }
         self.accepted = self.accepted.wrapping_add(1);
+        let admitted = self.parts.admission.enter();
         entry.insert(Connection {
             socket,
             generation: self.accepted,
             remote: remote.to_canonical(),
+            admitted,
             phase: Phase::Head,
             question: None,
             unfinished: None,
@@ -144,10 +151,11 @@ impl Shard {
             writable: true,
             heard: true,
             pinged: false,
+            ended: false,
         });
         self.parts.metrics.connections.inc();
         self.timers.set(self.now + self.parts.deadline, Due::Admission, self.key(index));
-        if !self.parts.admission.enter() {
+        if !admitted {
             let body = reply::error("too many connections", None);
             self.respond(index, response(Status(503), "application/json", body.as_bytes()));
         }
@@ -184,7 +192,10 @@ impl Shard {
             reason = reason.text(),
             "connection closed"
         );
-        self.parts.metrics.closed(reason.code()).inc();
+        // Who closed is the client, and its code would be a label that a client makes up.
+        if !matches!(reason, CloseReason::Echo(_)) {
+            self.parts.metrics.closed(reason.code()).inc();
+        }
         self.send(index, reason.frame());
         self.end(index);
     }
@@ -225,7 +236,9 @@ impl Shard {
         let mut connection = self.connections.remove(index);
         // Closing it takes it out of the poll too; this way the order is plain.
         self.poll.registry().deregister(&mut connection.socket).ok();
-        self.parts.admission.leave();
+        if connection.admitted {
+            self.parts.admission.leave();
+        }
         self.parts.metrics.connections.dec();
     }
 

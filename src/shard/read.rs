@@ -3,6 +3,7 @@
 use std::io::{ErrorKind, Read};
 
 use bytes::Bytes;
+use mio::event::Event;
 use secrecy::SecretString;
 
 use super::connection::{Phase, Question};
@@ -17,15 +18,16 @@ const READS: usize = 4;
 
 impl Shard {
     /// A socket has become readable or writable.
-    pub(super) fn ready(&mut self, index: usize, readable: bool, writable: bool) {
+    pub(super) fn ready(&mut self, index: usize, event: &Event) {
         let Some(connection) = self.connections.get_mut(index) else { return };
-        if writable {
+        connection.ended |= event.is_read_closed();
+        if event.is_writable() {
             connection.writable = true;
             if !connection.outbox.is_empty() {
                 self.write(index);
             }
         }
-        if readable {
+        if event.is_readable() {
             self.read(index);
         }
     }
@@ -47,9 +49,11 @@ impl Shard {
                 Ok(0) => return self.remove(index),
                 Ok(length) => {
                     connection.heard = true;
+                    let ended = connection.ended;
                     self.received(index, &mut buffer[..length]);
-                    // A read that falls short has emptied the socket: asking again would only be told so.
-                    if length < buffer.len() {
+                    // A read that falls short has emptied the socket: asking again would only be told so. But where the
+                    // peer has ended, its end is still to be read, and no event tells of it again.
+                    if length < buffer.len() && !ended {
                         return;
                     }
                 }

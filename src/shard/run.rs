@@ -163,7 +163,7 @@ impl Shard {
                 match event.token() {
                     LISTENER => self.accept(),
                     BELL => {}
-                    Token(index) => self.ready(index, event.is_readable(), event.is_writable()),
+                    Token(index) => self.ready(index, event),
                 }
             }
             for key in std::mem::take(&mut self.again) {

@@ -50,6 +50,17 @@ pub enum CommandError {
     Type(&'static str, &'static str),
 }
 
+impl CommandError {
+    /// Whether the message was understood so far that it is known to give no token.
+    pub fn is_without_token(&self) -> bool {
+        match self {
+            Self::Unknown => true,
+            Self::TwoCommands(first, _) => *first != "access_token",
+            Self::NotAnObject | Self::Type(..) => false,
+        }
+    }
+}
+
 #[derive(Deserialize)]
 struct Raw<'a> {
     #[serde(borrow)]

@@ -70,9 +70,9 @@ pub fn error(error: &str, reference: Reference<'_>) -> String {
 }
 
 /// The token cannot be looked up now; the client should come back in so many milliseconds.
-pub fn unavailable(retry_in_ms: u64) -> String {
+pub fn unavailable(retry_in_ms: u64, reference: Reference<'_>) -> String {
     let retry_in_ms = Some(retry_in_ms);
-    Reply { status: "error", error: Some(UNAVAILABLE), retry_in_ms, ..Reply::default() }.json()
+    Reply { status: "error", error: Some(UNAVAILABLE), retry_in_ms, reference, ..Reply::default() }.json()
 }
 
 /// What the session is subscribed to now, and which topics it may not see. `unavailable` are those whose rule could not
@@ -125,7 +125,7 @@ mod tests {
             connected(&user, false, None),
             connected(&user, true, Some(&reference)),
             error(NO_TOKEN, None),
-            unavailable(1234),
+            unavailable(1234, Some(&reference)),
             subscribed(&["deal:42"], &["board:sales"], &[], Some(&reference)),
             subscribed(&[], &[], &["deal:42"], None),
             unsubscribed(&["deal:42"], None),
@@ -139,7 +139,7 @@ mod tests {
         {"status":"ok","connected":true,"message":"Connected as user 7\""}
         {"status":"ok","connected":true,"message":"Connected as user 7\"","catch_up":false,"ref":"a"}
         {"status":"error","error":"access_token not present"}
-        {"status":"error","error":"authentication unavailable","retry_in_ms":1234}
+        {"status":"error","error":"authentication unavailable","retry_in_ms":1234,"ref":"a"}
         {"status":"ok","subscribed":["deal:42"],"denied":["board:sales"],"ref":"a"}
         {"status":"ok","subscribed":[],"denied":[],"unavailable":["deal:42"]}
         {"status":"ok","unsubscribed":["deal:42"]}

@@ -3,6 +3,8 @@
 //! Two tenants have people of the same ids who look at topics of the same names. Every case runs for both of them, and
 //! a marker of the same lane that everyone gets tells when an event has reached all whom it ever will.
 
+use std::fmt::Write;
+
 use serde_json::{Value, json};
 
 use crate::support::client::Client;

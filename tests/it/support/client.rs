@@ -137,6 +137,11 @@ impl Client {
         }
     }
 
+    /// All messages so far, as they were written.
+    pub fn received(&self) -> &[String] {
+        &self.received
+    }
+
     /// Leaves, as a browser does whose page is closed.
     pub async fn leave(mut self) {
         self.socket.close(None).await.ok();

@@ -62,6 +62,11 @@ impl Process {
         threads.unwrap_or_else(|error| panic!("{} cannot be looked into: {error}", self.name)).count()
     }
 
+    /// Its number.
+    pub fn pid(&self) -> i32 {
+        self.pid.as_raw_nonzero().get()
+    }
+
     /// All lines so far.
     pub fn lines(&self) -> Vec<String> {
         self.lines.borrow().clone()

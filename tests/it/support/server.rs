@@ -3,13 +3,15 @@
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use rustix::process::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
+use tokio::time::{interval, timeout};
 
 use super::http::{self, Answer};
-use super::process::{Process, Stream};
+use super::process::{DEADLINE, Process, Stream};
 
 /// The built program.
 pub const POINTSMAN: &str = env!("CARGO_BIN_EXE_pointsman");
@@ -93,6 +95,24 @@ impl Server {
     /// How many threads it has.
     pub fn threads(&self) -> usize {
         self.process.threads()
+    }
+
+    /// Waits until a counter or gauge has this value.
+    pub async fn wait_for_metric(&self, name: &str, expected: i64) {
+        // Nothing tells of a metric but asking again.
+        let mut ticks = interval(Duration::from_millis(5));
+        let is = async {
+            while self.metric(name).await != expected {
+                ticks.tick().await;
+            }
+        };
+        let is = timeout(DEADLINE, is).await;
+        assert!(is.is_ok(), "{name} is {}, and not {expected}, in time", self.metric(name).await);
+    }
+
+    /// How many descriptors it has open.
+    pub fn descriptors(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.process.pid())).unwrap().count()
     }
 
     /// The log so far; a line that is no JSON is a string.
