@@ -71,11 +71,11 @@ async fn events_flow(url: &str, screens: &mut [Screen], number: u32) {
 async fn a_broker_that_comes_late_goes_and_comes_again_costs_no_connection() {
     let mut rabbit = Rabbit::absent();
     let url = rabbit.vhost();
-    let yaml = settings(&url, FANOUT) + "ping: { every: 1s }\n";
+    let yaml = settings(&url, FANOUT) + "ping: { every: 1s }\ndrain: 1s\n";
     let server = Server::start(&yaml).await;
     let mut screens = [Screen::open(&server).await, Screen::open(&server).await];
 
-    server.wait_for_log("that there is none", |line| line["message"] == "the broker cannot be reached").await;
+    server.wait_for_log("that there is none", |line| line["message"] == "no connection to the broker").await;
     let said = readyz(&server, 503).await;
     assert!(said.contains("broker: connecting") && said.contains("refused"), "{said}");
     tokio::task::block_in_place(|| rabbit.start());

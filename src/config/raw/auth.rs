@@ -90,8 +90,8 @@ impl FromNode for RawTokenOwner {
         super::read::duplicates(&map, Values::Plain, diagnostics);
         let mut owner = Self { user: Field::Missing, tenant: Field::Missing, attributes: Vec::new() };
         for (key, value) in &map.entries {
-            // What has parts is no attribute, but may be a token that slipped one level down.
-            if !matches!(value.kind, Kind::Scalar(_)) {
+            // A map is no attribute, but may be what a token stands for, slipped one level down.
+            if matches!(value.kind, Kind::Map(_)) {
                 diagnostics.secret(&key.place);
                 hide(value, diagnostics);
             }

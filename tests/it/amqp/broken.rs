@@ -100,10 +100,10 @@ fn a_broker_that_comes_back_is_consumed_again_and_nothing_of_the_old_connection_
             let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
             warm_up(&format!("amqp://{}", silent.local_addr().unwrap())).await;
             let before = Held::now();
-            let breaks: [(&str, ToRabbit, ToRabbit); 3] = [
+            // One that is killed is the matter of `broker_lost`.
+            let breaks: [(&str, ToRabbit, ToRabbit); 2] = [
                 // What is said meanwhile changes: first that it shuts down, then that nobody is there.
                 ("", Rabbit::stop, Rabbit::start),
-                ("reset by peer", Rabbit::kill, Rabbit::start),
                 ("no heartbeat", |rabbit| rabbit.pause(), |rabbit| rabbit.resume()),
             ];
             for (said, break_it, mend_it) in breaks {
@@ -123,18 +123,6 @@ fn a_broker_that_comes_back_is_consumed_again_and_nothing_of_the_old_connection_
             }
         });
     }
-}
-
-#[test]
-fn a_lost_broker_is_given_up_where_asked() {
-    let mut rabbit = Rabbit::own();
-    let mut config = amqp(&rabbit.vhost(), "q");
-    config.when_lost = WhenLost::Exit;
-    runtime().block_on(async {
-        let source = Source::start(config).consuming().await;
-        rabbit.kill();
-        timeout(PATIENCE, source.broker.given_up()).await.unwrap();
-    });
 }
 
 /// Stops a source that waits for a silent peer. The client library starts one thread for the whole process then, once.

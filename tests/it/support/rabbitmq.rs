@@ -18,8 +18,10 @@ use super::keeper::{Keeper, signal};
 const SERVER: &str = "/usr/lib/rabbitmq/bin/rabbitmq-server";
 /// As [`SERVER`], for the administrator's commands.
 const CONTROL: &str = "/usr/lib/rabbitmq/bin/rabbitmqctl";
-/// Every test takes one, so there must be more than tests.
+/// Every test takes one of the shared node's, so there must be more than tests. Each makes the node start later.
 const VHOSTS: usize = 60;
+/// A node of one test has fewer.
+const OWN_VHOSTS: usize = 2;
 
 /// A node. Ends when it is dropped, and with the tests.
 #[derive(Debug)]
@@ -29,6 +31,7 @@ pub(crate) struct Rabbit {
     port: u16,
     distribution: u16,
     epmd: u16,
+    vhosts: usize,
     taken: AtomicUsize,
     keeper: Keeper,
 }
@@ -41,7 +44,11 @@ pub(crate) fn shared_vhost() -> String {
 /// That node.
 pub(crate) fn shared() -> &'static Rabbit {
     static SHARED: OnceLock<Rabbit> = OnceLock::new();
-    SHARED.get_or_init(Rabbit::own)
+    SHARED.get_or_init(|| {
+        let mut rabbit = Rabbit::with_vhosts(VHOSTS);
+        rabbit.start();
+        rabbit
+    })
 }
 
 impl Rabbit {
@@ -54,6 +61,10 @@ impl Rabbit {
 
     /// A node that has not been started yet.
     pub(crate) fn absent() -> Self {
+        Self::with_vhosts(OWN_VHOSTS)
+    }
+
+    fn with_vhosts(vhosts: usize) -> Self {
         assert!(
             Path::new(SERVER).exists(),
             "{SERVER} is not there: install RabbitMQ (`apt-get install rabbitmq-server`), or run tests/run, which does"
@@ -65,15 +76,15 @@ impl Rabbit {
             "listeners.tcp.1 = 127.0.0.1:{port}\nload_definitions = {folder}/definitions.json\nloopback_users = none\n"
         );
         fs::write(keeper.folder().join("rabbitmq.conf"), config).unwrap();
-        fs::write(keeper.folder().join("definitions.json"), definitions()).unwrap();
+        fs::write(keeper.folder().join("definitions.json"), definitions(vhosts)).unwrap();
         fs::write(keeper.folder().join("plugins"), "[].").unwrap();
-        Self { server: None, port, distribution, epmd, taken: AtomicUsize::new(0), keeper }
+        Self { server: None, port, distribution, epmd, vhosts, taken: AtomicUsize::new(0), keeper }
     }
 
     /// The URL of a vhost that nobody else uses.
     pub(crate) fn vhost(&self) -> String {
         let number = self.taken.fetch_add(1, Ordering::Relaxed);
-        assert!(number < VHOSTS, "more tests than vhosts: raise VHOSTS");
+        assert!(number < self.vhosts, "more tests than vhosts: raise VHOSTS");
         self.url("guest:guest", &format!("test{number}"))
     }
 
@@ -182,8 +193,8 @@ impl Drop for Rabbit {
 }
 
 /// The users `guest`, `writer`, and `reader`, who may declare nothing, and the vhosts.
-fn definitions() -> String {
-    let vhosts: Vec<String> = std::iter::once("/".into()).chain((0..VHOSTS).map(|n| format!("test{n}"))).collect();
+fn definitions(vhosts: usize) -> String {
+    let vhosts: Vec<String> = std::iter::once("/".into()).chain((0..vhosts).map(|n| format!("test{n}"))).collect();
     let permissions = |vhost: &str| {
         serde_json::json!([
             { "user": "guest", "vhost": vhost, "configure": ".*", "write": ".*", "read": ".*" },
