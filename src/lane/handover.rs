@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
+use super::Receipt;
 use crate::event::{Audience, Event, Scope};
 use crate::route::Decision;
 use crate::shard::{Interest, Routed, ShardSet};
-use crate::source::Receipt;
 use crate::wire::event_frame;
 
 /// A decided event whose turn has come.

@@ -3,6 +3,7 @@
 //! What a lane decides is in [`Lane`], a state machine without I/O and clock; [`Lanes::start`] runs it on threads.
 
 mod authorize;
+mod delivery;
 mod handover;
 mod ledger;
 mod queue;
@@ -18,9 +19,9 @@ use tokio::sync::mpsc::{self, error::TrySendError};
 
 use crate::event::TenantId;
 use crate::shard::AuthorizeRequest;
-use crate::source::Delivery;
 
 pub use authorize::{AUTHORIZE_IN_FLIGHT, AUTHORIZE_WAITING};
+pub use delivery::{Delivery, Receipt};
 pub use handover::{Addressed, Handover};
 pub use queue::TENANT_IN_FLIGHT;
 pub use run::LaneParts;

@@ -5,9 +5,9 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use super::Receipt;
 use crate::reload::Rulebook;
 use crate::route::{Answer, Call, CallId, Decision, Plan};
-use crate::source::Receipt;
 
 /// Queries of one tenant's events that are under way at once. Enough for a backlog to drain in a row, few enough for
 /// other tenants to get their share of the database.

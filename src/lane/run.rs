@@ -12,13 +12,12 @@ use tokio::sync::mpsc::Receiver;
 use tokio::task::{Id, JoinError, JoinSet};
 
 use super::state::{Ask, Effect, Lane, Ticket};
-use super::{Addressed, Handover};
+use super::{Addressed, Delivery, Handover};
 use crate::lookup::{LookupError, Lookups};
 use crate::observe::Metrics;
 use crate::reload::Live;
 use crate::route::Answer;
 use crate::shard::{AuthorizeRequest, Interest, ShardSet, Shards, ToShard};
-use crate::source::Delivery;
 
 /// Events taken at once: those of a burst share one wake of the lane.
 const BATCH: usize = 128;

@@ -9,6 +9,7 @@ use std::time::Instant;
 use hashbrown::HashMap;
 
 use super::authorize::{Authorizer, TopicTicket};
+use super::delivery::{Delivery, Receipt};
 use super::handover::Handover;
 use super::ledger::Ledger;
 use super::queue::{Queue, Waiting};
@@ -18,7 +19,6 @@ use crate::observe::Metrics;
 use crate::reload::Rulebook;
 use crate::route::{Answer, Call, CallId, Decision, Plan, TopicRules};
 use crate::shard::{AuthorizeRequest, ConnectionKey, ShardId, Verdict};
-use crate::source::{Delivery, Receipt};
 
 /// Events of one tenant that may wait. Beyond, the oldest of them is dropped.
 pub const TENANT_WAITING: usize = 512;

@@ -7,12 +7,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use tokio::sync::mpsc;
 
-use crate::event::{DecodeError, Envelope, Event};
-use crate::lane::Lanes;
+use crate::event::{DecodeError, Envelope};
+use crate::lane::{Delivery, Lanes, Receipt};
 use crate::observe::{Metrics, SourceKind};
-use crate::reload::{Live, Rulebook};
+use crate::reload::Live;
 
 /// The door that all sources share: decodes by the rulebook in force, counts, hands to the lanes. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -62,43 +61,5 @@ impl Intake {
     #[expect(clippy::result_large_err, reason = "the event itself comes back, and is tried again")]
     pub fn try_send(&self, delivery: Delivery) -> Result<(), Delivery> {
         self.lanes.try_send(delivery)
-    }
-}
-
-/// One event on its way to a lane, with the rulebook that decides it and its fate at the broker.
-#[derive(Debug)]
-#[must_use = "an event that is not sent on is lost"]
-pub struct Delivery {
-    /// The event.
-    pub event: Event,
-    /// The one generation that decoded it and will route it.
-    pub rulebook: Arc<Rulebook>,
-    /// Settled when it is dropped: once the event has been handed to the shards, or there is nobody to hand it to.
-    pub receipt: Receipt,
-}
-
-/// A promise to tell the source that an event is done with. Told by being dropped.
-#[derive(Debug, Default)]
-pub struct Receipt(Option<(u64, mpsc::Sender<u64>)>);
-
-impl Receipt {
-    /// A receipt for the delivery of this tag. `settled` must have room for as many tags as can be out.
-    pub fn new(tag: u64, settled: mpsc::Sender<u64>) -> Self {
-        Self(Some((tag, settled)))
-    }
-
-    /// For a source that does not care.
-    pub const fn none() -> Self {
-        Self(None)
-    }
-}
-
-impl Drop for Receipt {
-    fn drop(&mut self) {
-        if let Some((tag, settled)) = self.0.take() {
-            // There is room for all that can be out; a closed channel means that the connection is gone, and with it
-            // what it waited for.
-            settled.try_send(tag).ok();
-        }
     }
 }

@@ -7,8 +7,9 @@ use hyper::StatusCode;
 use serde::de::IgnoredAny;
 use serde_json::json;
 
-use super::{Delivery, Intake, Receipt};
+use super::Intake;
 use crate::event::{DecodeError, Envelope};
+use crate::lane::{Delivery, Receipt};
 
 /// Bytes of a body at most.
 pub const MAX_BYTES: usize = 16 * 1024 * 1024;

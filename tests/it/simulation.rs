@@ -13,14 +13,13 @@ use bytes::Bytes;
 use pointsman::auth::{Attributes, Identity};
 use pointsman::connection::{Batch, Chain, Outbox};
 use pointsman::event::{Envelope, Scalar, TenantId, Topic, UserId};
-use pointsman::lane::{Addressed, Ask, Effect, Lane};
+use pointsman::lane::{Addressed, Ask, Delivery, Effect, Lane, Receipt};
 use pointsman::lookup::{LookupError, Rows};
 use pointsman::observe::Metrics;
 use pointsman::reload::{Generation, Rulebook};
 use pointsman::shard::{
     AuthorizeRequest, ConnectionKey, Interest, Routed, SessionId, Sessions, ShardId, ShardSet, Verdict,
 };
-use pointsman::source::{Delivery, Receipt};
 
 use crate::support::config;
 

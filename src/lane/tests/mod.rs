@@ -22,7 +22,6 @@ use crate::lookup::{LookupError, Rows};
 use crate::observe::{DropCause, Metrics};
 use crate::reload::{Generation, Rulebook};
 use crate::route::Answer;
-use crate::source::Receipt;
 
 fn path(text: &str) -> Path {
     Path::parse(text).unwrap()

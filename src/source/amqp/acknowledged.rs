@@ -14,7 +14,7 @@ use super::acks::{Ack, AckWindow};
 use super::connection::{Break, next};
 use super::feed::Feed;
 use super::topology::Consumed;
-use crate::source::Receipt;
+use crate::lane::Receipt;
 
 /// When nothing more is settled for so long, what is settled is acknowledged.
 const QUIET: Duration = Duration::from_millis(5);

@@ -8,8 +8,9 @@ use tokio::sync::watch;
 
 use super::topology;
 use crate::event::{Envelope, Scalar};
+use crate::lane::{Delivery, Receipt};
 use crate::observe::{DropCause, Metrics, SourceKind};
-use crate::source::{Delivery, Intake, Receipt};
+use crate::source::Intake;
 
 /// Bytes of a body at most. The broker would let 128 MiB pass.
 const LARGEST_BODY: usize = 16 << 20;

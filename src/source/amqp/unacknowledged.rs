@@ -14,7 +14,8 @@ use super::backlog::Backlog;
 use super::connection::{Break, next};
 use super::feed::Feed;
 use super::topology::Consumed;
-use crate::source::{Delivery, Intake, Receipt};
+use crate::lane::{Delivery, Receipt};
+use crate::source::Intake;
 
 /// At most one line in the log in this time.
 const LOG_EVERY: Duration = Duration::from_secs(1);

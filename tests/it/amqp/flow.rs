@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use pointsman::event::Value;
+use pointsman::lane::Delivery;
 use pointsman::observe::{DropCause, SourceKind};
-use pointsman::source::Delivery;
 use pointsman::source::amqp::BrokerState;
 use tokio::time::timeout;
 

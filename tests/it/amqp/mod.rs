@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use pointsman::config::{Amqp, Binding, Exchange, Queue, WhenLost};
 use pointsman::event::{Decoder, Path, Shape, Slot, Value};
-use pointsman::lane::Lanes;
+use pointsman::lane::{Delivery, Lanes};
 use pointsman::observe::{Metrics, SourceKind};
 use pointsman::reload::{Generation, Live, Rulebook};
 use pointsman::route::{RouteTable, TopicRules};
+use pointsman::source::Intake;
 use pointsman::source::amqp::{self, Broker, BrokerState};
-use pointsman::source::{Delivery, Intake};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
