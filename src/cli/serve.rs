@@ -93,7 +93,8 @@ Pointsman runs its demo ({file}): two tenants, five people, events by HTTP.
 
   Or in two terminals:
          {program} listen --token demo-bob --topic deal:42 --server ws://{clients}/
-         {program} publish examples/deal-moved.json --server http://{admin}
+         echo '{{\"data\":{{\"type\":\"deal.moved\",\"tenant_id\":\"acme\",\"deal_id\":42,\"actor_id\":1}}}}' |
+           {program} publish - --server http://{admin}
 
   Look   http://{admin}/metrics
 

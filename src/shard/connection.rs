@@ -19,6 +19,8 @@ use crate::wire::{CloseReason, Unfinished, reply};
 
 /// How long a peer may take to end a connection that the server has closed.
 const LINGER: Duration = Duration::from_secs(2);
+/// Connections accepted in one turn, so that events do not wait behind a crowd at the door.
+const ACCEPTS: usize = 64;
 /// How long accepting pauses when the process has no descriptor left.
 const BREATHER: Duration = Duration::from_millis(200);
 
@@ -108,22 +110,23 @@ impl fmt::Debug for Connection {
 }
 
 impl Shard {
-    /// Accepts all that wait.
-    pub(super) fn accept(&mut self) {
-        loop {
-            let Some(listener) = &self.listener else { return };
+    /// Accepts those that wait. `false` where more may: there is no further event for those.
+    pub(super) fn accept(&mut self) -> bool {
+        for _ in 0..ACCEPTS {
+            let Some(listener) = &self.listener else { return true };
             match listener.accept() {
                 Ok((socket, address)) => self.adopt(socket, address.ip()),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return true,
                 Err(error) if is_about_the_peer(&error) => {}
                 Err(error) => {
                     tracing::error!(shard = self.id.index(), %error, "cannot accept connections, trying again");
                     let nobody = ConnectionKey { index: u32::MAX, generation: u32::MAX };
                     self.timers.set(self.now + BREATHER, Due::Accept, nobody);
-                    return;
+                    return true;
                 }
             }
         }
+        false
     }
 
     fn adopt(&mut self, mut socket: TcpStream, remote: IpAddr) {

@@ -106,6 +106,7 @@ impl ShardSeat {
                 timers: Timers::default(),
                 pings: Pings::default(),
                 leaving: None,
+                crowded: false,
                 again: Vec::new(),
                 buffer: vec![0; READ_BYTES],
                 written: Vec::new(),
@@ -132,6 +133,8 @@ pub(super) struct Shard {
     pub(super) timers: Timers,
     pub(super) pings: Pings,
     pub(super) leaving: Option<Leaving>,
+    /// More connections may wait to be accepted.
+    crowded: bool,
     /// Connections that have more to read than a turn allows.
     pub(super) again: Vec<ConnectionKey>,
     pub(super) buffer: Vec<u8>,
@@ -161,10 +164,13 @@ impl Shard {
             self.bell.silence();
             for event in &events {
                 match event.token() {
-                    LISTENER => self.accept(),
+                    LISTENER => self.crowded = true,
                     BELL => {}
                     Token(index) => self.ready(index, event),
                 }
+            }
+            if self.crowded {
+                self.crowded = !self.accept();
             }
             for key in std::mem::take(&mut self.again) {
                 if let Some(index) = self.index(key) {
@@ -178,7 +184,7 @@ impl Shard {
             self.ping_some();
             self.leave_some();
             self.flush();
-            more |= !self.again.is_empty() || self.pings.is_pending();
+            more |= self.crowded || !self.again.is_empty() || self.pings.is_pending();
         }
     }
 
@@ -244,7 +250,8 @@ impl Shard {
 
     fn fire(&mut self, due: Due, key: ConnectionKey) {
         if due == Due::Accept {
-            return self.accept();
+            self.crowded = true;
+            return;
         }
         let Some(index) = self.index(key) else { return };
         match due {
