@@ -117,6 +117,7 @@ impl Pipeline {
                 limits: config.limits,
                 door: Door { accept: config.auth.accept, demo: config.demo },
                 deadline: config.auth.deadline,
+                ping_every: config.ping.every,
                 lanes: lanes.clone(),
                 auth: ask.clone(),
                 publish: publish.clone(),

@@ -16,6 +16,11 @@ use crate::config::OutboxLimits;
 /// Slices handed to one vectored write: a few microseconds of copying, far below the system's bound of 1,024.
 const SLICES: usize = 64;
 
+/// Frames that a batch keeps room for: 128 KiB.
+const KEPT_FRAMES: usize = 1 << 12;
+/// Links that it keeps room for: 2 MiB, a broadcast to 250,000.
+const KEPT_LINKS: usize = 1 << 18;
+
 /// The frames of one round, and which connections get which.
 #[derive(Debug, Default)]
 pub struct Batch {
@@ -75,18 +80,19 @@ impl Batch {
         self.links.is_empty()
     }
 
-    /// The connections that get something, each once. Empties the list.
-    pub fn take_touched(&mut self) -> Vec<u32> {
-        std::mem::take(&mut self.touched)
+    /// The connections that get something, in the order in which they first did. One whose chain was taken and that
+    /// then gets more stands here again.
+    pub fn touched(&self, at: usize) -> Option<u32> {
+        self.touched.get(at).copied()
     }
 
-    /// Ends the round.
+    /// Ends the round. Its room is kept for the next one, but what only a burst needs is let go.
     pub fn clear(&mut self) {
         self.frames.clear();
         self.links.clear();
         self.touched.clear();
-        // A burst's list is let go, so that what it needed does not stay for ever.
-        self.links.shrink_to(1 << 16);
+        self.frames.shrink_to(KEPT_FRAMES);
+        self.links.shrink_to(KEPT_LINKS);
     }
 
     /// The frames of a chain, in order.
@@ -136,9 +142,14 @@ impl Outbox {
         self.0.is_none()
     }
 
-    /// Whether more waits than a connection may keep waiting.
+    /// Whether more waits than a connection may keep waiting. One frame alone may be larger than all that may wait:
+    /// else it would close everyone who gets it, however fast they are.
     pub fn is_over(&self, limits: OutboxLimits) -> bool {
-        self.0.as_ref().is_some_and(|queue| queue.frames.len() > limits.messages || queue.bytes > limits.bytes)
+        let is_over = |queue: &Queue| match queue.frames.len() {
+            0 | 1 => false,
+            messages => messages > limits.messages || queue.bytes > limits.bytes,
+        };
+        self.0.as_deref().is_some_and(is_over)
     }
 
     /// Writes what waits and then the frames of `chain`, as far as `socket` takes them, and keeps the rest.

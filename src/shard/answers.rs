@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use super::connection::{Phase, Question};
-use super::run::{Shard, wall_clock};
+use super::run::{Shard, now, wall_clock};
 use super::timers::Due;
 use super::{ConnectionKey, SessionId, Verdict};
 use crate::auth::{Identity, Refusal};
@@ -83,32 +83,47 @@ impl Shard {
 
     fn expire_at(&mut self, index: usize, session: SessionId, expires_at: Option<SystemTime>) {
         self.sessions.set_expiry(session, expires_at);
-        if let Some(expires_at) = expires_at {
-            let left = expires_at.duration_since(wall_clock()).unwrap_or_default();
-            // A time too far away to be counted to is as good as none.
-            if let Some(at) = self.now.checked_add(left) {
-                self.timers.set(at, Due::Expiry, self.key(index));
-            }
+        self.arm_expiry(index, session);
+    }
+
+    /// Sets the timer of a session's end, where none is set that comes first: that one sets the next.
+    fn arm_expiry(&mut self, index: usize, session: SessionId) {
+        let Some(expires_at) = self.sessions.expiry(session) else { return };
+        let left = expires_at.duration_since(wall_clock()).unwrap_or_default();
+        // A time too far away to be counted to is as good as none. Both times are of now, and not of the turn.
+        let Some(at) = now().checked_add(left) else { return };
+        if self.sessions.arm(session, at) {
+            self.timers.set(at, Due::Expiry, self.key(index));
         }
     }
 
-    /// The time is up that a session had when the timer was set; it may have got a new one since.
-    pub(super) fn expiry_is_due(&mut self, index: usize, now: SystemTime) {
+    /// The time is up that a session had when the timer was set. It may have got more since, or the world's clock was
+    /// set back.
+    pub(super) fn expiry_is_due(&mut self, index: usize) {
         let Phase::Session(session) = self.connections[index].phase else { return };
-        if self.sessions.expiry(session).is_some_and(|expires_at| expires_at <= now) {
-            self.close(index, CloseReason::Expired);
+        self.sessions.disarm(session);
+        match self.sessions.expiry(session) {
+            Some(expires_at) if expires_at <= wall_clock() => self.close(index, CloseReason::Expired),
+            _ => self.arm_expiry(index, session),
         }
     }
 
     /// A connection has had all the time there is to become a session.
     pub(super) fn admission_is_due(&mut self, index: usize) {
-        match self.connections[index].phase {
-            Phase::Head | Phase::Body(_) => {
+        match (self.connections[index].phase, self.connections[index].question.as_deref()) {
+            // A publish has come to lanes, or will: its answer ends the connection.
+            (Phase::Session(_) | Phase::Closing | Phase::Closed, _) | (Phase::Body(_), Some(Question::Publish)) => {}
+            (Phase::Head | Phase::Body(_), _) => {
                 let body = reply::error("the request took too long", None);
                 self.respond(index, response(Status(408), "application/json", body.as_bytes()));
             }
-            Phase::Guest { .. } => self.close(index, CloseReason::NotInTime),
-            Phase::Session(_) | Phase::Closing | Phase::Closed => {}
+            // It has said who it is, and it is not its fault that nobody could say whether that is so.
+            (Phase::Guest { .. }, Some(Question::Token(question))) => {
+                let reply = reply::unavailable(fastrand::u64(RETRY_IN_MS), question.reference.as_deref());
+                self.say(index, &reply);
+                self.close(index, CloseReason::TryAgain);
+            }
+            (Phase::Guest { .. }, _) => self.close(index, CloseReason::NotInTime),
         }
     }
 
@@ -138,7 +153,8 @@ impl Shard {
 
     /// What came of a publish by the demo page.
     pub(super) fn published(&mut self, key: ConnectionKey, status: u16, body: &[u8]) {
-        if let Some(index) = self.index(key) {
+        let Some(index) = self.index(key) else { return };
+        if matches!(self.connections[index].question.as_deref(), Some(Question::Publish)) {
             self.respond(index, response(Status(status), "application/json", body));
         }
     }

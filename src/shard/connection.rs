@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use std::{fmt, io};
 
 use bytes::Bytes;
@@ -17,10 +17,14 @@ use crate::listen::{Status, response};
 use crate::observe::DropCause;
 use crate::wire::{CloseReason, Unfinished, reply};
 
-/// How long a peer may take to end a connection that the server has closed.
+/// How long a peer may take to read what it still gets from a connection that the server closes.
+const FAREWELL: Duration = Duration::from_secs(10);
+/// How long it may take, having got all, to end the connection too.
 const LINGER: Duration = Duration::from_secs(2);
 /// Connections accepted in one turn, so that events do not wait behind a crowd at the door.
 const ACCEPTS: usize = 64;
+/// Connections whose room is kept when they have all left.
+const CROWD: usize = 1024;
 /// How long accepting pauses when the process has no descriptor left.
 const BREATHER: Duration = Duration::from_millis(200);
 
@@ -65,8 +69,12 @@ pub(super) struct Connection {
     pub(super) writable: bool,
     /// Something was read since the last ping.
     pub(super) heard: bool,
-    /// A ping was sent, and `heard` tells whether it was answered.
-    pub(super) pinged: bool,
+    /// When a ping was sent; `heard` tells whether it was answered.
+    pub(super) pinged: Option<Instant>,
+    /// Bytes that were read wait for their turn.
+    pub(super) held: bool,
+    /// It stands in the shard's list of those to hear again.
+    pub(super) queued: bool,
     /// The peer sends no more: what is left to read ends with that.
     pub(super) ended: bool,
 }
@@ -119,6 +127,7 @@ impl Shard {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return true,
                 Err(error) if is_about_the_peer(&error) => {}
                 Err(error) => {
+                    self.resting = true;
                     tracing::error!(shard = self.id.index(), %error, "cannot accept connections, trying again");
                     let nobody = ConnectionKey { index: u32::MAX, generation: u32::MAX };
                     self.timers.set(self.now + BREATHER, Due::Accept, nobody);
@@ -153,7 +162,9 @@ impl Shard {
             chain: Chain::default(),
             writable: true,
             heard: true,
-            pinged: false,
+            pinged: None,
+            held: false,
+            queued: false,
             ended: false,
         });
         self.parts.metrics.connections.inc();
@@ -208,9 +219,6 @@ impl Shard {
         let connection = &mut self.connections[index];
         connection.outbox.truncate();
         self.parts.metrics.drops(DropCause::slow_client).inc();
-        if connection.is_closing() {
-            return self.remove(index);
-        }
         tracing::info!(shard = self.id.index(), remote = %connection.remote, "a client is too slow and is closed");
         self.close(index, CloseReason::TooSlow);
     }
@@ -221,7 +229,7 @@ impl Shard {
         connection.phase = Phase::Closing;
         connection.question = None;
         connection.unfinished = None;
-        self.timers.set(self.now + LINGER, Due::Linger, self.key(index));
+        self.timers.set(self.now + FAREWELL, Due::Linger, self.key(index));
     }
 
     /// Takes a connection's session, where it is one, out of all indexes.
@@ -243,6 +251,10 @@ impl Shard {
             self.parts.admission.leave();
         }
         self.parts.metrics.connections.dec();
+        if self.connections.is_empty() && self.connections.capacity() > CROWD {
+            // What a crowd needed does not stay when all have left.
+            self.connections.shrink_to_fit();
+        }
     }
 
     /// Writes what a connection got in this turn, and what waits from before.
@@ -261,14 +273,20 @@ impl Shard {
         } else {
             connection.outbox.keep(chain, &self.batch);
         }
-        if connection.outbox.is_over(self.parts.limits.outbox) {
-            self.close_too_slow(index);
-        } else if connection.phase == Phase::Closing && connection.outbox.is_empty() {
-            // The peer reads to the end of the stream and ends it too; resetting it could lose what it has not read.
-            connection.phase = Phase::Closed;
-            if connection.socket.shutdown(std::net::Shutdown::Write).is_err() {
-                self.remove(index);
+        match connection.phase {
+            Phase::Closing if connection.outbox.is_empty() => {
+                // The peer reads to the end of the stream and ends it too; resetting it could lose what it has not read.
+                connection.phase = Phase::Closed;
+                if connection.socket.shutdown(std::net::Shutdown::Write).is_err() {
+                    return self.remove(index);
+                }
+                self.timers.set(self.now + LINGER, Due::Linger, self.key(index));
+                // It may have ended already, in what was not read while it waited for an answer.
+                self.hear_again(index);
             }
+            Phase::Closing => {}
+            _ if connection.outbox.is_over(self.parts.limits.outbox) => self.close_too_slow(index),
+            _ => {}
         }
     }
 }

@@ -48,7 +48,7 @@ impl ShardId {
 pub struct ConnectionKey {
     /// Its place in the shard's table.
     pub index: u32,
-    /// How many connections had that place before.
+    /// The number of the connection among all that the shard has accepted.
     pub generation: u32,
 }
 

@@ -4,6 +4,7 @@
 //! which nothing was heard between one ping and the next is dead.
 
 use std::collections::VecDeque;
+use std::time::Instant;
 
 use bytes::Bytes;
 use slab::Slab;
@@ -76,11 +77,18 @@ impl Shard {
         if connection.is_closing() {
             return;
         }
-        if connection.pinged && !connection.heard {
+        // What it sends is not read while it waits for an answer; and a ping that follows closely on another one, as
+        // where a database was slow to say the newest id, is no time to have answered in.
+        let waits = connection.question.is_some();
+        let had_time = |at: Instant| self.now.saturating_duration_since(at) >= self.parts.ping_every / 2;
+        let asked = connection.pinged.is_some_and(had_time);
+        if asked && !connection.heard && !waits {
             tracing::info!(shard = self.id.index(), remote = %connection.remote, "a client has gone without a word");
             return self.remove(index);
         }
-        (connection.pinged, connection.heard) = (true, false);
+        if connection.heard {
+            (connection.pinged, connection.heard) = (Some(self.now), false);
+        }
         self.send(index, frame.clone());
     }
 }

@@ -10,11 +10,12 @@ use super::connection::{Phase, Question};
 use super::run::Shard;
 use super::{AuthenticateRequest, AuthorizeRequest, PublishRequest};
 use crate::connection::{Reaction, Standing, TokenQuestion, TopicQuestion, react};
-use crate::listen::{Action, read_head};
+use crate::listen::{Action, Status, read_head, response};
 use crate::wire::{CloseReason, Incoming, Message, Unfinished, reply, text_frame};
 
-/// Reads of one connection in one turn, so that one that sends without end does not keep the others waiting.
-const READS: usize = 4;
+/// Messages of one connection that are handled in one turn, so that one that sends without end does not keep the
+/// others waiting.
+const MESSAGES: usize = 64;
 
 impl Shard {
     /// A socket has become readable or writable.
@@ -32,43 +33,50 @@ impl Shard {
         }
     }
 
-    /// Reads and handles what a connection has sent.
-    pub(super) fn read(&mut self, index: usize) {
-        let mut buffer = std::mem::take(&mut self.buffer);
-        self.read_into(index, &mut buffer);
-        self.buffer = buffer;
-    }
-
-    fn read_into(&mut self, index: usize, buffer: &mut [u8]) {
-        for _ in 0..READS {
-            let Some(connection) = self.connections.get_mut(index) else { return };
-            if connection.question.is_some() {
-                return;
-            }
-            match connection.socket.read(buffer) {
-                Ok(0) => return self.remove(index),
-                Ok(length) => {
-                    connection.heard = true;
-                    let ended = connection.ended;
-                    self.received(index, &mut buffer[..length]);
-                    // A read that falls short has emptied the socket: asking again would only be told so. But where the
-                    // peer has ended, its end is still to be read, and no event tells of it again.
-                    if length < buffer.len() && !ended {
-                        return;
-                    }
+    /// Reads once, and handles what a connection has sent.
+    fn read(&mut self, index: usize) {
+        let Some(connection) = self.connections.get_mut(index) else { return };
+        // What was read before is handled first: whoever waits with it goes on by itself.
+        if connection.question.is_some() || connection.held {
+            return;
+        }
+        match connection.socket.read(&mut self.buffer) {
+            // What it is still to get, its own close frame's answer for instance, may be on its way to it.
+            Ok(0) => {
+                self.write(index);
+                if self.connections.contains(index) {
+                    self.remove(index);
                 }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(_) => return self.remove(index),
             }
-        }
-        if self.connections.contains(index) {
-            self.again.push(self.key(index));
+            Ok(length) => {
+                connection.heard = true;
+                // A read that falls short has emptied the socket: asking again would only be told so. But where the
+                // peer has ended, its end is still to be read, and no event tells of it again.
+                let more = length == self.buffer.len() || connection.ended;
+                let mut buffer = std::mem::take(&mut self.buffer);
+                self.received(index, &mut buffer[..length]);
+                self.buffer = buffer;
+                if more {
+                    self.hear_again(index);
+                }
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            Err(error) if error.kind() == ErrorKind::Interrupted => self.hear_again(index),
+            Err(_) => self.remove(index),
         }
     }
 
-    /// Goes on with a connection whose question has been answered.
+    /// There is more to hear of a connection in the next turn.
+    pub(super) fn hear_again(&mut self, index: usize) {
+        let key = self.key(index);
+        if !std::mem::replace(&mut self.connections[index].queued, true) {
+            self.again.push_back(key);
+        }
+    }
+
+    /// Goes on with a connection: with what was read and not handled, then with what is to be read.
     pub(super) fn resume(&mut self, index: usize) {
+        self.connections[index].held = false;
         self.received(index, &mut []);
         self.read(index);
     }
@@ -88,6 +96,9 @@ impl Shard {
             input.extend_from_slice(bytes);
             let used = self.handle(index, &mut input, &mut unfinished);
             input.drain(..used);
+            if input.len() < input.capacity() / 4 {
+                input.shrink_to_fit();
+            }
             unfinished.bytes = input;
         }
         let connection = &mut self.connections[index];
@@ -96,10 +107,11 @@ impl Shard {
         }
     }
 
-    /// Handles as much of `input` as is whole, until the connection asks something or closes. Returns how much that was.
+    /// Handles as much of `input` as is whole and a turn allows, until the connection asks something or closes. Returns
+    /// how much that was.
     fn handle(&mut self, index: usize, input: &mut [u8], unfinished: &mut Unfinished) -> usize {
         let mut used = 0;
-        loop {
+        for _ in 0..MESSAGES {
             let connection = &self.connections[index];
             if connection.question.is_some() {
                 return used;
@@ -130,6 +142,9 @@ impl Shard {
                 }
             }
         }
+        self.connections[index].held = true;
+        self.hear_again(index);
+        used
     }
 
     /// What an HTTP request leads to.
@@ -157,7 +172,11 @@ impl Shard {
             Incoming::Binary => self.say(index, &reply::error("messages are text frames, not binary ones", None)),
             Incoming::Ping(payload) => {
                 let length = u8::try_from(payload.len()).expect("a control frame is at most 125 bytes long");
-                self.send(index, [&[0x8a, length], payload].concat().into());
+                let pong = match payload {
+                    [] => Bytes::from_static(&[0x8a, 0]),
+                    _ => [&[0x8a, length], payload].concat().into(),
+                };
+                self.send(index, pong);
             }
             Incoming::Pong => {}
             Incoming::Close(code) => self.close(index, CloseReason::Echo(code)),
@@ -220,7 +239,8 @@ impl Shard {
         if self.parts.publish.try_send(request).is_ok() {
             self.connections[index].question = Some(Box::new(Question::Publish));
         } else {
-            self.published(self.key(index), 503, br#"{"status":"error","error":"try again later"}"#);
+            let body = reply::error("try again later", None);
+            self.respond(index, response(Status(503), "application/json", body.as_bytes()));
         }
     }
 

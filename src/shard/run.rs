@@ -4,6 +4,7 @@
 //! connection that gets something. Everything that a turn does is bounded, so that no client and no burst keeps the
 //! others waiting.
 
+use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -36,6 +37,10 @@ const INBOX: usize = 1024;
 const WORDS: usize = 256;
 /// Frames given out in one turn, after which it is written too.
 const FRAMES: usize = 1 << 16;
+/// Sockets looked at in one turn: each is read once.
+const EVENTS: usize = 256;
+/// Of those that had more to say than a turn allows, as many are heard in the next one.
+const AGAIN: usize = 64;
 /// Bytes read at once, into one buffer for all connections.
 const READ_BYTES: usize = 64 * 1024;
 
@@ -48,6 +53,8 @@ pub struct ShardParts {
     pub door: Door,
     /// A connection that is not a session by then is closed.
     pub deadline: Duration,
+    /// How often sessions are pinged.
+    pub ping_every: Duration,
     /// Asked for topics.
     pub lanes: Lanes,
     /// Asked for tokens.
@@ -107,7 +114,8 @@ impl ShardSeat {
                 pings: Pings::default(),
                 leaving: None,
                 crowded: false,
-                again: Vec::new(),
+                resting: false,
+                again: VecDeque::new(),
                 buffer: vec![0; READ_BYTES],
                 written: Vec::new(),
                 now: now(),
@@ -135,8 +143,10 @@ pub(super) struct Shard {
     pub(super) leaving: Option<Leaving>,
     /// More connections may wait to be accepted.
     crowded: bool,
+    /// Accepting pauses, as there is no descriptor left.
+    pub(super) resting: bool,
     /// Connections that have more to read than a turn allows.
-    pub(super) again: Vec<ConnectionKey>,
+    pub(super) again: VecDeque<ConnectionKey>,
     pub(super) buffer: Vec<u8>,
     /// When the events of this turn were received.
     pub(super) written: Vec<Instant>,
@@ -147,16 +157,17 @@ pub(super) struct Shard {
 
 impl Shard {
     fn run(mut self) {
-        let mut events = Events::with_capacity(1024);
+        let mut events = Events::with_capacity(EVENTS);
         let mut more = false;
         while !self.has_left() {
             let timeout = if more { Some(Duration::ZERO) } else { self.timeout() };
             match self.poll.poll(&mut events, timeout) {
                 Ok(()) => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                // A process that serves a part of its clients looks healthy and is not: a supervisor starts a whole one.
                 Err(error) => {
-                    tracing::error!(shard = self.id.index(), %error, "the shard cannot poll and ends");
-                    return;
+                    tracing::error!(shard = self.id.index(), %error, "the shard cannot poll, and the process ends");
+                    std::process::abort();
                 }
             }
             self.now = now();
@@ -164,7 +175,7 @@ impl Shard {
             self.bell.silence();
             for event in &events {
                 match event.token() {
-                    LISTENER => self.crowded = true,
+                    LISTENER => self.crowded = !self.resting,
                     BELL => {}
                     Token(index) => self.ready(index, event),
                 }
@@ -172,9 +183,11 @@ impl Shard {
             if self.crowded {
                 self.crowded = !self.accept();
             }
-            for key in std::mem::take(&mut self.again) {
-                if let Some(index) = self.index(key) {
-                    self.read(index);
+            for _ in 0..self.again.len().min(AGAIN) {
+                let next = self.again.pop_front();
+                if let Some(index) = next.and_then(|key| self.index(key)) {
+                    self.connections[index].queued = false;
+                    self.resume(index);
                 }
             }
             more = self.listen_to_words();
@@ -184,14 +197,15 @@ impl Shard {
             self.ping_some();
             self.leave_some();
             self.flush();
+            let (connections, timers) = (&self.connections, &mut self.timers);
+            timers.sweep(connections.len(), |key| is_at(connections, key));
             more |= self.crowded || !self.again.is_empty() || self.pings.is_pending();
         }
     }
 
     /// The connection of this key, where it is still the one that was meant.
     pub(super) fn index(&self, key: ConnectionKey) -> Option<usize> {
-        let index = key.index as usize;
-        self.connections.get(index).is_some_and(|connection| connection.generation == key.generation).then_some(index)
+        is_at(&self.connections, key).then_some(key.index as usize)
     }
 
     /// Takes words from the inbox. `true` where more may wait.
@@ -231,13 +245,11 @@ impl Shard {
 
     /// Writes once to each connection that gets something in this turn.
     fn flush(&mut self) {
-        let mut touched = self.batch.take_touched();
-        // Closing a connection for being too slow gives it a last frame, and so touches it again.
-        while !touched.is_empty() {
-            for index in &touched {
-                self.write(*index as usize);
-            }
-            touched = self.batch.take_touched();
+        // Closing a connection for being too slow gives it a last frame, and so touches it again: the list may grow.
+        let mut at = 0;
+        while let Some(index) = self.batch.touched(at) {
+            self.write(index as usize);
+            at += 1;
         }
         self.batch.clear();
         if !self.written.is_empty() {
@@ -250,14 +262,14 @@ impl Shard {
 
     fn fire(&mut self, due: Due, key: ConnectionKey) {
         if due == Due::Accept {
-            self.crowded = true;
+            (self.resting, self.crowded) = (false, true);
             return;
         }
         let Some(index) = self.index(key) else { return };
         match due {
             Due::Admission => self.admission_is_due(index),
             Due::Linger => self.remove(index),
-            Due::Expiry => self.expiry_is_due(index, wall_clock()),
+            Due::Expiry => self.expiry_is_due(index),
             Due::Accept => {}
         }
     }
@@ -268,8 +280,12 @@ impl Shard {
     }
 }
 
+fn is_at(connections: &Slab<Connection>, key: ConnectionKey) -> bool {
+    connections.get(key.index as usize).is_some_and(|connection| connection.generation == key.generation)
+}
+
 #[expect(clippy::disallowed_methods, reason = "the edge: a shard's time enters here")]
-fn now() -> Instant {
+pub(super) fn now() -> Instant {
     Instant::now()
 }
 

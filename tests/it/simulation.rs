@@ -320,9 +320,8 @@ impl World {
 
 impl Shard {
     fn flush(&mut self) {
-        let touched = self.batch.take_touched();
-        for key in &touched {
-            let Some(connection) = self.connections.get_mut(key) else { continue };
+        for key in (0..).map_while(|at| self.batch.touched(at)) {
+            let Some(connection) = self.connections.get_mut(&key) else { continue };
             let chain = std::mem::take(&mut connection.chain);
             connection.outbox.write(chain, &self.batch, &mut connection.client).unwrap();
         }

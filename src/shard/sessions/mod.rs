@@ -11,7 +11,7 @@ mod tenant;
 mod tests;
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use hashbrown::HashMap;
 use slab::Slab;
@@ -51,6 +51,8 @@ struct Session {
     among_user: u32,
     subscriptions: Vec<Subscription>,
     expires_at: Option<SystemTime>,
+    /// For when a timer of its end is set.
+    armed: Option<Instant>,
     /// The last delivery that reached it.
     reached_by: u64,
 }
@@ -94,6 +96,7 @@ impl Sessions {
             among_user: narrow(user.len()),
             subscriptions: Vec::new(),
             expires_at: identity.expires_at,
+            armed: None,
             reached_by: 0,
         });
         user.push(session);
@@ -146,6 +149,21 @@ impl Sessions {
     /// When a session shall end by itself, from now on.
     pub fn set_expiry(&mut self, id: SessionId, expires_at: Option<SystemTime>) {
         self.all[id.0 as usize].expires_at = expires_at;
+    }
+
+    /// A timer for a session's end is to be set for `at`. `false` where one is set already that comes first.
+    pub fn arm(&mut self, id: SessionId, at: Instant) -> bool {
+        let armed = &mut self.all[id.0 as usize].armed;
+        let is_new = armed.is_none_or(|before| at < before);
+        if is_new {
+            *armed = Some(at);
+        }
+        is_new
+    }
+
+    /// The timer for a session's end has come up.
+    pub fn disarm(&mut self, id: SessionId) {
+        self.all[id.0 as usize].armed = None;
     }
 
     /// What a session is to others.
