@@ -115,7 +115,7 @@ impl Pipeline {
         for (seat, listener) in seats.into_iter().zip(listeners) {
             let parts = ShardParts {
                 limits: config.limits,
-                door: Door { accept: config.auth.accept, demo: config.demo },
+                door: Door { accept: config.auth.accept, demo: config.demo, local: clients.ip().is_loopback() },
                 deadline: config.auth.deadline,
                 ping_every: config.ping.every,
                 lanes: lanes.clone(),

@@ -11,6 +11,7 @@ use secrecy::{ExposeSecret, SecretString};
 use subtle::ConstantTimeEq;
 
 use super::routes::refusal;
+use crate::listen::is_loopback;
 
 /// The paths of probes, open to all.
 const OPEN: [&str; 2] = ["/healthz", "/readyz"];
@@ -41,11 +42,16 @@ fn bears(headers: &HeaderMap, key: &SecretString) -> bool {
     scheme.eq_ignore_ascii_case(b"bearer ") && bool::from(token.ct_eq(key.expose_secret().as_bytes()))
 }
 
-/// Browsers name the origin of the page that sends; nothing else does.
+/// Whether a page of another site sent this. Browsers name the origin of the page that sends, where that is another than
+/// what it asks; and always the host that it asks by. Without a key the listener is this machine's alone, so that a
+/// host of another name is one that was made to lead here.
 fn is_foreign(headers: &HeaderMap) -> bool {
+    let own = headers.get(HOST);
+    if own.is_some_and(|host| !host.to_str().is_ok_and(is_loopback)) {
+        return true;
+    }
     let Some(origin) = headers.get(ORIGIN) else { return false };
-    let own = headers.get(HOST).map(HeaderValue::as_bytes);
-    origin.as_bytes().strip_prefix(b"http://") != own
+    origin.as_bytes().strip_prefix(b"http://") != own.map(HeaderValue::as_bytes)
 }
 
 #[cfg(test)]
@@ -89,5 +95,7 @@ mod tests {
             let pairs: Vec<_> = origin.map(|origin| (ORIGIN, origin)).into_iter().chain([host.clone()]).collect();
             assert_eq!(is_foreign(&headers(&pairs)), expected, "{origin:?}");
         }
+        let rebound = [(HOST, "evil.example:9090"), (ORIGIN, "http://evil.example:9090")];
+        assert!(is_foreign(&headers(&rebound)) && is_foreign(&headers(&rebound[..1])));
     }
 }

@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 
+use hashbrown::HashMap;
 use slab::Slab;
 
 use super::state::{Ask, Effect, Ticket};
@@ -15,15 +16,32 @@ use crate::shard::{AuthorizeRequest, ConnectionKey, ShardId, Verdict};
 
 /// Queries for topics that are under way at once, in one lane.
 pub const AUTHORIZE_IN_FLIGHT: usize = 256;
-/// Queries for topics that wait for those. From there on a lane reads no further requests, until some are under way.
-pub const AUTHORIZE_WAITING: usize = 4_096;
+/// Of those, a tenant's: it asks for many topics at its own cost.
+pub const AUTHORIZE_TENANT_IN_FLIGHT: usize = 16;
+/// Queries for topics of one tenant that wait for those. What it asks beyond is unavailable at once.
+pub const AUTHORIZE_TENANT_WAITING: usize = 1_024;
+/// Queries for topics that wait in one lane. From there on it reads no further requests, until some are under way.
+pub const AUTHORIZE_WAITING: usize = 65_536;
 
 /// The requests that wait for queries.
 #[derive(Debug, Default)]
 pub(super) struct Authorizer {
     requests: Slab<Open>,
+    /// The tenants whose queries wait or are under way.
+    lines: HashMap<TenantId, Line>,
+    /// Those of them that may ask next, in turn.
+    turns: VecDeque<TenantId>,
+    waiting: usize,
+    in_flight: usize,
+}
+
+/// One tenant's queries.
+#[derive(Debug, Default)]
+struct Line {
     waiting: VecDeque<(TopicTicket, Call)>,
     in_flight: usize,
+    /// It stands among the turns.
+    has_turn: bool,
 }
 
 /// A request of which some topics have no verdict yet.
@@ -47,7 +65,7 @@ pub(super) struct TopicTicket {
 impl Authorizer {
     /// Whether another request may be taken.
     pub(super) fn has_room(&self) -> bool {
-        self.waiting.len() < AUTHORIZE_WAITING
+        self.waiting < AUTHORIZE_WAITING
     }
 
     /// Whether no request waits.
@@ -59,12 +77,16 @@ impl Authorizer {
     pub(super) fn take(&mut self, request: AuthorizeRequest, rulebook: &Rulebook, effects: &mut Vec<Effect>) {
         let AuthorizeRequest { shard, connection, user, tenant, attributes, topics } = request;
         let session = SessionView { user: &user, tenant: &tenant, attributes: &attributes };
+        let room =
+            AUTHORIZE_TENANT_WAITING.saturating_sub(self.lines.get(&tenant).map_or(0, |line| line.waiting.len()));
         let mut calls = Vec::new();
         let verdicts = topics.into_iter().enumerate().map(|(index, topic)| {
             let verdict = match rulebook.topics.judge(&session, &topic) {
                 Judgement::Verdict(verdict) => verdict,
                 Judgement::Ask(call) => {
-                    calls.push((index, call));
+                    if calls.len() < room {
+                        calls.push((index, call));
+                    }
                     Verdict::Unavailable
                 }
             };
@@ -75,36 +97,62 @@ impl Authorizer {
             effects.push(Effect::Authorized { shard, connection, verdicts });
             return;
         }
-        let request = self.requests.insert(Open { shard, connection, tenant, verdicts, missing: calls.len() });
-        self.waiting.extend(calls.into_iter().map(|(topic, call)| (TopicTicket { request, topic }, call)));
+        let missing = calls.len();
+        let request = self.requests.insert(Open { shard, connection, tenant: tenant.clone(), verdicts, missing });
+        self.waiting += missing;
+        let line = self.lines.entry_ref(&tenant).or_default();
+        line.waiting.extend(calls.into_iter().map(|(topic, call)| (TopicTicket { request, topic }, call)));
+        self.line_up(tenant);
         self.ask(effects);
     }
 
     /// A query was answered, and this is what it means.
     pub(super) fn answered(&mut self, ticket: TopicTicket, verdict: Verdict, effects: &mut Vec<Effect>) {
-        self.in_flight = self.in_flight.saturating_sub(1);
-        if let Some(open) = self.requests.get_mut(ticket.request) {
-            open.verdicts[ticket.topic].1 = verdict;
-            open.missing -= 1;
-            if open.missing == 0 {
-                let Open { shard, connection, verdicts, .. } = self.requests.remove(ticket.request);
-                effects.push(Effect::Authorized { shard, connection, verdicts });
-            }
+        let Some(open) = self.requests.get_mut(ticket.request) else { return };
+        let tenant = open.tenant.clone();
+        open.verdicts[ticket.topic].1 = verdict;
+        open.missing -= 1;
+        if open.missing == 0 {
+            let Open { shard, connection, verdicts, .. } = self.requests.remove(ticket.request);
+            effects.push(Effect::Authorized { shard, connection, verdicts });
         }
+        self.in_flight -= 1;
+        if let Some(line) = self.lines.get_mut(&tenant) {
+            line.in_flight -= 1;
+        }
+        self.line_up(tenant);
         self.ask(effects);
     }
 
-    /// Puts under way what there is room for.
+    /// Gives a tenant its turn where it may ask, and forgets it where it has nothing to ask and to hear.
+    fn line_up(&mut self, tenant: TenantId) {
+        let Some(line) = self.lines.get_mut(&tenant) else { return };
+        if line.waiting.is_empty() {
+            if line.in_flight == 0 {
+                self.lines.remove(&tenant);
+            }
+        } else if line.in_flight < AUTHORIZE_TENANT_IN_FLIGHT && !line.has_turn {
+            line.has_turn = true;
+            self.turns.push_back(tenant);
+        }
+    }
+
+    /// Puts under way what there is room for, one of each tenant in turn.
     fn ask(&mut self, effects: &mut Vec<Effect>) {
         while self.in_flight < AUTHORIZE_IN_FLIGHT {
-            let Some((ticket, call)) = self.waiting.pop_front() else { break };
-            let tenant = self.requests[ticket.request].tenant.clone();
+            let Some(tenant) = self.turns.pop_front() else { break };
+            let Some(line) = self.lines.get_mut(&tenant) else { continue };
+            line.has_turn = false;
+            let Some((ticket, call)) = line.waiting.pop_front() else { continue };
+            line.in_flight += 1;
             self.in_flight += 1;
+            self.waiting -= 1;
             effects.push(Effect::Ask(Ask {
                 ticket: Ticket::topic(ticket, tenant.clone(), call.query),
-                tenant: Some(tenant),
+                tenant: Some(tenant.clone()),
                 call,
             }));
+            self.line_up(tenant);
         }
     }
 }

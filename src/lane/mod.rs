@@ -20,7 +20,7 @@ use tokio::sync::mpsc::{self, error::TrySendError};
 use crate::event::TenantId;
 use crate::shard::AuthorizeRequest;
 
-pub use authorize::{AUTHORIZE_IN_FLIGHT, AUTHORIZE_WAITING};
+pub use authorize::{AUTHORIZE_IN_FLIGHT, AUTHORIZE_TENANT_IN_FLIGHT, AUTHORIZE_TENANT_WAITING, AUTHORIZE_WAITING};
 pub use delivery::{Delivery, Receipt};
 pub use handover::{Addressed, Handover};
 pub use queue::TENANT_IN_FLIGHT;

@@ -9,8 +9,8 @@ use super::Receipt;
 use crate::reload::Rulebook;
 use crate::route::{Answer, Call, CallId, Decision, Plan};
 
-/// Queries of one tenant's events that are under way at once. Enough for a backlog to drain in a row, few enough for
-/// other tenants to get their share of the database.
+/// Queries of one tenant's events that are under way at once. Enough for a backlog to drain in a row. How many
+/// of them run at once is the database's to say, which has a share for each tenant.
 pub const TENANT_IN_FLIGHT: usize = 16;
 
 /// An event that waits.

@@ -5,6 +5,7 @@ use secrecy::SecretString;
 use tungstenite::handshake::derive_accept_key;
 
 use super::demo;
+use super::host::is_loopback;
 use super::response::{Status, refusal, response};
 use crate::config::Accept;
 
@@ -21,6 +22,8 @@ pub struct Door {
     pub accept: Accept,
     /// Whether the demo page is there.
     pub demo: bool,
+    /// Whether it listens for this machine alone.
+    pub local: bool,
 }
 
 /// What a request wants.
@@ -73,7 +76,7 @@ impl Request<'_> {
         match (self.head.method.unwrap_or_default(), path) {
             ("GET", _) if websocket && self.wants_upgrade() => self.upgrade(query, door),
             // A page of another site can send a form here, but cannot hide where it comes from.
-            ("POST", "/demo/publish") if door.demo && !self.is_same_origin() => {
+            ("POST", "/demo/publish") if door.demo && !self.is_same_origin(door) => {
                 refuse(403, "events are published by the demo's own page alone")
             }
             ("POST", "/demo/publish") if door.demo => match self.header("content-length").map(str::parse) {
@@ -91,11 +94,11 @@ impl Request<'_> {
         }
     }
 
-    /// Whether no other site's page sent this: `Origin`, where there is one, is this host's.
-    fn is_same_origin(&self) -> bool {
+    /// Whether no other site's page sent this: `Origin`, where there is one, is this host's, by a name that is its own.
+    fn is_same_origin(&self, door: Door) -> bool {
         let Some(origin) = self.header("origin") else { return true };
         let host = origin.split_once("://").map(|(_, host)| host);
-        host.is_some() && host == self.header("host")
+        host.is_some_and(|host| !door.local || is_loopback(host)) && host == self.header("host")
     }
 
     fn wants_upgrade(&self) -> bool {
@@ -105,7 +108,7 @@ impl Request<'_> {
     /// RFC 6455, 4.2.1.
     fn upgrade(&self, query: &str, door: Door) -> Action {
         let refuse = |status, error: &str| Action::Respond(refusal(status, error));
-        if self.head.version != Some(1) || !self.header("connection").is_some_and(|value| has_token(value, "upgrade")) {
+        if self.head.version != Some(1) || !self.headers("connection").any(|value| has_token(value, "upgrade")) {
             return refuse(400, "a WebSocket handshake is HTTP/1.1 with `Connection: Upgrade`");
         }
         if self.header("sec-websocket-version") != Some("13") {
@@ -126,8 +129,13 @@ impl Request<'_> {
     }
 
     fn header(&self, name: &str) -> Option<&str> {
-        let header = self.head.headers.iter().find(|header| header.name.eq_ignore_ascii_case(name))?;
-        std::str::from_utf8(header.value).ok().map(str::trim)
+        self.headers(name).next()
+    }
+
+    /// The values of a header that may stand on several lines.
+    fn headers(&self, name: &str) -> impl Iterator<Item = &str> {
+        let own = self.head.headers.iter().filter(move |header| header.name.eq_ignore_ascii_case(name));
+        own.filter_map(|header| std::str::from_utf8(header.value).ok()).map(str::trim)
     }
 }
 

@@ -3,8 +3,10 @@
 mod bind;
 mod demo;
 mod head;
+mod host;
 mod response;
 
 pub use bind::bind;
 pub use head::{Action, Door, HEAD_BYTES, read_head};
+pub use host::is_loopback;
 pub use response::{Status, response};

@@ -11,6 +11,7 @@ use secrecy::ExposeSecret;
 use sqlx::{AssertSqlSafe, SqlSafeStr, SqlStr};
 use tokio::time::{Instant, timeout};
 
+use super::shares::Shares;
 use super::sqlite::Sqlite;
 use super::{Binds, LookupError, Rows, scan};
 use crate::config::{Database, Query, QueryId};
@@ -26,6 +27,7 @@ pub struct Lookups(Arc<Inner>);
 
 struct Inner {
     database: Sqlite,
+    shares: Shares,
     timeout: Duration,
     /// By [`QueryId`].
     queries: Vec<Compiled>,
@@ -71,8 +73,10 @@ impl Lookups {
     pub async fn open(database: &Database, metrics: &Metrics) -> Result<Self, OpenError> {
         let url = database.url.expose_secret();
         let sqlite = Sqlite::new(url, database.pool_max, database.timeout, database.queries.len() + 1);
+        let sqlite = sqlite.map_err(OpenError::Url)?;
         let lookups = Self(Arc::new(Inner {
-            database: sqlite.map_err(OpenError::Url)?,
+            shares: Shares::new(sqlite.connections()),
+            database: sqlite,
             timeout: database.timeout,
             queries: database.queries.iter().map(|query| compile(query, metrics)).collect::<Result<_, _>>()?,
         }));
@@ -103,7 +107,13 @@ impl Lookups {
         let query = self.query(query)?;
         let started = Instant::now();
         let answer = match query.values(tenant, binds) {
-            Ok(values) => self.in_time(self.0.database.fetch(&query.sql, &values)).await,
+            Ok(values) => {
+                let fetch = async {
+                    let _place = self.0.shares.place(tenant).await;
+                    self.0.database.fetch(&query.sql, &values).await
+                };
+                self.in_time(fetch).await
+            }
             Err(error) => Err(error),
         };
         query.latency.observe(started.elapsed(), 1);

@@ -6,6 +6,7 @@
 
 mod lookups;
 pub mod scan;
+mod shares;
 mod sqlite;
 
 use std::sync::Arc;

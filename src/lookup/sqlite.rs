@@ -53,6 +53,11 @@ impl Sqlite {
         Ok(Self { pool: pool.max_connections(pool_max).connect_lazy_with(options), file })
     }
 
+    /// How many connections there are at most.
+    pub(super) fn connections(&self) -> usize {
+        self.pool.options().get_max_connections() as usize
+    }
+
     /// Whether the database is in memory, and so begins empty.
     pub(super) fn is_in_memory(&self) -> bool {
         self.file.is_none()

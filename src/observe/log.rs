@@ -34,8 +34,8 @@ pub enum LogError {
 pub fn start(style: LogStyle) -> Result<(), LogError> {
     let filter = match env::var(FILTER_VARIABLE) {
         Ok(text) if !text.trim().is_empty() => EnvFilter::try_new(text).map_err(LogError::Filter)?,
-        // The AMQP client logs each loss several times over, and at once; the source says it once, with what comes next.
-        _ => EnvFilter::new("info,lapin=off"),
+        // The AMQP client logs each loss several times over, and the pool each wait: who asks them says it, and once.
+        _ => EnvFilter::new("info,lapin=off,sqlx=error"),
     };
     let terminal = io::stderr().is_terminal();
     // A log that cannot be written must not end the program, so its own complaint about that is silenced.

@@ -5,20 +5,30 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Lets one log line through in each period, and counts what it held back.
+/// Lets a few log lines through in each period, and counts what it held back.
 #[derive(Debug)]
 pub struct Throttle {
     period: Duration,
+    /// Lines of one period.
+    lines: u64,
     begun: Instant,
-    /// When the next line may go, in milliseconds from `begun`.
+    /// When the next period begins, in milliseconds from `begun`.
     due: AtomicU64,
+    /// Lines that went in this period.
+    gone: AtomicU64,
     held_back: AtomicU64,
 }
 
 impl Throttle {
     /// One line in this time. The first one goes at once.
     pub fn new(period: Duration) -> Self {
-        Self { period, begun: Instant::now(), due: AtomicU64::new(0), held_back: AtomicU64::new(0) }
+        Self::of(1, period)
+    }
+
+    /// So many lines in this time.
+    pub fn of(lines: u64, period: Duration) -> Self {
+        let zero = || AtomicU64::new(0);
+        Self { period, lines, begun: Instant::now(), due: zero(), gone: zero(), held_back: zero() }
     }
 
     /// Whether a line may go now: `Some` of how many were held back since the last one that did.
@@ -31,6 +41,9 @@ impl Throttle {
         let goes = millis(elapsed) >= due
             && self.due.compare_exchange(due, next, Ordering::Relaxed, Ordering::Relaxed).is_ok();
         if goes {
+            self.gone.store(1, Ordering::Relaxed);
+        }
+        if goes || self.gone.fetch_add(1, Ordering::Relaxed) < self.lines {
             Some(self.held_back.swap(0, Ordering::Relaxed))
         } else {
             self.held_back.fetch_add(1, Ordering::Relaxed);
@@ -51,5 +64,9 @@ mod tests {
         assert_eq!(throttle.admit(), None);
         tokio::time::advance(Duration::from_millis(1)).await;
         assert_eq!([throttle.admit(), throttle.admit()], [Some(3), None]);
+        let throttle = Throttle::of(2, Duration::from_secs(10));
+        assert_eq!([throttle.admit(), throttle.admit(), throttle.admit()], [Some(0), Some(0), None]);
+        tokio::time::advance(Duration::from_secs(10)).await;
+        assert_eq!([throttle.admit(), throttle.admit(), throttle.admit()], [Some(1), Some(0), None]);
     }
 }

@@ -4,14 +4,17 @@ pub mod amqp;
 pub mod publish;
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
 use crate::event::{DecodeError, Envelope};
 use crate::lane::{Delivery, Lanes, Receipt};
-use crate::observe::{Metrics, SourceKind};
+use crate::observe::{Metrics, SourceKind, Throttle};
 use crate::reload::Live;
+
+/// Bad events that are logged in a second. All are counted.
+const REJECTIONS: u64 = 50;
 
 /// The door that all sources share: decodes by the rulebook in force, counts, hands to the lanes. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -20,6 +23,7 @@ pub struct Intake {
     lanes: Lanes,
     metrics: Arc<Metrics>,
     source: SourceKind,
+    rejections: Arc<Throttle>,
     accepted: prometheus_client::metrics::counter::Counter,
 }
 
@@ -27,7 +31,8 @@ impl Intake {
     /// A door for events of this source.
     pub fn new(live: Live, lanes: Lanes, metrics: Arc<Metrics>, source: SourceKind) -> Self {
         let accepted = metrics.events(source);
-        Self { live, lanes, metrics, source, accepted }
+        let rejections = Arc::new(Throttle::of(REJECTIONS, Duration::from_secs(1)));
+        Self { live, lanes, metrics, source, rejections, accepted }
     }
 
     /// Decodes a body that came in just now. A bad one is counted, logged, and settled by its receipt's end.
@@ -46,7 +51,10 @@ impl Intake {
             Ok(event) => Ok(Delivery { event, rulebook, receipt }),
             Err(error) => {
                 self.metrics.rejected(self.source, error.cause()).inc();
-                tracing::warn!(source = ?self.source, routing_key = envelope.routing_key, %error, "event rejected");
+                if let Some(held_back) = self.rejections.admit() {
+                    let routing_key = envelope.routing_key;
+                    tracing::warn!(source = ?self.source, routing_key, %error, held_back, "event rejected");
+                }
                 Err(error)
             }
         }

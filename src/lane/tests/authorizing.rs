@@ -66,22 +66,52 @@ fn events_do_not_wait_for_requests_nor_requests_for_events() {
 }
 
 #[test]
-fn queries_for_topics_are_bounded_and_the_rest_wait_their_turn() {
+fn a_tenant_asks_in_its_turn_and_for_no_more_than_its_share() {
     let mut bench = Bench::new();
-    let mut taken = 0;
-    while bench.lane.takes_requests() {
-        taken += 1;
-        bench.authorize(request(taken, &["ask:1", "ask:2"]));
+    let of = |tenant: &str, index: u32| AuthorizeRequest {
+        tenant: TenantId::new(tenant).unwrap(),
+        ..request(index, &["ask:1", "ask:2"])
+    };
+    let greedy = u32::try_from(usize::midpoint(AUTHORIZE_TENANT_IN_FLIGHT, AUTHORIZE_TENANT_WAITING)).unwrap();
+    for index in 1..=greedy {
+        bench.authorize(of("acme", index));
     }
-    assert_eq!(bench.asked.len(), AUTHORIZE_IN_FLIGHT);
-    assert_eq!(2 * taken as usize, AUTHORIZE_IN_FLIGHT + AUTHORIZE_WAITING);
-    bench.answer(7, found());
-    assert_eq!(bench.asked.len(), AUTHORIZE_IN_FLIGHT);
+    assert_eq!((bench.asked.len(), bench.answers().len()), (AUTHORIZE_TENANT_IN_FLIGHT, 0));
+    bench.authorize(of("acme", 9_999));
+    assert_eq!(bench.answers(), [(9_999, "ask:1 Unavailable, ask:2 Unavailable".to_owned())]);
+    // Another's is asked at once, and answered before all that.
+    bench.authorize(of("globex", 8_888));
+    assert_eq!(bench.asked.len(), AUTHORIZE_TENANT_IN_FLIGHT + 2);
+    bench.answer(bench.asked.len() - 1, found());
+    bench.answer(bench.asked.len() - 1, found());
+    assert_eq!(bench.answers()[1], (8_888, "ask:1 Allowed, ask:2 Allowed".to_owned()));
     assert!(bench.lane.takes_requests());
     while !bench.asked.is_empty() {
+        assert!(bench.asked.len() <= AUTHORIZE_TENANT_IN_FLIGHT);
         bench.answer(bench.asked.len() - 1, found());
     }
-    let mut answered: Vec<u32> = bench.answers().into_iter().map(|(index, _)| index).collect();
+    let mut answered: Vec<u32> = bench.answers().into_iter().map(|(index, _)| index).skip(2).collect();
     answered.sort_unstable();
-    assert_eq!(answered, (1..=taken).collect::<Vec<_>>());
+    assert_eq!(answered, (1..=greedy).collect::<Vec<_>>());
+    assert!(bench.lane.is_idle());
+}
+
+#[test]
+fn a_lane_has_so_many_queries_of_all_tenants_under_way() {
+    let mut bench = Bench::new();
+    let tenants = AUTHORIZE_IN_FLIGHT / AUTHORIZE_TENANT_IN_FLIGHT + 4;
+    let topics: Vec<String> = (0..AUTHORIZE_TENANT_IN_FLIGHT).map(|number| format!("ask:{number}")).collect();
+    let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
+    for index in 0..tenants {
+        let tenant = TenantId::new(format!("t{index}")).unwrap();
+        let index = u32::try_from(index).unwrap();
+        bench.authorize(AuthorizeRequest { tenant, ..request(index, &topics) });
+    }
+    assert_eq!(bench.asked.len(), AUTHORIZE_IN_FLIGHT);
+    while !bench.asked.is_empty() {
+        bench.answer(bench.asked.len() / 2, found());
+        assert!(bench.asked.len() <= AUTHORIZE_IN_FLIGHT);
+    }
+    assert_eq!(bench.answers().len(), tenants);
+    assert!(bench.lane.is_idle());
 }

@@ -7,7 +7,7 @@ const HANDSHAKE: &str = "GET /ws?access_token=a%20b HTTP/1.1\r\nHost: x\r\nUpgra
     Connection: keep-alive, Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
 
 fn read(head: &str, accept: Accept) -> Option<(usize, Action)> {
-    read_head(head.as_bytes(), Door { accept, demo: true })
+    read_head(head.as_bytes(), Door { accept, demo: true, local: true })
 }
 
 fn upgrade(head: &str, accept: Accept) -> (String, Option<String>) {
@@ -59,6 +59,11 @@ fn what_is_wrong_or_not_here_gets_its_status() {
         ("POST /demo/publish HTTP/1.1\r\n\r\n".to_owned(), "411"),
         ("POST /demo/publish HTTP/1.1\r\ncontent-length: 65537\r\n\r\n".to_owned(), "413"),
         ("POST /demo/publish HTTP/1.1\r\nhost: a\r\norigin: http://b\r\ncontent-length: 1\r\n\r\n".to_owned(), "403"),
+        // A name of another site that leads here.
+        (
+            "POST /demo/publish HTTP/1.1\r\nhost: b:1\r\norigin: http://b:1\r\ncontent-length: 1\r\n\r\n".to_owned(),
+            "403",
+        ),
         ("POST /demo/publish HTTP/1.1\r\nhost: a\r\norigin: null\r\ncontent-length: 1\r\n\r\n".to_owned(), "403"),
         ("\x16\x03\x01\x02 TLS".to_owned(), "400"),
         (format!("GET /{} HTTP/1.1\r\n", "x".repeat(HEAD_BYTES)), "431"),
@@ -73,6 +78,7 @@ fn what_is_wrong_or_not_here_gets_its_status() {
         let response = String::from_utf8(response.to_vec()).unwrap();
         assert!(response.starts_with(&format!("HTTP/1.1 {status} ")), "{head}: {response}");
     }
-    let publish = "POST /demo/publish HTTP/1.1\r\nHost: a:1\r\nOrigin: http://a:1\r\nContent-Length: 12\r\n\r\n";
+    let publish =
+        "POST /demo/publish HTTP/1.1\r\nHost: localhost:1\r\nOrigin: http://localhost:1\r\nContent-Length: 12\r\n\r\n";
     assert!(matches!(read(publish, ALL), Some((_, Action::Publish { length: 12 }))));
 }

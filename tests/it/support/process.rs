@@ -56,10 +56,16 @@ impl Process {
         Self { name: name.to_owned(), pid, lines, status }
     }
 
-    /// How many threads it has.
-    pub fn threads(&self) -> usize {
-        let threads = std::fs::read_dir(format!("/proc/{}/task", self.pid.as_raw_nonzero()));
-        threads.unwrap_or_else(|error| panic!("{} cannot be looked into: {error}", self.name)).count()
+    /// The names of its threads, in order. Those that resolve names for an event loop do not count: they end by
+    /// themselves when idle.
+    pub fn threads(&self) -> Vec<String> {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.pid.as_raw_nonzero()));
+        let tasks = tasks.unwrap_or_else(|error| panic!("{} cannot be looked into: {error}", self.name));
+        let names = tasks.filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("comm")).ok());
+        let names = names.map(|name| name.trim().to_owned()).filter(|name| name != "tokio-rt-worker");
+        let mut names: Vec<String> = names.collect();
+        names.sort();
+        names
     }
 
     /// Its number.

@@ -92,8 +92,8 @@ impl Server {
         line.map_or(0, |value| value.parse().unwrap_or_else(|_| panic!("{name} is {value}")))
     }
 
-    /// How many threads it has.
-    pub fn threads(&self) -> usize {
+    /// The names of its threads: see [`Process::threads`].
+    pub fn threads(&self) -> Vec<String> {
         self.process.threads()
     }
 
