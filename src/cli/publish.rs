@@ -97,6 +97,10 @@ fn try_publish(event: &Path, server: &str, key: Option<SecretString>) -> Result<
 }
 
 fn publish_url(server: &str) -> Result<Uri, Failure> {
+    if let Some((_, host)) = server.rsplit_once('@') {
+        // What stands before it may be a password.
+        return Err(Failure::Url { url: format!("***@{host}"), why: "it has no user; give the key by --key" });
+    }
     let fault = |why| Failure::Url { url: server.to_owned(), why };
     let uri: Uri = server.parse().map_err(|_| fault("write it as http://HOST:PORT"))?;
     match uri.scheme_str() {

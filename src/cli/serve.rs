@@ -1,6 +1,7 @@
 //! `serve`: run until told to leave.
 
 use std::io::{self, Write};
+use std::time::Duration;
 use std::{env, process};
 
 use tokio::runtime::Handle;
@@ -10,6 +11,9 @@ use crate::config::{self, Config, ConfigFile};
 use crate::observe;
 use crate::pipeline::Pipeline;
 use crate::runtime::{self, Signals};
+
+/// Signals this close together are one.
+const SAME_WORD: Duration = Duration::from_millis(100);
 
 /// Runs the server.
 pub(super) fn serve(arguments: &ServeArguments) -> Exit {
@@ -72,12 +76,24 @@ async fn run(config: Config, file: &ConfigFile, instance: &str, control: &Handle
     };
     tokio::select! {
         () = pipeline.leave() => tracing::info!("left"),
-        (signal, number) = signals.next() => {
+        (signal, number) = second(&mut signals) => {
             tracing::warn!(signal, "asked again: ending at once");
             process::exit(128 + i32::from(number));
         }
     }
     exit
+}
+
+/// Waits for the signal that ends it at once. One that comes with the first is the same word said twice, as by whoever
+/// signals both a process and its group.
+async fn second(signals: &mut Signals) -> (&'static str, u8) {
+    let once = async {
+        loop {
+            signals.next().await;
+        }
+    };
+    tokio::time::timeout(SAME_WORD, once).await.ok();
+    signals.next().await
 }
 
 /// What to open and what to try. A reader of stdout that has gone away misses nothing that the log does not say.

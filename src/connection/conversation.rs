@@ -62,7 +62,9 @@ pub struct TopicQuestion {
 
 impl TopicQuestion {
     /// The question about these names, for a session with so many topics already. The error is for the client.
-    pub fn new(names: Vec<String>, already: usize, limits: &Limits) -> Result<Self, String> {
+    pub fn new(mut names: Vec<String>, already: usize, limits: &Limits) -> Result<Self, String> {
+        let mut seen = hashbrown::HashSet::new();
+        names.retain(|name| seen.insert(name.clone()));
         if already + names.len() > limits.topics {
             return Err(format!("too many topics: a session has at most {}", limits.topics));
         }

@@ -102,6 +102,9 @@ impl TopicPattern {
     pub fn parse(text: &str) -> Result<Self, String> {
         let mut parts = SmallVec::<[PatternPart; 3]>::new();
         for part in text.split(':') {
+            if parts.last() == Some(&PatternPart::Any) {
+                return Err("`*` stands for the last part of a topic alone".to_owned());
+            }
             let name = part.strip_prefix('{').and_then(|rest| rest.strip_suffix('}'));
             parts.push(match (part, name) {
                 ("", _) => return Err("a topic pattern has no empty parts".to_owned()),
@@ -227,6 +230,8 @@ mod tests {
             ("deal:{}", "mixes text"),
             ("{id}:{id}", "stands twice"),
             ("board:s*", "mixes text"),
+            ("*:a", "the last part"),
+            ("a:*:b", "the last part"),
         ] {
             let error = TopicPattern::parse(text).unwrap_err();
             assert!(error.contains(said), "{text}: {error}");

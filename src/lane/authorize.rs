@@ -17,7 +17,7 @@ use crate::shard::{AuthorizeRequest, ConnectionKey, ShardId, Verdict};
 /// Queries for topics that are under way at once, in one lane.
 pub const AUTHORIZE_IN_FLIGHT: usize = 256;
 /// Of those, a tenant's: it asks for many topics at its own cost.
-pub const AUTHORIZE_TENANT_IN_FLIGHT: usize = 16;
+pub const AUTHORIZE_TENANT_IN_FLIGHT: usize = 4;
 /// Queries for topics of one tenant that wait for those. What it asks beyond is unavailable at once.
 pub const AUTHORIZE_TENANT_WAITING: usize = 1_024;
 /// Queries for topics that wait in one lane. From there on it reads no further requests, until some are under way.

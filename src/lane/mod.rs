@@ -25,7 +25,7 @@ pub use delivery::{Delivery, Receipt};
 pub use handover::{Addressed, Handover};
 pub use queue::TENANT_IN_FLIGHT;
 pub use run::LaneParts;
-pub use state::{Ask, Effect, LANE_WAITING, Lane, TENANT_WAITING, Ticket, UNSETTLED_WAITING};
+pub use state::{Ask, Effect, LANE_WAITING, LANE_WAITING_BYTES, Lane, TENANT_WAITING, Ticket, UNSETTLED_WAITING};
 
 /// The handle to all lanes. Cheap to clone. The lanes end when the last one is dropped and nothing waits any more.
 #[derive(Clone, Debug)]

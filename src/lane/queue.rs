@@ -11,13 +11,15 @@ use crate::route::{Answer, Call, CallId, Decision, Plan};
 
 /// Queries of one tenant's events that are under way at once. Enough for a backlog to drain in a row. How many
 /// of them run at once is the database's to say, which has a share for each tenant.
-pub const TENANT_IN_FLIGHT: usize = 16;
+pub const TENANT_IN_FLIGHT: usize = 4;
 
 /// An event that waits.
 #[derive(Debug)]
 pub(super) struct Waiting {
     /// Counts the lane's waiting events: a later one has a higher number.
     pub(super) number: u64,
+    /// Bytes of its body.
+    pub(super) size: usize,
     pub(super) plan: Plan,
     pub(super) rulebook: Arc<Rulebook>,
     pub(super) receipt: Receipt,
@@ -50,6 +52,11 @@ impl Queue {
     /// Whether no event waits and no query is under way.
     pub(super) fn is_idle(&self) -> bool {
         self.waiting.is_empty() && self.in_flight == 0
+    }
+
+    /// The bytes of the event that has waited longest.
+    pub(super) fn oldest_size(&self) -> usize {
+        self.waiting.front().map_or(0, |waiting| waiting.size)
     }
 
     /// The number of the event that has waited longest.

@@ -21,9 +21,14 @@ use crate::route::{Answer, Call, CallId, Decision, Plan, TopicRules};
 use crate::shard::{AuthorizeRequest, ConnectionKey, ShardId, Verdict};
 
 /// Events of one tenant that may wait. Beyond, the oldest of them is dropped.
-pub const TENANT_WAITING: usize = 512;
+///
+/// Large, since a burst of events that a healthy database answers in its turn shall lose none; and bounded, since one
+/// that does not answer shall not make the others wait, which is what holding up the source would do.
+pub const TENANT_WAITING: usize = 8_192;
 /// Events of one lane that may wait. Beyond, the oldest of the tenant with most of them is dropped.
-pub const LANE_WAITING: usize = 4_096;
+pub const LANE_WAITING: usize = 32_768;
+/// Bytes of their bodies.
+pub const LANE_WAITING_BYTES: usize = 64 << 20;
 
 /// Events of one lane that may wait and hold up their acknowledgement. Beyond, an event that must wait is settled with
 /// its source at once: what the broker lets be out unacknowledged is for all tenants, and one whose queries are slow
@@ -37,6 +42,8 @@ pub struct Lane {
     queues: HashMap<Owner, Queue>,
     /// How many events wait in them.
     waiting: usize,
+    /// The bytes of their bodies.
+    waiting_bytes: usize,
     /// How many have ever had to wait.
     numbered: u64,
     authorizer: Authorizer,
@@ -99,6 +106,7 @@ impl Lane {
         Self {
             queues: HashMap::new(),
             waiting: 0,
+            waiting_bytes: 0,
             numbered: 0,
             authorizer: Authorizer::default(),
             ledger: Ledger::new(metrics),
@@ -109,6 +117,7 @@ impl Lane {
     pub fn offer(&mut self, delivery: Delivery, now: Instant, effects: &mut Vec<Effect>) {
         let Delivery { event, rulebook, receipt } = delivery;
         let owner = Owner(event.tenant().cloned());
+        let size = event.size();
         let plan = rulebook.routes.decide(event);
         if !self.has_waiting(&owner)
             && let Plan::Decided(decision) = plan
@@ -119,11 +128,12 @@ impl Lane {
         let receipt = if self.waiting < UNSETTLED_WAITING { receipt } else { Receipt::none() };
         self.numbered += 1;
         self.waiting += 1;
+        self.waiting_bytes += size;
         let queue = self.queues.entry(owner.clone()).or_default();
-        queue.push(Waiting { number: self.numbered, plan, rulebook, receipt });
+        queue.push(Waiting { number: self.numbered, size, plan, rulebook, receipt });
         if queue.len() > TENANT_WAITING {
             self.shed(&owner, now, effects);
-        } else if self.waiting > LANE_WAITING {
+        } else if self.waiting > LANE_WAITING || self.waiting_bytes > LANE_WAITING_BYTES {
             self.shed_longest(now, effects);
         }
         self.advance(&owner, now, effects);
@@ -174,8 +184,11 @@ impl Lane {
     /// Hands over what has its turn in this tenant's queue, and puts calls under way that have room now.
     fn advance(&mut self, owner: &Owner, now: Instant, effects: &mut Vec<Effect>) {
         let Some(queue) = self.queues.get_mut(owner) else { return };
-        while let Some((decision, rulebook, receipt)) = queue.pop_decided() {
+        loop {
+            let size = queue.oldest_size();
+            let Some((decision, rulebook, receipt)) = queue.pop_decided() else { break };
             self.waiting -= 1;
+            self.waiting_bytes -= size;
             settle(&mut self.ledger, decision, &rulebook, receipt, now, effects);
         }
         while let Some((number, call_id, call)) = queue.next_call() {

@@ -37,6 +37,8 @@ pub enum DropCause {
     tenant_backlog,
     /// A source without acknowledgements sent faster than lanes could take.
     shed,
+    /// The broker gave it out again, after a lost connection, and it had been handed on.
+    repeated,
     /// The connection did not take what was written to it fast enough.
     slow_client,
 }

@@ -23,7 +23,7 @@ impl Shard {
         let Question::Token(question) = *question else { return };
         match (self.connections[index].phase, outcome) {
             (Phase::Guest { .. }, Ok(identity)) => self.admit(index, identity, question),
-            (Phase::Session(session), Ok(identity)) => self.refresh(index, session, identity, &question),
+            (Phase::Session(session), Ok(identity)) => self.refresh(index, session, identity, question),
             (Phase::Guest { denials }, Err(Refusal::Denied)) => {
                 self.say(index, &reply::error(reply::DENIED, question.reference.as_deref()));
                 if denials + 1 >= MAX_DENIALS {
@@ -62,16 +62,11 @@ impl Shard {
         self.connections[index].phase = Phase::Session(session);
         self.expire_at(index, session, expires_at);
         self.say(index, &connected);
-        if !question.topics.is_empty() {
-            match TopicQuestion::new(question.topics, 0, &self.parts.limits) {
-                Ok(topics) => self.ask_whether(index, topics),
-                Err(error) => self.say(index, &reply::error(&error, None)),
-            }
-        }
+        self.ask_for(index, session, question.topics);
     }
 
     /// A session's own token again, or a newer one: it stays the same user's.
-    fn refresh(&mut self, index: usize, session: SessionId, identity: Identity, question: &TokenQuestion) {
+    fn refresh(&mut self, index: usize, session: SessionId, identity: Identity, question: TokenQuestion) {
         let view = self.sessions.view(session);
         if *view.user != identity.user || *view.tenant != identity.tenant {
             return self.say(index, &reply::error(reply::DENIED, question.reference.as_deref()));
@@ -79,6 +74,18 @@ impl Shard {
         self.sessions.refresh(session, identity.attributes);
         self.expire_at(index, session, identity.expires_at);
         self.say(index, &reply::connected(&identity.user, question.wants_catch_up, question.reference.as_deref()));
+        self.ask_for(index, session, question.topics);
+    }
+
+    /// Asks for the topics that came with a token.
+    fn ask_for(&mut self, index: usize, session: SessionId, topics: Vec<String>) {
+        if topics.is_empty() {
+            return;
+        }
+        match TopicQuestion::new(topics, self.sessions.view(session).topics, &self.parts.limits) {
+            Ok(topics) => self.ask_whether(index, topics),
+            Err(error) => self.say(index, &reply::error(&error, None)),
+        }
     }
 
     fn expire_at(&mut self, index: usize, session: SessionId, expires_at: Option<SystemTime>) {

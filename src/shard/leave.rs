@@ -9,8 +9,6 @@ use crate::wire::{CloseReason, reply};
 
 /// When clients shall come back, in milliseconds from being told: spread, so that they do not all knock at once.
 const RECONNECT_IN_MS: std::ops::Range<u64> = 500..3_000;
-/// How long the last ones may take to end, after the time to leave is over.
-const GRACE: Duration = Duration::from_secs(2);
 
 /// A shard on its way out.
 #[derive(Debug)]
@@ -22,6 +20,9 @@ pub(super) struct Leaving {
     end: Instant,
     targets: Vec<ConnectionKey>,
     told: usize,
+    /// Where in its share of the time each one is told: so that few clients, one on each shard, do not all go at once,
+    /// and whoever asks whether the process is ready hears that it leaves before it has left.
+    phase: f64,
 }
 
 impl Leaving {
@@ -32,7 +33,7 @@ impl Leaving {
 
     fn due_at(&self, index: usize) -> Instant {
         let (index, count) = (u32::try_from(index).unwrap_or(u32::MAX), u32::try_from(self.targets.len()).unwrap_or(1));
-        self.began + self.spread.mul_f64(f64::from(index) / f64::from(count.max(1)))
+        self.began + self.spread.mul_f64((f64::from(index) + self.phase) / f64::from(count.max(1)))
     }
 }
 
@@ -48,9 +49,10 @@ impl Shard {
         self.leaving = Some(Leaving {
             began: self.now,
             spread: within.mul_f64(0.8),
-            end: self.now + within + GRACE,
+            end: self.now + within,
             targets,
             told: 0,
+            phase: fastrand::f64().mul_add(0.6, 0.3),
         });
     }
 

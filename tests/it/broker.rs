@@ -243,6 +243,28 @@ async fn what_is_handed_on_is_acknowledged_also_behind_a_tenant_that_waits() {
 }
 
 #[tokio::test]
+async fn what_the_broker_gives_out_again_reaches_nobody_twice() {
+    let url = shared_vhost();
+    let back_end = AmqpClient::connect(&url).await;
+    back_end.declare_queue("q", true).await;
+    let server = start(&url, PASSIVE).await;
+    let mut dan = Client::session(&server, "dan", &[]).await;
+    // They wait in a lane, and so are owed to the broker, when the connection is cut.
+    back_end.publish("", "q", never_decided()).await;
+    back_end.publish("", "q", body("acme", 0)).await;
+    back_end.publish("", "q", body("globex", 1)).await;
+    check(&mut dan, [1]).await;
+    unacknowledged(&url, 2).await;
+    shared().cut(&url);
+    server.wait_for_metric("pointsman_broker_connects_total", 2).await;
+    server.wait_for_metric("pointsman_drops_total{cause=\"repeated\"}", 2).await;
+    unacknowledged(&url, 0).await;
+    let back_end = AmqpClient::connect(&url).await;
+    back_end.publish("", "q", body("globex", 2)).await;
+    check(&mut dan, [2]).await;
+}
+
+#[tokio::test]
 async fn without_acknowledgements_events_flow_and_nothing_is_owed() {
     let url = shared_vhost();
     let back_end = AmqpClient::connect(&url).await;

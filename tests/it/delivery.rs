@@ -125,3 +125,31 @@ async fn a_ping_tells_the_newest_event() {
         check_ping("SELECT id FROM nowhere", "ann", "null"),
     );
 }
+
+#[tokio::test]
+async fn a_session_ends_when_it_expires_and_not_before_it_is_refreshed() {
+    let yaml = r#"
+database:
+  url: "sqlite::memory:"
+  queries:
+    whose:
+      sql: SELECT 1 AS user, 'acme' AS tenant, unixepoch('subsec') + :token AS expires_at WHERE :token > 0
+event: { payload: data, tenant: tenant }
+auth: { providers: [{ sql: { query: whose } }] }
+routes: [{ name: all, to: { tenant: true } }]
+"#;
+    let server = Server::start(yaml).await;
+    let mut lasting = Client::session(&server, "0.3", &[]).await;
+    lasting.send(&json!({ "access_token": "3600" })).await;
+    lasting.expect(&json!({ "connected": true })).await;
+    let mut sessions = Vec::new();
+    for number in 0..50 {
+        // At odd times, so that turns and timers meet in every way.
+        sessions.push(Client::session(&server, &format!("0.{}", 100 + 7 * number), &[]).await);
+    }
+    for mut session in sessions {
+        assert_eq!(session.closed().await, Some(4409));
+    }
+    server.publish(json!({ "tenant": "acme", "data": { "n": 1 } })).await;
+    assert_eq!(lasting.next_event().await, json!({ "n": 1 }));
+}

@@ -263,6 +263,21 @@ async fn an_end_that_comes_with_the_last_words_is_seen() {
 }
 
 #[tokio::test]
+async fn who_says_no_more_than_its_request_gets_its_answer() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let scene = Scene::start(CONFIG).await;
+    for _ in 0..50 {
+        let mut socket = tokio::net::TcpStream::connect(scene.server.clients).await.unwrap();
+        socket.write_all(b"GET /nothing HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+        socket.shutdown().await.unwrap();
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 404 "), "{answer}");
+    }
+    scene.ends().await;
+}
+
+#[tokio::test]
 async fn who_falls_silent_is_found_dead() {
     let mut scene = Scene::start(&format!("{CONFIG}ping: {{ every: 1s }}")).await;
     // One whose machine has gone, one whose process hangs, and one that never ends a connection that was closed.

@@ -201,3 +201,16 @@ async fn a_database_that_cannot_answer_costs_what_needs_it_alone() {
     check(&mut acme, [5]).await;
     assert_eq!(dropped().await, 2);
 }
+
+#[tokio::test]
+async fn a_burst_that_a_healthy_database_answers_loses_nothing() {
+    const BURST: usize = 5_000;
+    let server = Server::start(&settings("60s")).await;
+    File::make(server.folder()).await;
+    let mut acme = Client::session(&server, "acme", &[]).await;
+    // Every third is of a route without a query, and waits behind the others.
+    let one = |number| if number % 3 == 0 { event("acme", number) } else { asking("acme", number) };
+    publish(&server, &(0..BURST).map(one).collect::<Vec<_>>()).await;
+    check(&mut acme, 0..BURST).await;
+    assert_eq!(server.metric("pointsman_drops_total{cause=\"tenant_backlog\"}").await, 0);
+}

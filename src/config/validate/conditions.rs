@@ -4,6 +4,7 @@ use compact_str::CompactString;
 
 use super::templates;
 use crate::config::diagnostics::Diagnostics;
+use crate::config::place::Place;
 use crate::config::raw::{At, Literal, RawCondition, RawConditions};
 use crate::event::{Glob, Matcher, Scalar};
 
@@ -13,11 +14,17 @@ type Resolve<'r, R> = dyn Fn(&str) -> Result<R, String> + 'r;
 /// Conditions by what they are about, which `subject` reads from the key.
 pub(super) fn conditions<S, R>(
     raw: &RawConditions,
+    at: &Place,
     subject: impl Fn(&str) -> Result<S, String>,
     place: &Resolve<'_, R>,
     diagnostics: &mut Diagnostics,
 ) -> Option<Vec<(S, Matcher<R>)>> {
     let mut whole = true;
+    if raw.0.is_empty() {
+        // It would hold for everything, which nobody writes on purpose: least of all where it allows something.
+        diagnostics.error(at, "there is no condition here").help("say what must hold, or leave the key out");
+        return None;
+    }
     let mut all = Vec::new();
     for (key, condition) in &raw.0 {
         let subject = subject(&key.value).map_err(|error| diagnostics.error(&key.place, error).message.clone());

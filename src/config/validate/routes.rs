@@ -109,7 +109,9 @@ fn when(raw: &Field<RawConditions>, diagnostics: &mut Diagnostics) -> Option<Vec
     match raw {
         Field::Missing => Some(Vec::new()),
         Field::Faulty => None,
-        Field::Given(raw) => conditions::conditions(&raw.value, templates::field, &templates::field, diagnostics),
+        Field::Given(raw) => {
+            conditions::conditions(&raw.value, &raw.place, templates::field, &templates::field, diagnostics)
+        }
     }
 }
 
@@ -127,7 +129,9 @@ fn audience(raw: &At<RawAudience>, scope: &Scope<'_>, diagnostics: &mut Diagnost
     let attributes = match &given.attributes {
         Field::Missing => Some(Vec::new()),
         Field::Faulty => None,
-        Field::Given(raw) => conditions::conditions(&raw.value, |name| Ok(name.into()), &templates::field, diagnostics),
+        Field::Given(raw) => {
+            conditions::conditions(&raw.value, &raw.place, |name| Ok(name.into()), &templates::field, diagnostics)
+        }
     };
     let except = match &given.except {
         Field::Missing => Some(Vec::new()),

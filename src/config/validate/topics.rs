@@ -84,7 +84,9 @@ fn allow(
         diagnostics.error(&with.place, "`with` belongs to `query`, and there is none");
     }
     match &rule.when {
-        Field::Given(when) => conditions::conditions(&when.value, resolve, &resolve, diagnostics).map(TopicAllow::When),
+        Field::Given(when) => {
+            conditions::conditions(&when.value, &when.place, resolve, &resolve, diagnostics).map(TopicAllow::When)
+        }
         Field::Missing if rule.query.is_missing() => {
             diagnostics.error(place, "`allow` says nothing").help("write `true`, or give it `when` or `query`");
             None

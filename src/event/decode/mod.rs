@@ -202,6 +202,11 @@ impl Event {
         &self.payload
     }
 
+    /// Bytes of the published body.
+    pub fn size(&self) -> usize {
+        self.body.len()
+    }
+
     /// When the process received it.
     pub fn received(&self) -> Instant {
         self.received

@@ -42,7 +42,7 @@ fn a_full_lane_takes_from_the_tenant_with_most_and_from_no_other() {
         bench.offer(Some("busy"), "ask", id);
     }
     for id in 0..LANE_WAITING as u64 {
-        bench.offer(Some(&format_compact!("t{}", id % 1_024)), "ask", 100 + id);
+        bench.offer(Some(&format_compact!("t{}", id % (LANE_WAITING as u64 / 4))), "ask", 100 + id);
     }
     assert_eq!(bench.lane.waiting(), LANE_WAITING);
     assert_eq!(bench.drops(DropCause::tenant_backlog), 20);

@@ -13,6 +13,7 @@ use tokio::time::timeout;
 use super::acks::{Ack, AckWindow};
 use super::connection::{Break, next};
 use super::feed::Feed;
+use super::handed::Handed;
 use super::topology::Consumed;
 use crate::lane::Receipt;
 
@@ -20,7 +21,7 @@ use crate::lane::Receipt;
 const QUIET: Duration = Duration::from_millis(5);
 
 /// Consumes until told to stop or until something breaks. After a stop it waits for what lanes still hold.
-pub(super) async fn consume(feed: Feed, consumed: Consumed, prefetch: u16) -> Break {
+pub(super) async fn consume(feed: Feed, handed: Handed, consumed: Consumed, prefetch: u16) -> Break {
     let Consumed { channel, mut consumer } = consumed;
     let tag = consumer.tag();
     // The broker has no more than the prefetch out, so there is always room for a receipt.
@@ -30,7 +31,7 @@ pub(super) async fn consume(feed: Feed, consumed: Consumed, prefetch: u16) -> Br
         biased;
         // Without an error it ends only after reading has.
         told = &mut acknowledging => told.map_or_else(Break::Channel, |()| Break::Stop),
-        end = read(feed, &mut consumer, settled) => end,
+        end = read(feed, &handed, &mut consumer, settled) => end,
     };
     if matches!(end, Break::Stop) {
         // What cannot be told to the broker any more, it will find out.
@@ -42,7 +43,7 @@ pub(super) async fn consume(feed: Feed, consumed: Consumed, prefetch: u16) -> Br
 
 /// Decodes and hands on, in order. `settled` goes with it: when reading has ended and all receipts are in, there is
 /// nothing more to acknowledge.
-async fn read(mut feed: Feed, consumer: &mut Consumer, settled: mpsc::Sender<u64>) -> Break {
+async fn read(mut feed: Feed, handed: &Handed, consumer: &mut Consumer, settled: mpsc::Sender<u64>) -> Break {
     loop {
         let delivery = tokio::select! {
             biased;
@@ -54,11 +55,18 @@ async fn read(mut feed: Feed, consumer: &mut Consumer, settled: mpsc::Sender<u64
             Some(Err(error)) => return Break::Channel(error),
             None => return Break::Cancelled,
         };
+        // Settled by its end, whatever becomes of it.
         let receipt = Receipt::new(delivery.delivery_tag, settled.clone());
-        if let Some(delivery) = feed.decode(delivery, receipt)
-            && !feed.intake.send(delivery).await
-        {
-            return Break::Stop;
+        let mark = handed.mark(delivery.exchange.as_str(), delivery.routing_key.as_str(), &delivery.data);
+        if delivery.redelivered && handed.has(mark) {
+            feed.repeated.inc();
+            continue;
+        }
+        if let Some(delivery) = feed.decode(delivery, receipt) {
+            if !feed.intake.send(delivery).await {
+                return Break::Stop;
+            }
+            handed.note(mark);
         }
     }
 }

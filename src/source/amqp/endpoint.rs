@@ -36,6 +36,10 @@ impl Endpoint {
         if uri.scheme == AMQPScheme::AMQPS {
             return Err(UrlError::Tls);
         }
+        // A parser would take what stands before the first `@` for the password, and show the rest of it as the host.
+        if url.matches('@').count() > 1 {
+            return Err(UrlError::Unreadable);
+        }
         if let Some(address) = ipv6(url) {
             address.clone_into(&mut uri.authority.host);
         }

@@ -21,6 +21,7 @@ pub(super) struct Feed {
     pub(super) intake: Intake,
     pub(super) stop: Stop,
     pub(super) shed: Counter,
+    pub(super) repeated: Counter,
     too_large: Counter,
 }
 
@@ -43,7 +44,8 @@ impl Stop {
 impl Feed {
     pub(super) fn new(intake: Intake, metrics: &Arc<Metrics>, stop: Stop) -> Self {
         let too_large = metrics.rejected(SourceKind::amqp, "too_large");
-        Self { intake, stop, shed: metrics.drops(DropCause::shed), too_large }
+        let (shed, repeated) = (metrics.drops(DropCause::shed), metrics.drops(DropCause::repeated));
+        Self { intake, stop, shed, repeated, too_large }
     }
 
     /// The event of a delivery. `None` for a bad one, which is counted, logged, and settled already.

@@ -15,6 +15,7 @@ mod connection;
 mod endpoint;
 mod fault;
 mod feed;
+mod handed;
 mod supervisor;
 mod topology;
 mod unacknowledged;
@@ -28,6 +29,7 @@ use tokio::sync::watch;
 
 pub use self::endpoint::UrlError;
 use self::feed::{Feed, Stop};
+use self::handed::Handed;
 use super::Intake;
 use crate::config::Amqp;
 use crate::observe::Metrics;
@@ -70,7 +72,8 @@ pub fn start(amqp: Amqp, instance: &str, intake: Intake, metrics: Arc<Metrics>) 
     let (stop, stopping) = watch::channel(false);
     let (telling, state) = watch::channel(BrokerState::Connecting);
     let feed = Feed::new(intake, &metrics, Stop::new(stopping));
-    supervisor::spawn(amqp, format!("pointsman {instance}"), feed, metrics, telling)?;
+    let handed = amqp.queues.iter().map(|queue| Handed::new(queue.prefetch)).collect();
+    supervisor::spawn(amqp, format!("pointsman {instance}"), feed, handed, metrics, telling)?;
     Ok(Broker { stop, state })
 }
 

@@ -158,6 +158,24 @@ impl Rabbit {
                [{{_, N}}] = rabbit_amqqueue:info(Q, [messages_unacknowledged]), N.
 "#
         );
+        let said = self.evaluate(&question);
+        let number = said.trim().strip_prefix("{ok, ").and_then(|rest| rest.strip_suffix('}'));
+        number.and_then(|number| number.parse().ok()).unwrap_or_else(|| panic!("the node says `{said}`"))
+    }
+
+    /// Cuts all connections of a vhost, as an administrator would.
+    pub(crate) fn cut(&self, vhost_url: &str) {
+        let vhost = vhost_url.rsplit('/').next().unwrap();
+        self.evaluate(&format!(
+            r#"[case rabbit_networking:connection_info(C, [vhost]) of
+                 [{{_, <<"{vhost}">>}}] -> rabbit_networking:close_connection(C, "cut"); _ -> ok
+               end || C <- rabbit_networking:connections()].
+"#
+        ));
+    }
+
+    /// Has the node evaluate some Erlang. Answers what it says.
+    fn evaluate(&self, question: &str) -> String {
         let cookie = fs::read_to_string(self.keeper.folder().join(".erlang.cookie")).unwrap();
         let mut command = Command::new("erl_call");
         command.args(["-sname", &format!("test{}@localhost", self.port), "-c", cookie.trim(), "-e"]);
@@ -168,9 +186,7 @@ impl Rabbit {
             .spawn()
             .expect("erl_call, which comes with Erlang");
         call.stdin.take().unwrap().write_all(question.as_bytes()).unwrap();
-        let said = String::from_utf8(call.wait_with_output().unwrap().stdout).unwrap();
-        let number = said.trim().strip_prefix("{ok, ").and_then(|rest| rest.strip_suffix('}'));
-        number.and_then(|number| number.parse().ok()).unwrap_or_else(|| panic!("the node says `{said}`"))
+        String::from_utf8(call.wait_with_output().unwrap().stdout).unwrap()
     }
 
     /// Which node a command is about, and that it is allowed to: the cookie is in the folder.
