@@ -100,10 +100,11 @@ impl Pipeline {
             events: EVENTS,
             requests: NonZeroUsize::new(config.limits.connections).unwrap_or(NonZeroUsize::MIN),
         };
-        // Lanes end with the last sender of events, and nobody need wait for them: what they hold is handed on by then.
+        // Lanes go on until the process ends: when the shards have left there is nobody for whom to wait for them.
         let (lanes, _) = Lanes::start(config.shards, &lane_parts)?;
 
-        // One request a connection at most is under way, so these never fill before connections run out.
+        // An open connection has one request under way at most. Should those of connections that have gone fill it too,
+        // clients are told to try again.
         let (ask, asked) = mpsc::channel(config.limits.connections);
         control.spawn(auth::serve(authenticator, asked, shards.clone()));
         let (publish, published) = mpsc::channel(PUBLISHES);
@@ -138,7 +139,7 @@ impl Pipeline {
         };
         let readiness = Readiness::new(broker.iter().map(|broker| broker_fact(broker.state())).collect());
         let parts = AdminParts { metrics, readiness: readiness.clone(), intake: http, key: config.admin.key };
-        control.spawn(admin::serve(admin_listener, parts, std::future::pending()));
+        control.spawn(admin::serve(admin_listener, parts));
         tracing::info!(listener = "clients", address = %clients, shards = config.shards, "listening");
         tracing::info!(listener = "admin", address = %admin, "listening");
         let shard_threads = Threads::new(threads);
@@ -161,7 +162,7 @@ impl Pipeline {
             shard.send(ToShard::Drain(self.drain)).await;
         }
         for thread in self.shard_threads.ended().await {
-            tracing::error!(thread, "died of a panic before it was asked to leave");
+            tracing::error!(thread, "died of a panic");
         }
         if let Some(broker) = &self.broker {
             broker.stop().await;

@@ -10,7 +10,7 @@ use prometheus_client::metrics::counter::Counter;
 use crate::config::QueryId;
 use crate::event::TenantId;
 use crate::lookup::LookupError;
-use crate::observe::{DropCause, Metrics};
+use crate::observe::{DropCause, Metrics, Throttle};
 use crate::reload::{Generation, Rulebook};
 use crate::route::{Decided, Decision, Outcome};
 
@@ -37,16 +37,9 @@ struct Fault {
     log: Throttle,
 }
 
-/// Lets one line a second through.
-#[derive(Debug, Default)]
-struct Throttle {
-    last: Option<Instant>,
-    left_out: u64,
-}
-
 impl Ledger {
     pub(super) fn new(metrics: Arc<Metrics>) -> Self {
-        let fault = |cause| Fault { count: metrics.drops(cause), log: Throttle::default() };
+        let fault = |cause| Fault { count: metrics.drops(cause), log: Throttle::new(EVERY) };
         Self {
             decisions: None,
             no_route: metrics.drops(DropCause::no_route),
@@ -54,7 +47,7 @@ impl Ledger {
             everyone_of_a_tenant: fault(DropCause::everyone_of_a_tenant),
             lookup_failed: fault(DropCause::lookup_failed),
             tenant_backlog: fault(DropCause::tenant_backlog),
-            authorization: Throttle::default(),
+            authorization: Throttle::new(EVERY),
             metrics,
         }
     }
@@ -91,7 +84,7 @@ impl Ledger {
             Outcome::LookupFailed(error) => (&mut self.lookup_failed, error.to_string()),
         };
         fault.count.inc();
-        if let Some(left_out) = fault.log.admit(now) {
+        if let Some(left_out) = fault.log.admit_at(now) {
             let route = rulebook.routes.name(decided.route);
             tracing::warn!(tenant = tenant.map(TenantId::as_str), route, why, left_out, "event dropped");
         }
@@ -100,7 +93,7 @@ impl Ledger {
     /// An event was dropped because too many waited.
     pub(super) fn shed(&mut self, tenant: Option<&TenantId>, now: Instant) {
         self.tenant_backlog.count.inc();
-        if let Some(left_out) = self.tenant_backlog.log.admit(now) {
+        if let Some(left_out) = self.tenant_backlog.log.admit_at(now) {
             let why = "too many events wait for queries";
             tracing::warn!(tenant = tenant.map(TenantId::as_str), why, left_out, "event dropped");
         }
@@ -108,7 +101,7 @@ impl Ledger {
 
     /// A topic's query had no answer.
     pub(super) fn unanswered(&mut self, tenant: &TenantId, query: QueryId, error: &LookupError, now: Instant) {
-        if let Some(left_out) = self.authorization.admit(now) {
+        if let Some(left_out) = self.authorization.admit_at(now) {
             tracing::warn!(%tenant, query = query.0, %error, left_out, "topic cannot be authorized");
         }
     }
@@ -120,33 +113,5 @@ impl Ledger {
             (rulebook.generation, rulebook.routes.names().map(|name| metrics.decisions(name)).collect())
         });
         &self.decisions.insert(counters).1
-    }
-}
-
-impl Throttle {
-    /// How many lines were left out since the last one, where it is time for one.
-    fn admit(&mut self, now: Instant) -> Option<u64> {
-        if self.last.is_some_and(|last| now.saturating_duration_since(last) < EVERY) {
-            self.left_out += 1;
-            return None;
-        }
-        self.last = Some(now);
-        Some(std::mem::take(&mut self.left_out))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    #[expect(clippy::disallowed_methods, reason = "some instant to count from")]
-    fn one_line_a_second_is_let_through_and_the_rest_is_counted() {
-        let (mut throttle, start) = (Throttle::default(), Instant::now());
-        for (millis, expected) in
-            [(0, Some(0)), (1, None), (999, None), (1_000, Some(2)), (1_500, None), (9_000, Some(1)), (9_999, None)]
-        {
-            assert_eq!(throttle.admit(start + Duration::from_millis(millis)), expected, "{millis}");
-        }
     }
 }

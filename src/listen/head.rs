@@ -14,6 +14,8 @@ pub const HEAD_BYTES: usize = 8 * 1024;
 /// The longest body of a publish from the demo page, in bytes.
 const BODY_BYTES: usize = 64 * 1024;
 const HEADERS: usize = 64;
+const NOT_THIS_METHOD: &str = "this method is not for here";
+const NOTHING_HERE: &str = "there is nothing here; WebSocket clients connect to / or /ws";
 
 /// What the listener offers.
 #[derive(Clone, Copy, Debug)]
@@ -84,13 +86,14 @@ impl Request<'_> {
                 Some(Ok(_)) => refuse(413, "an event from the demo page is at most 64 KiB large"),
                 Some(Err(_)) | None => refuse(411, "content-length is needed"),
             },
-            ("GET", _) if door.demo && demo::asset(path).is_some() => {
-                let asset = demo::asset(path).expect("asked in the guard");
-                Action::Respond(response(Status(200), asset.content_type, asset.body))
-            }
-            ("GET", _) if websocket => refuse(426, "this is a WebSocket endpoint"),
-            (_, _) if websocket || (door.demo && path == "/demo/publish") => refuse(405, "this method is not for here"),
-            _ => refuse(404, "there is nothing here; WebSocket clients connect to / or /ws"),
+            ("GET", _) => match demo::asset(path).filter(|_| door.demo) {
+                Some(asset) => Action::Respond(response(Status(200), asset.content_type, asset.body)),
+                None if websocket => refuse(426, "this is a WebSocket endpoint"),
+                None if door.demo && path == "/demo/publish" => refuse(405, NOT_THIS_METHOD),
+                None => refuse(404, NOTHING_HERE),
+            },
+            (_, _) if websocket || (door.demo && path == "/demo/publish") => refuse(405, NOT_THIS_METHOD),
+            _ => refuse(404, NOTHING_HERE),
         }
     }
 

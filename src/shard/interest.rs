@@ -51,7 +51,7 @@ impl Interest {
 impl ShardSet {
     /// The first `count` shards, of at most [`ShardId::MAX`].
     pub fn first(count: usize) -> Self {
-        Self(ShardId::first(usize::from(ShardId::MAX)).take(count).fold(0, |set, shard| set | shard.bit()))
+        Self(ShardId::first(count).fold(0, |set, shard| set | shard.bit()))
     }
 
     /// The shards of both.

@@ -21,7 +21,7 @@ use crate::lane::Receipt;
 const QUIET: Duration = Duration::from_millis(5);
 
 /// Consumes until told to stop or until something breaks. After a stop it waits for what lanes still hold.
-pub(super) async fn consume(feed: Feed, handed: Handed, consumed: Consumed, prefetch: u16) -> Break {
+pub(super) async fn consume(feed: Feed, handed: Option<Handed>, consumed: Consumed, prefetch: u16) -> Break {
     let Consumed { channel, mut consumer } = consumed;
     let tag = consumer.tag();
     // The broker has no more than the prefetch out, so there is always room for a receipt.
@@ -31,7 +31,7 @@ pub(super) async fn consume(feed: Feed, handed: Handed, consumed: Consumed, pref
         biased;
         // Without an error it ends only after reading has.
         told = &mut acknowledging => told.map_or_else(Break::Channel, |()| Break::Stop),
-        end = read(feed, &handed, &mut consumer, settled) => end,
+        end = read(feed, handed.as_ref(), &mut consumer, settled) => end,
     };
     if matches!(end, Break::Stop) {
         // What cannot be told to the broker any more, it will find out.
@@ -43,7 +43,7 @@ pub(super) async fn consume(feed: Feed, handed: Handed, consumed: Consumed, pref
 
 /// Decodes and hands on, in order. `settled` goes with it: when reading has ended and all receipts are in, there is
 /// nothing more to acknowledge.
-async fn read(mut feed: Feed, handed: &Handed, consumer: &mut Consumer, settled: mpsc::Sender<u64>) -> Break {
+async fn read(mut feed: Feed, handed: Option<&Handed>, consumer: &mut Consumer, settled: mpsc::Sender<u64>) -> Break {
     loop {
         let delivery = tokio::select! {
             biased;
@@ -57,8 +57,10 @@ async fn read(mut feed: Feed, handed: &Handed, consumer: &mut Consumer, settled:
         };
         // Settled by its end, whatever becomes of it.
         let receipt = Receipt::new(delivery.delivery_tag, settled.clone());
-        let mark = handed.mark(delivery.exchange.as_str(), delivery.routing_key.as_str(), &delivery.data);
-        if delivery.redelivered && handed.has(mark) {
+        let seen = handed.map(|handed| {
+            (handed, handed.mark(delivery.exchange.as_str(), delivery.routing_key.as_str(), &delivery.data))
+        });
+        if delivery.redelivered && seen.is_some_and(|(handed, mark)| handed.has(mark)) {
             feed.repeated.inc();
             continue;
         }
@@ -66,7 +68,9 @@ async fn read(mut feed: Feed, handed: &Handed, consumer: &mut Consumer, settled:
             if !feed.intake.send(delivery).await {
                 return Break::Stop;
             }
-            handed.note(mark);
+            if let Some((handed, mark)) = seen {
+                handed.note(mark);
+            }
         }
     }
 }

@@ -12,7 +12,6 @@ use tokio::time::{Instant, timeout, timeout_at};
 use super::endpoint::Endpoint;
 use super::fault::{Fault, Step};
 use super::feed::Feed;
-use super::handed::Handed;
 use super::topology::{self, Consumed};
 use super::{acknowledged, unacknowledged};
 use crate::config::Amqp;
@@ -47,14 +46,7 @@ pub(super) enum Break {
 /// Connects, calls `up`, and consumes until told to stop or until anything breaks.
 ///
 /// Whatever it leaves behind ends with the event loop that it ran on.
-pub(super) async fn run(
-    endpoint: &Endpoint,
-    amqp: &Amqp,
-    name: &str,
-    feed: &Feed,
-    handed: &[Handed],
-    up: impl FnOnce(),
-) -> End {
+pub(super) async fn run(endpoint: &Endpoint, amqp: &Amqp, name: &str, feed: &Feed, up: impl FnOnce()) -> End {
     let deadline = Instant::now() + CONNECT_WITHIN;
     let mut stop = feed.stop.clone();
     let connection = tokio::select! {
@@ -65,7 +57,7 @@ pub(super) async fn run(
             Err(fault) => return End::Lost(fault, None),
         },
     };
-    let end = work(&connection, endpoint, amqp, feed, handed, deadline, up).await;
+    let end = work(&connection, endpoint, amqp, feed, deadline, up).await;
     // Also after most failures: a queue of ours alone is free for the next connection only when the broker knows.
     if connection.status().connected() {
         timeout(CLOSE_WITHIN, connection.close(200, "OK".into())).await.ok();
@@ -79,7 +71,6 @@ async fn work(
     endpoint: &Endpoint,
     amqp: &Amqp,
     feed: &Feed,
-    handed: &[Handed],
     deadline: Instant,
     up: impl FnOnce(),
 ) -> End {
@@ -103,7 +94,7 @@ async fn work(
     tokio::select! {
         biased;
         fault = failure => End::Lost(fault, Some(since.elapsed())),
-        fault = consume(endpoint, amqp, feed, handed, consumed) => match fault {
+        fault = consume(endpoint, amqp, feed, consumed) => match fault {
             None => End::Stopped,
             Some(fault) => End::Lost(fault, Some(since.elapsed())),
         },
@@ -111,15 +102,9 @@ async fn work(
 }
 
 /// Consumes all queues until told to stop, or until the first of them breaks.
-async fn consume(
-    endpoint: &Endpoint,
-    amqp: &Amqp,
-    feed: &Feed,
-    handed: &[Handed],
-    consumed: Vec<Consumed>,
-) -> Option<Fault> {
+async fn consume(endpoint: &Endpoint, amqp: &Amqp, feed: &Feed, consumed: Vec<Consumed>) -> Option<Fault> {
     let mut consumers = JoinSet::new();
-    for ((queue, consumed), handed) in amqp.queues.iter().zip(consumed).zip(handed) {
+    for ((queue, consumed), handed) in amqp.queues.iter().zip(consumed).zip(feed.handed.iter()) {
         let handed = handed.clone();
         let (feed, name, prefetch, no_ack) = (feed.clone(), queue.name.clone(), queue.prefetch, queue.no_ack);
         consumers.spawn(async move {

@@ -6,7 +6,9 @@ use bytes::Bytes;
 use prometheus_client::metrics::counter::Counter;
 use tokio::sync::watch;
 
+use super::handed::Handed;
 use super::topology;
+use crate::config::Queue;
 use crate::event::{Envelope, Scalar};
 use crate::lane::{Delivery, Receipt};
 use crate::observe::{DropCause, Metrics, SourceKind};
@@ -22,6 +24,8 @@ pub(super) struct Feed {
     pub(super) stop: Stop,
     pub(super) shed: Counter,
     pub(super) repeated: Counter,
+    /// By queue; none where a queue goes with its connection, or owes nothing: nothing of it comes again.
+    pub(super) handed: Arc<[Option<Handed>]>,
     too_large: Counter,
 }
 
@@ -42,10 +46,11 @@ impl Stop {
 }
 
 impl Feed {
-    pub(super) fn new(intake: Intake, metrics: &Arc<Metrics>, stop: Stop) -> Self {
+    pub(super) fn new(intake: Intake, metrics: &Arc<Metrics>, stop: Stop, queues: &[Queue]) -> Self {
+        let handed = |queue: &Queue| (!queue.exclusive && !queue.no_ack).then(|| Handed::new(queue.prefetch));
         let too_large = metrics.rejected(SourceKind::amqp, "too_large");
         let (shed, repeated) = (metrics.drops(DropCause::shed), metrics.drops(DropCause::repeated));
-        Self { intake, stop, shed, repeated, too_large }
+        Self { intake, stop, shed, repeated, handed: queues.iter().map(handed).collect(), too_large }
     }
 
     /// The event of a delivery. `None` for a bad one, which is counted, logged, and settled already.

@@ -29,7 +29,6 @@ use tokio::sync::watch;
 
 pub use self::endpoint::UrlError;
 use self::feed::{Feed, Stop};
-use self::handed::Handed;
 use super::Intake;
 use crate::config::Amqp;
 use crate::observe::Metrics;
@@ -71,9 +70,8 @@ pub enum BrokerState {
 pub fn start(amqp: Amqp, instance: &str, intake: Intake, metrics: Arc<Metrics>) -> io::Result<Broker> {
     let (stop, stopping) = watch::channel(false);
     let (telling, state) = watch::channel(BrokerState::Connecting);
-    let feed = Feed::new(intake, &metrics, Stop::new(stopping));
-    let handed = amqp.queues.iter().map(|queue| Handed::new(queue.prefetch)).collect();
-    supervisor::spawn(amqp, format!("pointsman {instance}"), feed, handed, metrics, telling)?;
+    let feed = Feed::new(intake, &metrics, Stop::new(stopping), &amqp.queues);
+    supervisor::spawn(amqp, format!("pointsman {instance}"), feed, metrics, telling)?;
     Ok(Broker { stop, state })
 }
 

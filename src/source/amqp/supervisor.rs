@@ -18,7 +18,6 @@ use super::connection::{self, End};
 use super::endpoint::{Endpoint, UrlError};
 use super::fault::Fault;
 use super::feed::Feed;
-use super::handed::Handed;
 use crate::config::{Amqp, WhenLost};
 use crate::observe::Metrics;
 
@@ -27,8 +26,6 @@ struct Supervisor {
     amqp: Amqp,
     name: String,
     feed: Feed,
-    /// By queue.
-    handed: Vec<Handed>,
     metrics: Arc<Metrics>,
     state: watch::Sender<BrokerState>,
     endpoints: Vec<Result<Endpoint, UrlError>>,
@@ -44,7 +41,6 @@ pub(super) fn spawn(
     amqp: Amqp,
     name: String,
     feed: Feed,
-    handed: Vec<Handed>,
     metrics: Arc<Metrics>,
     state: watch::Sender<BrokerState>,
 ) -> io::Result<()> {
@@ -52,8 +48,7 @@ pub(super) fn spawn(
     let between = Builder::new_current_thread().enable_time().build()?;
     let endpoints = amqp.urls.iter().map(Endpoint::parse).collect();
     let backoff = Backoff::default();
-    let mut supervisor =
-        Supervisor { amqp, name, feed, handed, metrics, state, endpoints, turn: 0, backoff, lost_at: None };
+    let mut supervisor = Supervisor { amqp, name, feed, metrics, state, endpoints, turn: 0, backoff, lost_at: None };
     std::thread::Builder::new().name("amqp".into()).spawn(move || {
         let end = supervisor.supervise(&between);
         supervisor.state.send_replace(end);
@@ -121,7 +116,7 @@ impl Supervisor {
                 tracing::info!(broker = %endpoint, "connected to the broker");
             }
         };
-        let end = runtime.block_on(connection::run(endpoint, &self.amqp, &self.name, &self.feed, &self.handed, up));
+        let end = runtime.block_on(connection::run(endpoint, &self.amqp, &self.name, &self.feed, up));
         runtime.shutdown_background();
         self.metrics.broker_connected.set(0);
         if let End::Lost(_, Some(_)) = end {
