@@ -37,6 +37,8 @@ pub struct Pipeline {
     pub clients: SocketAddr,
     /// Where operators do.
     pub admin: SocketAddr,
+    /// What `/metrics` says.
+    pub metrics: Arc<Metrics>,
     readiness: Readiness,
     broker: Option<Broker>,
     shards: Shards,
@@ -102,6 +104,8 @@ impl Pipeline {
         };
         // Lanes go on until the process ends: when the shards have left there is nobody for whom to wait for them.
         let (lanes, _) = Lanes::start(config.shards, &lane_parts)?;
+        metrics.read_lane_inboxes(lanes.inboxes());
+        metrics.read_shard_inboxes(shards.inboxes());
 
         // An open connection has one request under way at most. Should those of connections that have gone fill it too,
         // clients are told to try again.
@@ -138,12 +142,17 @@ impl Pipeline {
             None => None,
         };
         let readiness = Readiness::new(broker.iter().map(|broker| broker_fact(broker.state())).collect());
-        let parts = AdminParts { metrics, readiness: readiness.clone(), intake: http, key: config.admin.key };
+        let parts = AdminParts {
+            metrics: Arc::clone(&metrics),
+            readiness: readiness.clone(),
+            intake: http,
+            key: config.admin.key,
+        };
         control.spawn(admin::serve(admin_listener, parts));
         tracing::info!(listener = "clients", address = %clients, shards = config.shards, "listening");
         tracing::info!(listener = "admin", address = %admin, "listening");
         let shard_threads = Threads::new(threads);
-        Ok(Self { clients, admin, readiness, broker, shards, shard_threads, drain: config.drain })
+        Ok(Self { clients, admin, metrics, readiness, broker, shards, shard_threads, drain: config.drain })
     }
 
     /// Waits until the broker is given up, where the configuration asks for that, and says why.

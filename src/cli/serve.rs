@@ -7,7 +7,7 @@ use std::{env, process};
 use tokio::runtime::Handle;
 
 use super::{Exit, ServeArguments, check, complain, is_coloured};
-use crate::config::{self, Config, ConfigFile};
+use crate::config::{self, ConfigFile, Loaded};
 use crate::observe;
 use crate::pipeline::Pipeline;
 use crate::runtime::{self, Signals};
@@ -38,13 +38,13 @@ pub(super) fn serve(arguments: &ServeArguments) -> Exit {
             return Exit::Environment;
         }
     };
-    let exit = control.block_on(run(loaded.config, &file, &instance, control.handle()));
+    let exit = control.block_on(run(loaded, &file, &instance, control.handle()));
     // What still runs there, a query that hangs for instance, shall not hold up the end.
     control.shutdown_background();
     exit
 }
 
-async fn run(config: Config, file: &ConfigFile, instance: &str, control: &Handle) -> Exit {
+async fn run(loaded: Loaded, file: &ConfigFile, instance: &str, control: &Handle) -> Exit {
     let mut signals = match Signals::new() {
         Ok(signals) => signals,
         Err(error) => {
@@ -52,6 +52,7 @@ async fn run(config: Config, file: &ConfigFile, instance: &str, control: &Handle
             return Exit::Environment;
         }
     };
+    let Loaded { config, hash, .. } = loaded;
     let demo = config.demo;
     let pipeline = match Pipeline::start(config, instance, control).await {
         Ok(pipeline) => pipeline,
@@ -60,6 +61,7 @@ async fn run(config: Config, file: &ConfigFile, instance: &str, control: &Handle
             return Exit::Environment;
         }
     };
+    pipeline.metrics.set_config(&file.to_string(), &hash);
     tracing::info!(version = env!("CARGO_PKG_VERSION"), config = %file, instance, "running");
     if demo {
         welcome(&pipeline, file);

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::Receipt;
 use crate::event::{Audience, Event, Scope};
+use crate::observe::Account;
 use crate::route::Decision;
 use crate::shard::{Interest, Routed, ShardSet};
 use crate::wire::event_frame;
@@ -14,6 +15,7 @@ use crate::wire::event_frame;
 pub struct Handover {
     decision: Decision,
     receipt: Receipt,
+    account: Arc<Account>,
 }
 
 /// What the shards get.
@@ -26,8 +28,8 @@ pub struct Addressed {
 }
 
 impl Handover {
-    pub(super) fn new(decision: Decision, receipt: Receipt) -> Self {
-        Self { decision, receipt }
+    pub(super) fn new(decision: Decision, receipt: Receipt, account: Arc<Account>) -> Self {
+        Self { decision, receipt, account }
     }
 
     /// The event.
@@ -38,7 +40,7 @@ impl Handover {
     /// What goes to which shards of `all`, and the receipt, to be dropped once they have it. `None` where no shard
     /// has anyone whom it could be for: then nothing is encoded.
     pub fn address(self, interest: &Interest, all: ShardSet) -> (Option<Addressed>, Receipt) {
-        let Self { decision, receipt } = self;
+        let Self { decision, receipt, account } = self;
         let (event, audiences) = decision.into_audiences();
         let of = |audience: &Audience| match audience.scope() {
             Scope::Tenant(tenant) => interest.of(tenant),
@@ -46,7 +48,7 @@ impl Handover {
         };
         let shards = audiences.iter().map(of).fold(ShardSet::default(), ShardSet::union);
         let addressed = (!shards.is_empty()).then(|| {
-            let routed = Routed { audiences, frame: event_frame(&event), received: event.received() };
+            let routed = Routed { audiences, frame: event_frame(&event), received: event.received(), account };
             Addressed { routed: Arc::new(routed), shards }
         });
         (addressed, receipt)

@@ -10,7 +10,7 @@ use prometheus_client::metrics::counter::Counter;
 use crate::config::QueryId;
 use crate::event::TenantId;
 use crate::lookup::LookupError;
-use crate::observe::{DropCause, Metrics, Throttle};
+use crate::observe::{Account, DropCause, LatencyHistogram, Metrics, RoutedOutcome, Throttle};
 use crate::reload::{Generation, Rulebook};
 use crate::route::{Decided, Decision, Outcome};
 
@@ -22,6 +22,9 @@ const EVERY: Duration = Duration::from_secs(1);
 pub(super) struct Ledger {
     metrics: Arc<Metrics>,
     decisions: Option<(Generation, Vec<Counter>)>,
+    dropped: Counter,
+    nobody: Counter,
+    latency: LatencyHistogram,
     no_route: Counter,
     no_tenant: Fault,
     everyone_of_a_tenant: Fault,
@@ -33,15 +36,19 @@ pub(super) struct Ledger {
 /// A cause of drops that people want to know of.
 #[derive(Debug)]
 struct Fault {
+    cause: DropCause,
     count: Counter,
     log: Throttle,
 }
 
 impl Ledger {
     pub(super) fn new(metrics: Arc<Metrics>) -> Self {
-        let fault = |cause| Fault { count: metrics.drops(cause), log: Throttle::new(EVERY) };
+        let fault = |cause| Fault { cause, count: metrics.drops(cause), log: Throttle::new(EVERY) };
         Self {
             decisions: None,
+            dropped: metrics.routed(RoutedOutcome::dropped),
+            nobody: metrics.routed(RoutedOutcome::nobody),
+            latency: metrics.decision_latency().clone(),
             no_route: metrics.drops(DropCause::no_route),
             no_tenant: fault(DropCause::no_tenant),
             everyone_of_a_tenant: fault(DropCause::everyone_of_a_tenant),
@@ -53,7 +60,17 @@ impl Ledger {
     }
 
     /// An event's turn has come, and this was decided.
-    pub(super) fn decided(&mut self, decision: &Decision, rulebook: &Rulebook, now: Instant) {
+    pub(super) fn decided(&mut self, decision: &Decision, rulebook: &Rulebook, account: &Account, now: Instant) {
+        self.latency.observe(now.saturating_duration_since(decision.event().received()), 1);
+        if !decision.has_audience() {
+            // A route that held and found nobody has done what it says.
+            if decision.decided().iter().any(|decided| matches!(decided.outcome, Outcome::Nobody)) {
+                self.nobody.inc();
+            } else {
+                self.dropped.inc();
+                account.dropped();
+            }
+        }
         if decision.decided().is_empty() {
             self.no_route.inc();
             let event = decision.event();
@@ -83,15 +100,18 @@ impl Ledger {
             ),
             Outcome::LookupFailed(error) => (&mut self.lookup_failed, error.to_string()),
         };
+        let route = rulebook.routes.name(decided.route);
         fault.count.inc();
+        self.metrics.route_failures(route, fault.cause).inc();
         if let Some(left_out) = fault.log.admit_at(now) {
-            let route = rulebook.routes.name(decided.route);
             tracing::warn!(tenant = tenant.map(TenantId::as_str), route, why, left_out, "event dropped");
         }
     }
 
     /// An event was dropped because too many waited.
-    pub(super) fn shed(&mut self, tenant: Option<&TenantId>, now: Instant) {
+    pub(super) fn shed(&mut self, tenant: Option<&TenantId>, account: &Account, now: Instant) {
+        self.dropped.inc();
+        account.dropped();
         self.tenant_backlog.count.inc();
         if let Some(left_out) = self.tenant_backlog.log.admit_at(now) {
             let why = "too many events wait for queries";

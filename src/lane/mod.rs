@@ -55,7 +55,7 @@ impl Lanes {
             // Full, they make sources and shards wait or turn to something else: see the handle.
             let (events, events_in) = mpsc::channel(parts.events.get());
             let (requests, requests_in) = mpsc::channel(parts.requests.get());
-            threads.push(run::spawn(format!("lane-{index}"), parts.clone(), events_in, requests_in)?);
+            threads.push(run::spawn(index, parts.clone(), events_in, requests_in)?);
             lanes.push(LaneHandle { events, requests });
         }
         let inner = Inner { lanes: lanes.into(), hasher: hashbrown::DefaultHashBuilder::default() };
@@ -86,6 +86,13 @@ impl Lanes {
     /// full or gone.
     pub fn authorize(&self, request: AuthorizeRequest) -> Result<(), AuthorizeRequest> {
         self.of(Some(&request.tenant)).requests.try_send(request).map_err(TrySendError::into_inner)
+    }
+
+    /// Answers, for as long as there are lanes, how many events wait in each one's inbox. Does not keep them going.
+    pub fn inboxes(&self) -> impl Fn() -> Vec<usize> + Send + Sync + 'static {
+        let lanes = Arc::downgrade(&self.0);
+        let waiting = |lane: &LaneHandle| lane.events.max_capacity() - lane.events.capacity();
+        move || lanes.upgrade().map_or_else(Vec::new, |inner| inner.lanes.iter().map(waiting).collect())
     }
 
     fn of(&self, tenant: Option<&TenantId>) -> &LaneHandle {

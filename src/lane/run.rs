@@ -7,6 +7,7 @@ use std::thread::JoinHandle;
 use std::time::Instant;
 
 use hashbrown::HashMap;
+use prometheus_client::metrics::counter::Counter;
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::mpsc::Receiver;
 use tokio::task::{Id, JoinError, JoinSet};
@@ -14,7 +15,7 @@ use tokio::task::{Id, JoinError, JoinSet};
 use super::state::{Ask, Effect, Lane, Ticket};
 use super::{Addressed, Delivery, Handover};
 use crate::lookup::{LookupError, Lookups};
-use crate::observe::Metrics;
+use crate::observe::{LaneGauges, Metrics, RoutedOutcome};
 use crate::reload::Live;
 use crate::route::Answer;
 use crate::shard::{AuthorizeRequest, Interest, ShardSet, Shards, ToShard};
@@ -53,23 +54,31 @@ struct Runner {
     /// What the lookups under way are for.
     tickets: HashMap<Id, Ticket>,
     effects: Vec<Effect>,
+    gauges: LaneGauges,
+    handed_over: Counter,
+    nobody: Counter,
 }
 
 /// Starts a thread that ends when both inboxes are closed and nothing waits.
 pub(super) fn spawn(
-    name: String,
+    index: usize,
     parts: LaneParts,
     events: Receiver<Delivery>,
     requests: Receiver<AuthorizeRequest>,
 ) -> io::Result<JoinHandle<()>> {
     // Neither I/O nor timers: the thread only waits for words from others.
     let runtime = Builder::new_current_thread().build()?;
-    std::thread::Builder::new().name(name).spawn(move || runtime.block_on(Runner::new(parts).run(events, requests)))
+    let name = format!("lane-{index}");
+    let run = move || runtime.block_on(Runner::new(index, parts).run(events, requests));
+    std::thread::Builder::new().name(name).spawn(run)
 }
 
 impl Runner {
-    fn new(parts: LaneParts) -> Self {
+    fn new(index: usize, parts: LaneParts) -> Self {
         Self {
+            gauges: parts.metrics.lane(index),
+            handed_over: parts.metrics.routed(RoutedOutcome::handed_over),
+            nobody: parts.metrics.routed(RoutedOutcome::nobody),
             lane: Lane::new(Arc::clone(&parts.metrics)),
             all: ShardSet::first(parts.shards.iter().count()),
             parts,
@@ -105,6 +114,7 @@ impl Runner {
                 }
                 else => break,
             }
+            self.gauges.set(self.lane.waiting(), self.lane.waiting_bytes());
         }
     }
 
@@ -126,10 +136,13 @@ impl Runner {
 
     async fn hand_over(&self, handover: Handover) {
         let (addressed, receipt) = handover.address(&self.parts.interest, self.all);
-        if let Some(Addressed { routed, shards }) = addressed {
-            for shard in shards.iter() {
-                self.parts.shards.get(shard).send(ToShard::Deliver(Arc::clone(&routed))).await;
-            }
+        let Some(Addressed { routed, shards }) = addressed else {
+            self.nobody.inc();
+            return;
+        };
+        self.handed_over.inc();
+        for shard in shards.iter() {
+            self.parts.shards.get(shard).send(ToShard::Deliver(Arc::clone(&routed))).await;
         }
         // Only now: the source may take this event for done.
         drop(receipt);

@@ -12,12 +12,12 @@ use super::authorize::{Authorizer, TopicTicket};
 use super::delivery::{Delivery, Receipt};
 use super::handover::Handover;
 use super::ledger::Ledger;
-use super::queue::{Queue, Waiting};
+use super::queue::{Queue, Turn, Waiting};
 use crate::config::QueryId;
 use crate::event::{TenantId, Topic};
-use crate::observe::Metrics;
+use crate::observe::{Metrics, Tally};
 use crate::reload::Rulebook;
-use crate::route::{Answer, Call, CallId, Decision, Plan, TopicRules};
+use crate::route::{Answer, Call, CallId, Plan, TopicRules};
 use crate::shard::{AuthorizeRequest, ConnectionKey, ShardId, Verdict};
 
 /// Events of one tenant that may wait. Beyond, the oldest of them is dropped.
@@ -48,6 +48,7 @@ pub struct Lane {
     numbered: u64,
     authorizer: Authorizer,
     ledger: Ledger,
+    tally: Tally,
 }
 
 /// Whose events stand in one line. Those of no tenant are one tenant's more.
@@ -109,6 +110,7 @@ impl Lane {
             waiting_bytes: 0,
             numbered: 0,
             authorizer: Authorizer::default(),
+            tally: metrics.tenants().tally(),
             ledger: Ledger::new(metrics),
         }
     }
@@ -117,12 +119,13 @@ impl Lane {
     pub fn offer(&mut self, delivery: Delivery, now: Instant, effects: &mut Vec<Effect>) {
         let Delivery { event, rulebook, receipt } = delivery;
         let owner = Owner(event.tenant().cloned());
+        let account = self.tally.event(event.tenant(), now);
         let size = event.size();
         let plan = rulebook.routes.decide(event);
         if !self.has_waiting(&owner)
             && let Plan::Decided(decision) = plan
         {
-            settle(&mut self.ledger, decision, &rulebook, receipt, now, effects);
+            settle(&mut self.ledger, Turn { decision, rulebook, receipt, account }, now, effects);
             return;
         }
         let receipt = if self.waiting < UNSETTLED_WAITING { receipt } else { Receipt::none() };
@@ -130,7 +133,7 @@ impl Lane {
         self.waiting += 1;
         self.waiting_bytes += size;
         let queue = self.queues.entry(owner.clone()).or_default();
-        queue.push(Waiting { number: self.numbered, size, plan, rulebook, receipt });
+        queue.push(Waiting { number: self.numbered, size, plan, rulebook, receipt, account });
         if queue.len() > TENANT_WAITING {
             self.shed(&owner, now, effects);
         } else if self.waiting > LANE_WAITING || self.waiting_bytes > LANE_WAITING_BYTES {
@@ -172,6 +175,11 @@ impl Lane {
         self.waiting
     }
 
+    /// The bytes of their bodies.
+    pub fn waiting_bytes(&self) -> usize {
+        self.waiting_bytes
+    }
+
     /// Whether nothing waits and no answer is missing.
     pub fn is_idle(&self) -> bool {
         self.queues.is_empty() && self.authorizer.is_idle()
@@ -186,10 +194,10 @@ impl Lane {
         let Some(queue) = self.queues.get_mut(owner) else { return };
         loop {
             let size = queue.oldest_size();
-            let Some((decision, rulebook, receipt)) = queue.pop_decided() else { break };
+            let Some(turn) = queue.pop_decided() else { break };
             self.waiting -= 1;
             self.waiting_bytes -= size;
-            settle(&mut self.ledger, decision, &rulebook, receipt, now, effects);
+            settle(&mut self.ledger, turn, now, effects);
         }
         while let Some((number, call_id, call)) = queue.next_call() {
             let ticket = Ticket(For::Event { owner: owner.clone(), number, call: call_id });
@@ -202,9 +210,10 @@ impl Lane {
 
     /// Drops the oldest event of this tenant.
     fn shed(&mut self, owner: &Owner, now: Instant, effects: &mut Vec<Effect>) {
-        if self.queues.get_mut(owner).and_then(Queue::shed).is_some() {
+        if let Some(shed) = self.queues.get_mut(owner).and_then(Queue::shed) {
             self.waiting -= 1;
-            self.ledger.shed(owner.0.as_ref(), now);
+            self.waiting_bytes -= shed.size;
+            self.ledger.shed(owner.0.as_ref(), &shed.account, now);
         }
         self.advance(owner, now, effects);
     }
@@ -220,16 +229,10 @@ impl Lane {
 }
 
 /// Counts a decision, and hands the event over where somebody may get it. Else it is done with, and so its receipt.
-fn settle(
-    ledger: &mut Ledger,
-    decision: Decision,
-    rulebook: &Rulebook,
-    receipt: Receipt,
-    now: Instant,
-    effects: &mut Vec<Effect>,
-) {
-    ledger.decided(&decision, rulebook, now);
+fn settle(ledger: &mut Ledger, turn: Turn, now: Instant, effects: &mut Vec<Effect>) {
+    let Turn { decision, rulebook, receipt, account } = turn;
+    ledger.decided(&decision, &rulebook, &account, now);
     if decision.has_audience() {
-        effects.push(Effect::HandOver(Handover::new(decision, receipt)));
+        effects.push(Effect::HandOver(Handover::new(decision, receipt, account)));
     }
 }

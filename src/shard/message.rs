@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 use crate::auth::{Attributes, Identity, Refusal};
 use crate::config::MAX_SHARDS;
 use crate::event::{Audience, EventId, TenantId, Topic, UserId};
+use crate::observe::Account;
 
 /// Which shard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -83,6 +84,8 @@ pub struct Routed {
     pub frame: Bytes,
     /// When the event was received.
     pub received: Instant,
+    /// Where its tenant's deliveries are counted.
+    pub account: Arc<Account>,
 }
 
 /// Whether a session may subscribe to a topic.
@@ -205,6 +208,13 @@ impl Shards {
     /// One shard.
     pub fn get(&self, shard: ShardId) -> &ShardHandle {
         &self.0[shard.index()]
+    }
+
+    /// Answers how many words wait in each one's inbox.
+    pub fn inboxes(&self) -> impl Fn() -> Vec<usize> + Send + Sync + 'static {
+        let shards = self.clone();
+        let waiting = |shard: &ShardHandle| shard.inbox.max_capacity() - shard.inbox.capacity();
+        move || shards.iter().map(waiting).collect()
     }
 
     /// All shards.

@@ -15,7 +15,11 @@ pub(super) struct AuthMetrics {
 impl AuthMetrics {
     pub(super) fn register(r: &mut Registry) -> Self {
         let own = Self { authentications: Family::default() };
-        r.register("authentications", "Answers to tokens", own.authentications.clone());
+        r.register(
+            "authentications",
+            "Answers to tokens: accepted, denied, or unavailable where nobody could be asked",
+            own.authentications.clone(),
+        );
         own
     }
 }

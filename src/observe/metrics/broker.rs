@@ -16,7 +16,11 @@ impl BrokerMetrics {
     pub(super) fn register(r: &mut Registry) -> Self {
         let own = Self { connected: Gauge::default(), connects: Counter::default() };
         r.register("broker_connected", "1 while the broker is connected and consumed", own.connected.clone());
-        r.register("broker_connects", "Connections made to the broker", own.connects.clone());
+        r.register(
+            "broker_connects",
+            "Connections made to the broker: each after the first follows a loss",
+            own.connects.clone(),
+        );
         own
     }
 }

@@ -34,6 +34,18 @@ pub enum DropCause {
     slow_client,
 }
 
+/// What came of an event whose turn had come in its lane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+#[expect(non_camel_case_types, reason = "the names of the label's values")]
+pub enum RoutedOutcome {
+    /// It went to the shards that have sessions of its tenant.
+    handed_over,
+    /// Its routes named nobody, or nobody of its tenant is connected.
+    nobody,
+    /// No route held, those that did failed, or too many waited.
+    dropped,
+}
+
 /// Of an answer, by what it was: from a closed set of the part that answers.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(super) struct ByOutcome {

@@ -28,7 +28,11 @@ struct Looked {
 impl LookupMetrics {
     pub(super) fn register(r: &mut Registry) -> Self {
         let own = Self { lookups: Family::default(), latency: Family::default() };
-        r.register("lookups", "Runs of named queries, by outcome", own.lookups.clone());
+        r.register(
+            "lookups",
+            "Runs of named queries: ok, unavailable as the database or its pool, or failed by themselves",
+            own.lookups.clone(),
+        );
         r.register_with_unit(
             "lookup",
             "From the call of a named query to its answer, waiting for a connection included",

@@ -184,10 +184,13 @@ proptest! {
                     prop_assert_eq!(reached(&mut sessions, audience), model.sessions.keys().copied().collect());
                 }
             }
+            let subscriptions = model.sessions.values().map(|plain| plain.topics.len()).sum::<usize>();
+            prop_assert_eq!(sessions.subscriptions(), subscriptions);
         }
         for (_, plain) in std::mem::take(&mut model.sessions) {
             sessions.remove(plain.id);
         }
+        prop_assert_eq!(sessions.subscriptions(), 0);
         prop_assert!(sessions.is_empty() && sessions.tenants.is_empty() && sessions.by_name.is_empty());
     }
 }

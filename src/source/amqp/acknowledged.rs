@@ -3,6 +3,7 @@
 //! Where lanes are full this stops reading, and the prefetch bounds what the client's own queue holds meanwhile.
 
 use std::pin::pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use lapin::options::{BasicAckOptions, BasicCancelOptions};
@@ -16,22 +17,60 @@ use super::feed::Feed;
 use super::handed::Handed;
 use super::topology::Consumed;
 use crate::lane::Receipt;
+use crate::observe::QueueMeter;
 
 /// When nothing more is settled for so long, what is settled is acknowledged.
 const QUIET: Duration = Duration::from_millis(5);
 
+/// Counts what came and is not acknowledged. What is still out when the connection goes is out no longer.
+#[derive(Debug)]
+pub(super) struct Owed {
+    meter: QueueMeter,
+    out: AtomicUsize,
+}
+
+impl Owed {
+    /// Nothing yet.
+    pub(super) fn new(meter: QueueMeter) -> Self {
+        Self { meter, out: AtomicUsize::new(0) }
+    }
+
+    fn came(&self) {
+        self.meter.message();
+        self.meter.owed(1);
+        self.out.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn acknowledged(&self, count: usize) {
+        self.meter.owed_no_more(count);
+        self.out.fetch_sub(count, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Owed {
+    fn drop(&mut self) {
+        self.meter.owed_no_more(*self.out.get_mut());
+    }
+}
+
 /// Consumes until told to stop or until something breaks. After a stop it waits for what lanes still hold.
-pub(super) async fn consume(feed: Feed, handed: Option<Handed>, consumed: Consumed, prefetch: u16) -> Break {
+pub(super) async fn consume(
+    feed: Feed,
+    handed: Option<Handed>,
+    consumed: Consumed,
+    owed: &Owed,
+    prefetch: u16,
+) -> Break {
     let Consumed { channel, mut consumer } = consumed;
     let tag = consumer.tag();
     // The broker has no more than the prefetch out, so there is always room for a receipt.
     let (settled, receipts) = mpsc::channel(usize::from(prefetch));
-    let mut acknowledging = pin!(acknowledge(&channel, receipts, prefetch));
+    let mut acknowledging = pin!(acknowledge(&channel, receipts, owed, prefetch));
     let end = tokio::select! {
         biased;
         // Without an error it ends only after reading has.
         told = &mut acknowledging => told.map_or_else(Break::Channel, |()| Break::Stop),
-        end = read(feed, handed.as_ref(), &mut consumer, settled) => end,
+        end = read(feed, handed.as_ref(), &mut consumer, owed, settled) => end,
     };
     if matches!(end, Break::Stop) {
         // What cannot be told to the broker any more, it will find out.
@@ -43,7 +82,13 @@ pub(super) async fn consume(feed: Feed, handed: Option<Handed>, consumed: Consum
 
 /// Decodes and hands on, in order. `settled` goes with it: when reading has ended and all receipts are in, there is
 /// nothing more to acknowledge.
-async fn read(mut feed: Feed, handed: Option<&Handed>, consumer: &mut Consumer, settled: mpsc::Sender<u64>) -> Break {
+async fn read(
+    mut feed: Feed,
+    handed: Option<&Handed>,
+    consumer: &mut Consumer,
+    owed: &Owed,
+    settled: mpsc::Sender<u64>,
+) -> Break {
     loop {
         let delivery = tokio::select! {
             biased;
@@ -55,6 +100,7 @@ async fn read(mut feed: Feed, handed: Option<&Handed>, consumer: &mut Consumer, 
             Some(Err(error)) => return Break::Channel(error),
             None => return Break::Cancelled,
         };
+        owed.came();
         // Settled by its end, whatever becomes of it.
         let receipt = Receipt::new(delivery.delivery_tag, settled.clone());
         let seen = handed.map(|handed| {
@@ -76,7 +122,12 @@ async fn read(mut feed: Feed, handed: Option<&Handed>, consumer: &mut Consumer, 
 }
 
 /// Acknowledges what is settled, until nothing can be any more.
-async fn acknowledge(channel: &Channel, mut settled: mpsc::Receiver<u64>, prefetch: u16) -> lapin::Result<()> {
+async fn acknowledge(
+    channel: &Channel,
+    mut settled: mpsc::Receiver<u64>,
+    owed: &Owed,
+    prefetch: u16,
+) -> lapin::Result<()> {
     let (mut window, mut acks) = (AckWindow::new(prefetch), Vec::new());
     let mut open = true;
     while open || window.pending() {
@@ -94,7 +145,7 @@ async fn acknowledge(channel: &Channel, mut settled: mpsc::Receiver<u64>, prefet
             Ok(None) => open = false,
             Err(_quiet) => {}
         }
-        window.flush(&mut acks);
+        let flushed = window.flush(&mut acks);
         for ack in acks.drain(..) {
             let (tag, multiple) = match ack {
                 Ack::UpTo(tag) => (tag, true),
@@ -102,6 +153,7 @@ async fn acknowledge(channel: &Channel, mut settled: mpsc::Receiver<u64>, prefet
             };
             channel.basic_ack(tag, BasicAckOptions { multiple }).await?;
         }
+        owed.acknowledged(flushed);
     }
     Ok(())
 }

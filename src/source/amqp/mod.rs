@@ -70,7 +70,7 @@ pub enum BrokerState {
 pub fn start(amqp: Amqp, instance: &str, intake: Intake, metrics: Arc<Metrics>) -> io::Result<Broker> {
     let (stop, stopping) = watch::channel(false);
     let (telling, state) = watch::channel(BrokerState::Connecting);
-    let feed = Feed::new(intake, &metrics, Stop::new(stopping), &amqp.queues);
+    let feed = Feed::new(intake, &metrics, Stop::new(stopping), &amqp.queues, instance);
     supervisor::spawn(amqp, format!("pointsman {instance}"), feed, metrics, telling)?;
     Ok(Broker { stop, state })
 }
