@@ -11,6 +11,7 @@ mod commands;
 mod delivery;
 mod drain;
 mod hostile;
+mod metrics;
 mod ordering;
 mod routing;
 mod simulation;
