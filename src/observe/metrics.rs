@@ -39,8 +39,10 @@ pub enum DropCause {
     shed,
     /// The broker gave it out again, after a lost connection, and it had been handed on.
     repeated,
-    /// The connection did not take what was written to it fast enough.
+    /// The connection did not take what was written to it fast enough, and was closed.
     slow_client,
+    /// An event for a connection that did not take what was written to it fast enough, and stays.
+    outbox_full,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -103,6 +105,10 @@ pub struct Metrics {
     pub connections: Gauge,
     /// Connections that are sessions.
     pub sessions: Gauge,
+    /// Frames that wait in all outboxes.
+    pub outbox_messages: Gauge,
+    /// Their bytes, counted for each connection that they wait for.
+    pub outbox_bytes: Gauge,
     /// Whether the broker is connected and consumed: 1 or 0.
     pub broker_connected: Gauge,
     /// Connections made to the broker, the first included.
@@ -129,6 +135,8 @@ impl Metrics {
             deliveries: Counter::default(),
             connections: Gauge::default(),
             sessions: Gauge::default(),
+            outbox_messages: Gauge::default(),
+            outbox_bytes: Gauge::default(),
             broker_connected: Gauge::default(),
             broker_connects: Counter::default(),
             generation: Gauge::default(),
@@ -142,6 +150,8 @@ impl Metrics {
         r.register("deliveries", "Frames handed to connections", metrics.deliveries.clone());
         r.register("connections", "Open connections", metrics.connections.clone());
         r.register("sessions", "Authenticated connections", metrics.sessions.clone());
+        r.register("outbox_messages", "Frames that wait for connections to take them", metrics.outbox_messages.clone());
+        r.register("outbox_bytes", "Bytes of such frames, for each connection", metrics.outbox_bytes.clone());
         r.register("connections_closed", "Connections that the server closed, by close code", metrics.closed.clone());
         r.register("authentications", "Answers to tokens", metrics.authentications.clone());
         r.register("lookups", "Runs of named queries, by outcome", metrics.lookups.clone());
