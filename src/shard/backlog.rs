@@ -21,8 +21,8 @@ impl Backlog {
     /// Tells the metrics what has changed.
     pub(super) fn tell(&mut self, metrics: &Metrics) {
         if self.sum != self.told {
-            metrics.outbox_messages.inc_by(difference(self.sum.messages, self.told.messages));
-            metrics.outbox_bytes.inc_by(difference(self.sum.bytes, self.told.bytes));
+            metrics.outbox_messages().inc_by(difference(self.sum.messages, self.told.messages));
+            metrics.outbox_bytes().inc_by(difference(self.sum.bytes, self.told.bytes));
             self.told = self.sum;
         }
     }
