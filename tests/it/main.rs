@@ -13,6 +13,8 @@ mod drain;
 mod hostile;
 mod metrics;
 mod ordering;
+mod outbox;
+mod payload;
 mod routing;
 mod simulation;
 mod support;

@@ -8,6 +8,7 @@ pub mod http;
 pub mod keeper;
 pub mod process;
 pub mod prometheus;
+pub mod proxy;
 pub mod rabbitmq;
 pub mod raw;
 pub mod server;
