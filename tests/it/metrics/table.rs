@@ -3,6 +3,8 @@
 use std::fmt::Write as _;
 use std::fs;
 
+use pointsman::observe::SHOWN_TENANTS;
+
 use super::exposition::{Family, scrape};
 use super::traffic;
 
@@ -19,6 +21,7 @@ async fn the_table_tells_of_every_metric_of_a_server_and_of_no_other() {
     }
     let expected = table(&families);
     let page = fs::read_to_string(PAGE).unwrap();
+    assert!(page.contains(&format!("**Tenants**: {SHOWN_TENANTS} at most")), "it says how many tenants are shown");
     let found: String =
         page.lines().filter(|line| line.starts_with('|')).fold(String::new(), |text, line| text + line + "\n");
     assert!(found == expected, "src/observe/METRICS.md should hold this table:\n\n{expected}\n");
