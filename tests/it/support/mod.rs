@@ -9,6 +9,7 @@ pub mod keeper;
 pub mod mariadb;
 pub mod postgres;
 pub mod process;
+pub mod proxy;
 pub mod rabbitmq;
 pub mod raw;
 pub mod server;
