@@ -7,6 +7,7 @@
 mod auth;
 mod broker;
 mod clients;
+mod database;
 mod depths;
 mod events;
 mod labels;
@@ -22,6 +23,7 @@ use prometheus_client::registry::Registry;
 use self::auth::AuthMetrics;
 use self::broker::BrokerMetrics;
 use self::clients::ClientMetrics;
+use self::database::DatabaseMetrics;
 use self::depths::DepthMetrics;
 use self::events::EventMetrics;
 use self::lookups::LookupMetrics;
@@ -47,6 +49,7 @@ pub struct Metrics {
     clients: ClientMetrics,
     auth: AuthMetrics,
     lookups: LookupMetrics,
+    database: DatabaseMetrics,
     broker: BrokerMetrics,
     program: ProgramMetrics,
     tenants: Tenants,
@@ -64,6 +67,7 @@ impl Metrics {
             clients: ClientMetrics::register(r),
             auth: AuthMetrics::register(r),
             lookups: LookupMetrics::register(r),
+            database: DatabaseMetrics::register(r),
             broker: BrokerMetrics::register(r),
             program: ProgramMetrics::register(r),
             tenants: tenants::register(r),
