@@ -85,6 +85,12 @@ struct Looked {
     outcome: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByResult {
+    query: String,
+    result: &'static str,
+}
+
 /// All metrics, and the registry that renders them. Handles are cheap to clone; take them once, outside of loops.
 #[derive(Debug)]
 pub struct Metrics {
@@ -97,6 +103,17 @@ pub struct Metrics {
     authentications: Family<ByOutcome, Counter>,
     lookups: Family<Looked, Counter>,
     lookup_latency: Family<ByQuery, LatencyHistogram>,
+    lookup_cache: Family<ByResult, Counter>,
+    /// Answers to queries that are kept.
+    pub lookup_cache_entries: Gauge,
+    /// Those that had to give way to others before their time.
+    pub lookup_cache_evictions: Counter,
+    /// Words of events that what a query answered is no longer good.
+    pub forgets: Counter,
+    /// Sessions closed because an event said so.
+    pub disconnects: Counter,
+    /// Subscriptions taken away since their session may no longer have them, or nobody can say.
+    pub subscriptions_withdrawn: Counter,
     /// Frames put into outboxes: one event to three connections is three.
     pub deliveries: Counter,
     /// Connections that are open, sessions or not.
@@ -126,6 +143,12 @@ impl Metrics {
             authentications: Family::default(),
             lookups: Family::default(),
             lookup_latency: Family::default(),
+            lookup_cache: Family::default(),
+            lookup_cache_entries: Gauge::default(),
+            lookup_cache_evictions: Counter::default(),
+            forgets: Counter::default(),
+            disconnects: Counter::default(),
+            subscriptions_withdrawn: Counter::default(),
             deliveries: Counter::default(),
             connections: Gauge::default(),
             sessions: Gauge::default(),
@@ -150,6 +173,24 @@ impl Metrics {
             "From the call of a named query to its answer, waiting for a connection included",
             Unit::Seconds,
             metrics.lookup_latency.clone(),
+        );
+        r.register(
+            "lookup_cache",
+            "Calls of named queries whose answers are kept: found, asked, or joined to one that was being asked",
+            metrics.lookup_cache.clone(),
+        );
+        r.register("lookup_cache_entries", "Answers to queries that are kept", metrics.lookup_cache_entries.clone());
+        r.register(
+            "lookup_cache_evictions",
+            "Kept answers that gave way to others before their time",
+            metrics.lookup_cache_evictions.clone(),
+        );
+        r.register("forgets", "Words of events that answers are no longer good", metrics.forgets.clone());
+        r.register("disconnects", "Sessions closed because an event said so", metrics.disconnects.clone());
+        r.register(
+            "subscriptions_withdrawn",
+            "Subscriptions taken away since the session may no longer have them, or nobody can say",
+            metrics.subscriptions_withdrawn.clone(),
         );
         r.register(
             "broker_connected",
@@ -206,6 +247,11 @@ impl Metrics {
     /// How long this query takes to answer.
     pub fn lookup_latency(&self, query: &str) -> LatencyHistogram {
         self.lookup_latency.get_or_create_owned(&ByQuery { query: query.to_owned() })
+    }
+
+    /// Calls of this query, whose answers are kept, that had this result: `hit`, `miss`, `joined`.
+    pub fn lookup_cache(&self, query: &str, result: &'static str) -> Counter {
+        self.lookup_cache.get_or_create_owned(&ByResult { query: query.to_owned(), result })
     }
 
     /// The text that Prometheus scrapes.

@@ -30,6 +30,7 @@ pub(in crate::auth) async fn authenticator(providers: &[&str], url: &str) -> (Au
                 name: "by_token".into(),
                 sql: (*text).to_owned(),
                 binds: crate::lookup::scan::binds(text).unwrap(),
+                cache: None,
             });
             config::Provider::Sql(QueryId(u16::try_from(queries.len() - 1).unwrap()))
         });

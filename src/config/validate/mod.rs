@@ -3,6 +3,7 @@
 //! Invariant: every part is looked at, whatever is wrong with the others, so that all is reported at once. A reference to
 //! something faulty is not reported again.
 
+mod actions;
 mod amqp;
 mod auth;
 mod conditions;
@@ -40,7 +41,11 @@ pub(super) fn validate(
     let auth = auth::auth(&raw.auth, &queries, root, diagnostics);
     let ping = root::ping(&raw.ping, &queries, diagnostics);
     let topics = topics::topics(&raw.topics, &queries, diagnostics);
-    let scope = routes::Scope { queries: &queries, roots: root::path_roots(&raw.event) };
+    let scope = routes::Scope {
+        queries: &queries,
+        asked_for_topics: topics::asked(topics.as_deref()),
+        roots: root::path_roots(&raw.event),
+    };
     let routes = routes::routes(&raw.routes, &scope, root, diagnostics);
     let limits = root::limits(&raw.limits);
     Some(Config {
