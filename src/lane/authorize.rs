@@ -295,7 +295,7 @@ impl Authorizer {
         match origin {
             Origin::Client => line.waiting.extend(tickets),
             // Events wait for it.
-            Origin::Review(_) => tickets.for_each(|ticket| line.waiting.push_front(ticket)),
+            Origin::Review(_) => tickets.rev().for_each(|ticket| line.waiting.push_front(ticket)),
         }
         self.waiting += missing;
         line.requests.insert(request, open);

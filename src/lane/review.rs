@@ -89,27 +89,28 @@ impl Reviews {
     pub(super) fn begin(
         &mut self,
         tenant: &TenantId,
-        forget: &Forget,
+        mut forgets: Vec<Forget>,
         rulebook: &Arc<Rulebook>,
         now: Instant,
         effects: &mut Vec<Effect>,
     ) -> Option<u64> {
-        if rulebook.topics.asking(forget.query).is_empty() {
+        forgets.retain(|forget| !rulebook.topics.asking(forget.query).is_empty());
+        if forgets.is_empty() {
             return None;
         }
-        if let Some(of_tenant) = self.tenants.get_mut(tenant) {
-            let next = of_tenant.next.get_or_insert_with(|| {
-                self.numbered += 1;
-                Next { number: self.numbered, forgets: Vec::new(), rulebook: Arc::clone(rulebook) }
-            });
+        if let Some(next) = self.tenants.get_mut(tenant).and_then(|of_tenant| of_tenant.next.as_mut()) {
             next.rulebook = Arc::clone(rulebook);
-            take_up(&mut next.forgets, forget);
+            forgets.into_iter().for_each(|forget| take_up(&mut next.forgets, forget));
             return Some(next.number);
         }
         self.numbered += 1;
-        let next = Next { number: self.numbered, forgets: vec![forget.clone()], rulebook: Arc::clone(rulebook) };
-        let active = Active::new(tenant, next, now, effects);
-        self.tenants.insert(tenant.clone(), OfTenant { active, next: None });
+        let next = Next { number: self.numbered, forgets, rulebook: Arc::clone(rulebook) };
+        if let Some(of_tenant) = self.tenants.get_mut(tenant) {
+            of_tenant.next = Some(next);
+        } else {
+            let active = Active::new(tenant, next, now, effects);
+            self.tenants.insert(tenant.clone(), OfTenant { active, next: None });
+        }
         Some(self.numbered)
     }
 
@@ -254,15 +255,15 @@ impl Active {
 }
 
 /// Adds a word to those that a review is about.
-fn take_up(forgets: &mut Vec<Forget>, forget: &Forget) {
-    if forgets.len() < WORDS {
-        if !forgets.contains(forget) {
-            forgets.push(forget.clone());
-        }
+fn take_up(forgets: &mut Vec<Forget>, forget: Forget) {
+    if forgets.contains(&forget) {
         return;
     }
-    let queries: Vec<_> = forgets.iter().chain([forget]).map(|forget| forget.query).collect();
-    forgets.clear();
+    forgets.push(forget);
+    if forgets.len() <= WORDS {
+        return;
+    }
+    let queries: Vec<_> = forgets.drain(..).map(|forget| forget.query).collect();
     for query in queries {
         if !forgets.iter().any(|forget| forget.query == query) {
             forgets.push(Forget { query, binds: SmallVec::new() });

@@ -278,24 +278,26 @@ impl Lane {
         now: Instant,
         effects: &mut Vec<Effect>,
     ) -> Option<u64> {
-        let (mut review, mut forgot) = (None, false);
-        for action in plan.actions() {
-            let Action::Forget(forget) = action else { continue };
-            forgot = true;
+        let forgets = plan.actions().filter_map(|action| match action {
+            Action::Forget(forget) => Some(forget.clone()),
+            Action::Disconnect(_) => None,
+        });
+        let forgets: Vec<Forget> = forgets.collect();
+        for forget in &forgets {
             self.ledger.forgot();
             self.answers.forget(owner, forget);
             if let Some(tenant) = &owner.0 {
                 self.authorizer.forget(tenant, forget);
-                review = review.max(self.reviews.begin(tenant, forget, rulebook, now, effects));
             }
             if !self.answers.is_of_tenant(forget.query) {
                 effects.push(Effect::Forget(forget.clone()));
             }
         }
-        if forgot {
-            self.settle_requests(now, effects);
+        if forgets.is_empty() {
+            return None;
         }
-        review
+        self.settle_requests(now, effects);
+        self.reviews.begin(owner.0.as_ref()?, forgets, rulebook, now, effects)
     }
 
     /// Puts an event into its tenant's queue.
