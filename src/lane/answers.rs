@@ -223,11 +223,11 @@ impl Answers {
     }
 
     /// A question was answered.
-    pub(super) fn land(&mut self, ticket: &Ticket, answer: &Answer, now: Instant) -> Option<Landed> {
-        let Flight { owner, query, binds, holder, waiters, started, stale } = self.flights.remove(&ticket.0)?;
+    pub(super) fn land(&mut self, Ticket(ticket): Ticket, answer: &Answer, now: Instant) -> Option<Landed> {
+        let Flight { owner, query, binds, holder, waiters, started, stale } = self.flights.remove(&ticket)?;
         if let Some(binds) = binds {
             if let Some(flights) = self.under_way.get_mut(&owner) {
-                flights.retain(|number| *number != ticket.0);
+                flights.retain(|number| *number != ticket);
                 if flights.is_empty() {
                     self.under_way.remove(&owner);
                 }

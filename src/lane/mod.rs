@@ -9,6 +9,7 @@ mod handover;
 mod ledger;
 mod queue;
 mod review;
+mod rights;
 mod run;
 mod state;
 

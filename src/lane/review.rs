@@ -100,7 +100,9 @@ impl Reviews {
         }
         if let Some(next) = self.tenants.get_mut(tenant).and_then(|of_tenant| of_tenant.next.as_mut()) {
             next.rulebook = Arc::clone(rulebook);
-            forgets.into_iter().for_each(|forget| take_up(&mut next.forgets, forget));
+            for forget in forgets {
+                take_up(&mut next.forgets, forget);
+            }
             return Some(next.number);
         }
         self.numbered += 1;

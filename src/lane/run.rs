@@ -217,7 +217,7 @@ impl Runner {
             Err(error) => (error.id(), Err(LookupError::Failed(format!("the lookup ended early: {error}")))),
         };
         if let Some(ticket) = self.tickets.remove(&id) {
-            self.lane.answered(ticket, answer, now(), &mut self.effects);
+            self.lane.answered(ticket, &answer, now(), &mut self.effects);
         }
     }
 }

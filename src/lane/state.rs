@@ -13,7 +13,7 @@ use hashbrown::HashMap;
 use smallvec::SmallVec;
 
 use super::answers::{Answers, Asked, Holder, Landed, Waiter};
-use super::authorize::{Authorizer, Judged, Origin};
+use super::authorize::Authorizer;
 use super::delivery::{Delivery, Receipt};
 use super::handover::Handover;
 use super::ledger::Ledger;
@@ -25,7 +25,7 @@ use crate::lookup::Forget;
 use crate::observe::Metrics;
 use crate::reload::Rulebook;
 use crate::route::{Action, Answer, Call, Decision, Plan, TopicRules};
-use crate::shard::{AuthorizeRequest, ConnectionKey, Review, Reviewed, ShardId, ShardSet, Verdict};
+use crate::shard::{ConnectionKey, Review, ShardId, Verdict};
 
 /// Events of one tenant that may wait. Beyond, the oldest of them is dropped.
 ///
@@ -46,17 +46,17 @@ pub const UNSETTLED_WAITING: usize = 64;
 #[derive(Debug)]
 pub struct Lane {
     /// Those of whom events wait, or queries are under way.
-    queues: HashMap<Owner, Queue>,
+    pub(super) queues: HashMap<Owner, Queue>,
     /// How many events wait in them.
     waiting: usize,
     /// The bytes of their bodies.
     waiting_bytes: usize,
     /// How many have ever had to wait.
     numbered: u64,
-    answers: Answers,
-    authorizer: Authorizer,
-    reviews: Reviews,
-    ledger: Ledger,
+    pub(super) answers: Answers,
+    pub(super) authorizer: Authorizer,
+    pub(super) reviews: Reviews,
+    pub(super) ledger: Ledger,
 }
 
 /// Whose events stand in one line. Those of no tenant are one tenant's more.
@@ -65,6 +65,7 @@ pub(super) struct Owner(pub(super) Option<TenantId>);
 
 /// What is to be done now, in this order.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "nearly all are events, and they are not kept")]
 pub enum Effect {
     /// Hand this event to the shards.
     HandOver(Handover),
@@ -170,8 +171,8 @@ impl Lane {
     }
 
     /// Takes the answer to an [`Ask`].
-    pub fn answered(&mut self, ticket: Ticket, answer: Answer, now: Instant, effects: &mut Vec<Effect>) {
-        let Some(Landed { owner, query, holder, waiters }) = self.answers.land(&ticket, &answer, now) else { return };
+    pub fn answered(&mut self, ticket: Ticket, answer: &Answer, now: Instant, effects: &mut Vec<Effect>) {
+        let Some(Landed { owner, query, holder, waiters }) = self.answers.land(ticket, answer, now) else { return };
         match (holder, &owner.0) {
             (Holder::Line, Some(tenant)) => self.authorizer.landed(tenant),
             _ => drop(self.queues.get_mut(&owner).map(Queue::landed)),
@@ -186,68 +187,17 @@ impl Lane {
                 }
                 (Waiter::Topic(ticket), Some(tenant)) => {
                     for_topics = true;
-                    self.authorizer.answered(tenant, ticket, TopicRules::verdict(&answer));
+                    self.authorizer.answered(tenant, ticket, TopicRules::verdict(answer));
                 }
                 // Topics are always a tenant's.
                 (Waiter::Topic(_), None) => {}
             }
         }
-        if let (true, Err(error), Some(tenant)) = (for_topics, &answer, &owner.0) {
+        if let (true, Err(error), Some(tenant)) = (for_topics, answer, &owner.0) {
             self.ledger.unanswered(tenant, query, error, now);
         }
         self.settle_requests(now, effects);
         self.advance(&owner, now, effects);
-    }
-
-    /// Takes a request to subscribe, to be judged by this rulebook.
-    pub fn authorize(
-        &mut self,
-        request: AuthorizeRequest,
-        rulebook: &Rulebook,
-        now: Instant,
-        effects: &mut Vec<Effect>,
-    ) {
-        self.authorizer.take(request, rulebook, &mut self.answers, now);
-        self.settle_requests(now, effects);
-    }
-
-    /// These shards were told of a review: see [`Effect::Review`].
-    pub fn review_sent(&mut self, order: &Arc<Review>, shards: ShardSet, now: Instant, effects: &mut Vec<Effect>) {
-        if let Some(number) = self.reviews.sent(order, shards) {
-            self.end_review(&order.tenant, number, now, effects);
-        }
-    }
-
-    /// Takes a portion of what a shard has to say of a review.
-    pub fn reviewed(&mut self, word: Reviewed, now: Instant, effects: &mut Vec<Effect>) {
-        let (shard, tenant) = (word.shard, word.review.tenant.clone());
-        self.reviews.reviewed(word, effects, |review, subscriber, topics| {
-            let session = (shard, subscriber.connection);
-            self.authorizer.review(review, &tenant, session, topics, &mut self.answers, now);
-        });
-        self.settle_requests(now, effects);
-        if let Some(number) = self.reviews.over(&tenant) {
-            self.end_review(&tenant, number, now, effects);
-        }
-    }
-
-    /// When [`tick`](Self::tick) has something to do.
-    pub fn due(&self) -> Option<Instant> {
-        self.reviews.due().into_iter().chain(self.answers.due()).min()
-    }
-
-    /// Does what its time has come for: ends reviews, and lets go of answers that nobody asks for any more.
-    pub fn tick(&mut self, now: Instant, effects: &mut Vec<Effect>) {
-        while let Some((tenant, number)) = self.reviews.expire(now, &mut self.authorizer, effects) {
-            self.ledger.review_expired(&tenant, now);
-            self.settle_requests(now, effects);
-            if self.reviews.is_active(&tenant, number) {
-                self.end_review(&tenant, number, now, effects);
-            }
-        }
-        if self.answers.due().is_some_and(|due| due <= now) {
-            self.answers.sweep(now);
-        }
     }
 
     /// Whether the lane takes another request to subscribe: see [`AUTHORIZE_WAITING`](super::AUTHORIZE_WAITING).
@@ -267,37 +217,6 @@ impl Lane {
 
     fn is_busy(&self, owner: &Owner) -> bool {
         !self.queues.is_empty() && self.queues.get(owner).is_some_and(Queue::is_busy)
-    }
-
-    /// Does what an event says of answers that are no longer good. Returns the review that later events wait for.
-    fn forget(
-        &mut self,
-        owner: &Owner,
-        plan: &Plan,
-        rulebook: &Arc<Rulebook>,
-        now: Instant,
-        effects: &mut Vec<Effect>,
-    ) -> Option<u64> {
-        let forgets = plan.actions().filter_map(|action| match action {
-            Action::Forget(forget) => Some(forget.clone()),
-            Action::Disconnect(_) => None,
-        });
-        let forgets: Vec<Forget> = forgets.collect();
-        for forget in &forgets {
-            self.ledger.forgot();
-            self.answers.forget(owner, forget);
-            if let Some(tenant) = &owner.0 {
-                self.authorizer.forget(tenant, forget);
-            }
-            if !self.answers.is_of_tenant(forget.query) {
-                effects.push(Effect::Forget(forget.clone()));
-            }
-        }
-        if forgets.is_empty() {
-            return None;
-        }
-        self.settle_requests(now, effects);
-        self.reviews.begin(owner.0.as_ref()?, forgets, rulebook, now, effects)
     }
 
     /// Puts an event into its tenant's queue.
@@ -325,37 +244,8 @@ impl Lane {
         self.advance(owner, now, effects);
     }
 
-    /// Asks what topics need and there is room for, and tells what has come of those that are done.
-    fn settle_requests(&mut self, now: Instant, effects: &mut Vec<Effect>) {
-        self.authorizer.ask(&mut self.answers, now, effects);
-        for judged in self.authorizer.take_judged() {
-            match judged.origin {
-                Origin::Client => {
-                    let Judged { shard, connection, verdicts, .. } = judged;
-                    effects.push(Effect::Authorized { shard, connection, verdicts });
-                }
-                Origin::Review(number) => {
-                    let tenant = judged.tenant.clone();
-                    if let Some(number) = self.reviews.judged(number, judged, effects) {
-                        self.end_review(&tenant, number, now, effects);
-                    }
-                }
-            }
-        }
-    }
-
-    /// All that a review found is on its way to the shards: events that waited for it may follow.
-    fn end_review(&mut self, tenant: &TenantId, number: u64, now: Instant, effects: &mut Vec<Effect>) {
-        let owner = Owner(Some(tenant.clone()));
-        if let Some(queue) = self.queues.get_mut(&owner) {
-            queue.release(number);
-        }
-        self.reviews.end(tenant, now, effects);
-        self.advance(&owner, now, effects);
-    }
-
     /// Hands over what has its turn in this tenant's queue, and puts calls under way that have room now.
-    fn advance(&mut self, owner: &Owner, now: Instant, effects: &mut Vec<Effect>) {
+    pub(super) fn advance(&mut self, owner: &Owner, now: Instant, effects: &mut Vec<Effect>) {
         let Some(queue) = self.queues.get_mut(owner) else { return };
         loop {
             let size = queue.oldest_size();

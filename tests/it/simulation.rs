@@ -190,7 +190,7 @@ impl World {
             _ => Ok(Arc::new(Rows { columns: ["id".into()].into(), rows })),
         };
         let mut effects = Vec::new();
-        seat.lane.answered(ask.ticket, answer, self.now, &mut effects);
+        seat.lane.answered(ask.ticket, &answer, self.now, &mut effects);
         self.perform(index, effects);
     }
 
@@ -209,6 +209,7 @@ impl World {
                         }
                     }
                 }
+                other => panic!("no rule leads to {other:?}"),
             }
         }
     }

@@ -12,6 +12,9 @@ use crate::lookup::scan;
 /// Answers of a query that are kept, where `cache` does not say.
 const CACHED: usize = 100_000;
 
+/// What is bound, by name.
+type Bound<R> = Vec<(CompactString, Template<R>)>;
+
 /// All queries of the configuration, those that are faulty too.
 pub(super) struct Queries {
     known: Vec<(String, Option<Query>)>,
@@ -114,7 +117,7 @@ impl Queries {
         with: &Field<Scalars>,
         place: &dyn Fn(&str) -> Result<R, String>,
         diagnostics: &mut Diagnostics,
-    ) -> (Option<(QueryId, &Query)>, Option<Vec<(CompactString, Template<R>)>>) {
+    ) -> (Option<(QueryId, &Query)>, Option<Bound<R>>) {
         let resolved = self.resolve(name, diagnostics);
         let mut whole = !matches!(with, Field::Faulty);
         let mut bound = Vec::new();

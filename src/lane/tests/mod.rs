@@ -207,10 +207,11 @@ impl Bench {
     }
 
     /// Answers what has been asked at this place in the order of asking.
+    #[expect(clippy::needless_pass_by_value, reason = "answers are made where they are given")]
     fn answer(&mut self, place: usize, answer: Answer) {
         let ask = self.asked.remove(place);
         let mut effects = Vec::new();
-        self.lane.answered(ask.ticket, answer, self.now, &mut effects);
+        self.lane.answered(ask.ticket, &answer, self.now, &mut effects);
         self.take(effects);
     }
 

@@ -61,6 +61,9 @@ fn step() -> impl Strategy<Value = Step> {
 /// A tenant and a record.
 type Right = (usize, usize);
 
+/// What, whose topics, and how many of those are still to be told.
+type UnderReview = (Arc<Review>, Vec<(u32, Topic)>, usize);
+
 /// The lane, a database, and one shard.
 struct World {
     bench: Bench,
@@ -72,7 +75,7 @@ struct World {
     /// What the database said when it was asked: the oldest that an answer can be.
     said: VecDeque<(Ask, bool)>,
     subscriptions: BTreeSet<(u32, usize, Topic)>,
-    reviews: Vec<(Arc<Review>, Vec<(u32, Topic)>, usize)>,
+    reviews: Vec<UnderReview>,
     words: VecDeque<Reviewed>,
     offered: u64,
     connections: u32,
@@ -177,7 +180,7 @@ impl World {
             (false, false) => Ok(Arc::new(Rows::default())),
         };
         let mut effects = Vec::new();
-        self.bench.lane.answered(ask.ticket, answer, self.bench.now, &mut effects);
+        self.bench.lane.answered(ask.ticket, &answer, self.bench.now, &mut effects);
         self.perform(effects);
     }
 
