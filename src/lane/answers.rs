@@ -160,8 +160,8 @@ impl Answers {
             under_way: HashMap::new(),
             numbered: 0,
             swept: None,
-            entries: metrics.lookup_cache_entries.clone(),
-            evictions: metrics.lookup_cache_evictions.clone(),
+            entries: metrics.lookup_cache_entries().clone(),
+            evictions: metrics.lookup_cache_evictions().clone(),
         }
     }
 

@@ -49,7 +49,7 @@ impl Ledger {
             everyone_of_a_tenant: fault(DropCause::everyone_of_a_tenant),
             lookup_failed: fault(DropCause::lookup_failed),
             tenant_backlog: fault(DropCause::tenant_backlog),
-            forgets: metrics.forgets.clone(),
+            forgets: metrics.forgets().clone(),
             authorization: Throttle::new(EVERY),
             reviews: Throttle::new(EVERY),
             metrics,

@@ -65,7 +65,7 @@ impl Shard {
         let Some(index) = self.index(key) else { return };
         let Phase::Session(session) = self.connections[index].phase else { return };
         topics.retain(|(topic, _)| self.sessions.unsubscribe(session, topic));
-        self.parts.metrics.subscriptions_withdrawn.inc_by(topics.len() as u64);
+        self.parts.metrics.subscriptions_withdrawn().inc_by(topics.len() as u64);
         let (denied, unknown): (Vec<_>, Vec<_>) =
             topics.iter().partition(|(_, verdict)| *verdict != Verdict::Unavailable);
         for (topics, why) in [(denied, reply::NO_LONGER_ALLOWED), (unknown, reply::NOT_KNOWN_TO_BE_ALLOWED)] {
@@ -81,7 +81,7 @@ impl Shard {
         for index in self.sessions.connections_of(tenant, users) {
             tracing::info!(shard = self.id.index(), %tenant, "a session is closed since an event said so");
             self.close(index as usize, CloseReason::Kicked);
-            self.parts.metrics.disconnects.inc();
+            self.parts.metrics.disconnects().inc();
         }
     }
 

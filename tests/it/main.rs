@@ -12,6 +12,8 @@ mod delivery;
 mod drain;
 mod hostile;
 mod ordering;
+mod outbox;
+mod payload;
 mod rights;
 mod routing;
 mod simulation;

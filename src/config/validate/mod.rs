@@ -9,6 +9,7 @@ mod auth;
 mod conditions;
 mod database;
 mod overlap;
+mod payload;
 mod queries;
 mod root;
 mod routes;
@@ -45,6 +46,7 @@ pub(super) fn validate(
         queries: &queries,
         asked_for_topics: topics::asked(topics.as_deref()),
         roots: root::path_roots(&raw.event),
+        payload: root::payload_root(&raw.event),
     };
     let routes = routes::routes(&raw.routes, &scope, root, diagnostics);
     let limits = root::limits(&raw.limits);
