@@ -73,7 +73,7 @@ impl EventMetrics {
         r.register_with_unit("received", "Bodies that came in, valid or not", Unit::Bytes, own.bytes.clone());
         r.register(
             "routed_events",
-            "Events by what came of them: handed_over to shards, for nobody who is connected, dropped",
+            "Events by what came of them: handed_over to shards, for nobody who is connected, acted upon, dropped",
             own.routed.clone(),
         );
         r.register("decisions", "Events that this route decided", own.decisions.clone());

@@ -44,6 +44,8 @@ pub enum RoutedOutcome {
     handed_over,
     /// Its routes named nobody, or nobody of its tenant is connected.
     nobody,
+    /// Its routes did something, such as to forget answers, and sent it to nobody.
+    acted,
     /// No route held, those that did failed, or too many waited.
     dropped,
 }

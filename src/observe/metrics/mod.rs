@@ -15,6 +15,7 @@ mod lookups;
 mod process;
 mod program;
 mod queues;
+mod rights;
 mod tenants;
 
 use prometheus_client::encoding::text::{encode, encode_registry};
@@ -29,6 +30,7 @@ use self::events::EventMetrics;
 use self::lookups::LookupMetrics;
 use self::program::ProgramMetrics;
 use self::queues::QueueMetrics;
+use self::rights::RightsMetrics;
 use super::tenants::Tenants;
 
 pub use self::depths::{LaneGauges, ShardGauges};
@@ -50,6 +52,7 @@ pub struct Metrics {
     auth: AuthMetrics,
     lookups: LookupMetrics,
     database: DatabaseMetrics,
+    rights: RightsMetrics,
     broker: BrokerMetrics,
     program: ProgramMetrics,
     tenants: Tenants,
@@ -68,6 +71,7 @@ impl Metrics {
             auth: AuthMetrics::register(r),
             lookups: LookupMetrics::register(r),
             database: DatabaseMetrics::register(r),
+            rights: RightsMetrics::register(r),
             broker: BrokerMetrics::register(r),
             program: ProgramMetrics::register(r),
             tenants: tenants::register(r),

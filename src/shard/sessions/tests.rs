@@ -213,12 +213,12 @@ proptest! {
                 }
             }
             let subscriptions = model.sessions.values().map(|plain| plain.topics.len()).sum::<usize>();
-            prop_assert_eq!(sessions.subscriptions(), subscriptions);
+            prop_assert_eq!(sessions.subscribed(), subscriptions);
         }
         for (_, plain) in std::mem::take(&mut model.sessions) {
             sessions.remove(plain.id);
         }
-        prop_assert_eq!(sessions.subscriptions(), 0);
+        prop_assert_eq!(sessions.subscribed(), 0);
         prop_assert!(sessions.is_empty() && sessions.tenants.is_empty() && sessions.by_name.is_empty());
     }
 }

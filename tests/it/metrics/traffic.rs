@@ -12,7 +12,7 @@ const REST: &str = r#"
 database:
   url: "sqlite::memory:"
   queries:
-    people: { sql: "SELECT 1 AS user WHERE :tenant IS NOT NULL" }
+    people: { sql: "SELECT 1 AS user WHERE :tenant IS NOT NULL", cache: { ttl: 30s } }
     broken: { sql: "SELECT json(:text) AS user WHERE :tenant IS NOT NULL" }
 event: { payload: data, tenant: data.tenant, id: data.id }
 auth:
@@ -22,6 +22,7 @@ topics: [{ match: "deal:{id}", allow: true }]
 routes:
   - { name: people, when: { data.kind: people }, to: { users: { query: people } } }
   - { name: broken, when: { data.kind: broken }, to: { users: { query: broken, with: { text: "{data.kind}" } } } }
+  - { name: changed, when: { data.kind: changed }, do: { forget: people } }
   - { name: everyone, when: { data.kind: everyone }, to: everyone }
   - { name: deals, when: { data.kind: deal }, to: { topic: "deal:{data.deal}" } }
 "#;
@@ -47,6 +48,7 @@ pub(super) async fn start() -> Traffic {
         ("acme", "broken"),
         ("acme", "everyone"),
         ("acme", "unrouted"),
+        ("acme", "changed"),
         ("globex", "deal"),
         ("nobody", "deal"),
     ] {
