@@ -9,6 +9,7 @@ mod conditions;
 mod database;
 mod database_url;
 mod overlap;
+mod payload;
 mod queries;
 mod root;
 mod routes;
@@ -44,7 +45,11 @@ pub(super) fn validate(
     }
     let ping = root::ping(&raw.ping, &queries, diagnostics);
     let topics = topics::topics(&raw.topics, &queries, diagnostics);
-    let scope = routes::Scope { queries: &queries, roots: root::path_roots(&raw.event) };
+    let scope = routes::Scope {
+        queries: &queries,
+        roots: root::path_roots(&raw.event),
+        payload: root::payload_root(&raw.event),
+    };
     let routes = routes::routes(&raw.routes, &scope, root, diagnostics);
     let limits = root::limits(&raw.limits);
     Some(Config {
