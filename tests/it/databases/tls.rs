@@ -1,4 +1,4 @@
-//! TLS to PostgreSQL: whom it trusts, and whom it does not. And passwords, which are never shown.
+//! TLS to servers: whom it trusts, and whom it does not. And passwords, which are never shown.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -8,7 +8,8 @@ use pointsman::event::Scalar;
 use pointsman::lookup::LookupError;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 
-use super::{Asked, execute};
+use super::{Asked, execute, text};
+use crate::support::mariadb::MariaDb;
 use crate::support::postgres::{self, Postgres};
 
 /// An authority of this name, and a certificate of it for 127.0.0.1 with its key.
@@ -29,7 +30,7 @@ fn write(path: &Path, text: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_is_trusted_by_its_authority_and_name() {
+async fn postgresql_is_trusted_by_its_authority_and_name() {
     let settings = ["ssl=on", "ssl_cert_file=../server.pem", "ssl_key_file=../server.key"];
     let mut cluster = tokio::task::block_in_place(|| Postgres::absent(&settings));
     let (authority, server, key) = certificates("one");
@@ -77,6 +78,36 @@ database: {{ url: \"{url}?sslmode=verify-full&sslrootcert=ca.pem\", queries: {{ 
     let setup = crate::support::server::Setup { files: &[("ca.pem", &authority)], ..Default::default() };
     let program = crate::support::server::Server::start_with(&yaml, &setup).await;
     program.wait_for_metric("pointsman_database_up", 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mariadb_is_trusted_by_its_authority_and_name() {
+    let settings = ["--ssl-cert=../server.pem", "--ssl-key=../server.key", "--ssl-ca=../ca.pem"];
+    let mut server = tokio::task::block_in_place(|| MariaDb::absent(&settings));
+    let (authority, certificate, key) = certificates("one");
+    let (other, ..) = certificates("another");
+    for (name, text) in
+        [("server.pem", &certificate), ("server.key", &key), ("ca.pem", &authority), ("other.pem", &other)]
+    {
+        let path = server.folder().join(name);
+        write(&path, text);
+        server.own_file(&path);
+    }
+    tokio::task::block_in_place(|| server.start());
+    let url = server.database("").await;
+    let file = |name: &str| server.folder().join(name).display().to_string();
+    let ask = async |parameters: &str| {
+        let asked = Asked::open(&format!("{url}?{parameters}"), "max: 1", &["SHOW STATUS LIKE 'Ssl_cipher'"]).await;
+        asked.ask(0).await.map(|rows| rows[0][1] != text(""))
+    };
+    let trusted = format!("ssl-mode=VERIFY_IDENTITY&ssl-ca={}", file("ca.pem"));
+    for (parameters, is_encrypted) in
+        [(trusted.as_str(), true), ("ssl-mode=REQUIRED", true), ("ssl-mode=DISABLED", false)]
+    {
+        assert_eq!(ask(parameters).await, Ok(is_encrypted), "{parameters}");
+    }
+    let error = ask(&format!("ssl-mode=VERIFY_CA&ssl-ca={}", file("other.pem"))).await.unwrap_err();
+    assert!(error.to_string().contains("invalid peer certificate: UnknownIssuer"), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -76,6 +76,16 @@ impl MariaDb {
         }
     }
 
+    /// Where its files are; relative paths in its settings start in `data` there.
+    pub(crate) fn folder(&self) -> &Path {
+        self.keeper.folder()
+    }
+
+    /// Gives a file in its folder to the account that it runs as.
+    pub(crate) fn own_file(&self, path: &Path) {
+        self.account.own(path);
+    }
+
     /// A URL for these credentials and this database.
     pub(crate) fn url(&self, credentials: &str, database: &str) -> String {
         format!("mysql://{credentials}@127.0.0.1:{}/{database}", self.port)
