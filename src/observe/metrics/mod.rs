@@ -5,6 +5,7 @@
 mod auth;
 mod broker;
 mod clients;
+mod database;
 mod events;
 mod labels;
 mod lookups;
@@ -16,6 +17,7 @@ use prometheus_client::registry::Registry;
 use self::auth::AuthMetrics;
 use self::broker::BrokerMetrics;
 use self::clients::ClientMetrics;
+use self::database::DatabaseMetrics;
 use self::events::EventMetrics;
 use self::lookups::LookupMetrics;
 use self::program::ProgramMetrics;
@@ -33,6 +35,7 @@ pub struct Metrics {
     clients: ClientMetrics,
     auth: AuthMetrics,
     lookups: LookupMetrics,
+    database: DatabaseMetrics,
     rights: RightsMetrics,
     broker: BrokerMetrics,
     program: ProgramMetrics,
@@ -48,6 +51,7 @@ impl Metrics {
             clients: ClientMetrics::register(r),
             auth: AuthMetrics::register(r),
             lookups: LookupMetrics::register(r),
+            database: DatabaseMetrics::register(r),
             rights: RightsMetrics::register(r),
             broker: BrokerMetrics::register(r),
             program: ProgramMetrics::register(r),
