@@ -10,6 +10,7 @@ mod ping;
 mod read;
 mod run;
 mod sessions;
+mod socket;
 mod timers;
 mod write;
 

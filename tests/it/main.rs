@@ -17,4 +17,5 @@ mod payload;
 mod routing;
 mod simulation;
 mod support;
+mod tls;
 mod wire;
