@@ -14,6 +14,7 @@ mod hostile;
 mod ordering;
 mod outbox;
 mod payload;
+mod rights;
 mod routing;
 mod simulation;
 mod support;
