@@ -112,6 +112,8 @@ pub enum Effect {
         /// Which of them.
         users: Vec<UserId>,
     },
+    /// Have all lanes forget this, whosever answers they are.
+    ForgetForAll(Forget),
     /// Tell those outside of lanes who keep answers that some are no longer good.
     Forget(Forget),
 }
@@ -169,9 +171,7 @@ impl Lane {
                 self.wait(&owner, waiting, now, effects);
             }
         }
-        if let Some(review) = review {
-            self.queues.entry(owner).or_default().hold(self.numbered, review);
-        }
+        self.hold(&owner, review);
     }
 
     /// Takes the answer to an [`Ask`].
@@ -226,6 +226,13 @@ impl Lane {
 
     fn is_busy(&self, owner: &Owner) -> bool {
         !self.queues.is_empty() && self.queues.get(owner).is_some_and(Queue::is_busy)
+    }
+
+    /// Events that come from now on wait for a review.
+    pub(super) fn hold(&mut self, owner: &Owner, review: Option<u64>) {
+        if let Some(review) = review {
+            self.queues.entry_ref(owner).or_default().hold(self.numbered, review);
+        }
     }
 
     /// Puts an event into its tenant's queue.

@@ -15,11 +15,19 @@ pub(super) struct ClientMetrics {
     closed: Family<ByCode, Counter>,
     outbox_messages: Gauge,
     outbox_bytes: Gauge,
+    handshake_failures: Counter,
+    /// Of the one listener that has a certificate: there only where one is set.
+    certificates: Family<ByListener, Gauge>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ByCode {
     code: u16,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByListener {
+    listener: &'static str,
 }
 
 impl ClientMetrics {
@@ -30,6 +38,8 @@ impl ClientMetrics {
             closed: Family::default(),
             outbox_messages: Gauge::default(),
             outbox_bytes: Gauge::default(),
+            handshake_failures: Counter::default(),
+            certificates: Family::default(),
         };
         r.register("connections", "Open connections", own.connections.clone());
         r.register("sessions", "Authenticated connections", own.sessions.clone());
@@ -37,6 +47,17 @@ impl ClientMetrics {
         r.register("outbox_messages", "Frames that wait for connections to take them", own.outbox_messages.clone());
         let help = "Frames that wait, each as often as connections wait for it";
         r.register_with_unit("outbox", help, Unit::Bytes, own.outbox_bytes.clone());
+        r.register(
+            "tls_handshake_failures",
+            "Connections with which no TLS session came about",
+            own.handshake_failures.clone(),
+        );
+        r.register_with_unit(
+            "tls_certificate_valid_until",
+            "When the certificate in use expires, since 1970",
+            Unit::Seconds,
+            own.certificates.clone(),
+        );
         own
     }
 }
@@ -60,6 +81,16 @@ impl Metrics {
     /// Their bytes, counted for each connection that they wait for.
     pub fn outbox_bytes(&self) -> &Gauge {
         &self.clients.outbox_bytes
+    }
+
+    /// Connections with which no TLS session came about.
+    pub fn handshake_failures(&self) -> &Counter {
+        &self.clients.handshake_failures
+    }
+
+    /// When the certificate of the listener for clients expires, in Unix time.
+    pub fn certificate_valid_until(&self) -> Gauge {
+        self.clients.certificates.get_or_create_owned(&ByListener { listener: "clients" })
     }
 
     /// Connections that the server closed with this code.

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::exposition::{Family, scrape};
+use super::exposition::Family;
 use super::promql::asked;
 use super::traffic;
 use crate::support::prometheus::Prometheus;
@@ -28,7 +28,7 @@ struct Query {
 #[tokio::test]
 async fn every_metric_and_label_that_is_asked_for_is_there() {
     let traffic = traffic::start().await;
-    let families = scrape(&traffic.server).await;
+    let families = traffic.scrape().await;
     let dashboard = dashboard();
     let queries: Vec<Query> = panel_queries(&dashboard).into_iter().chain(alert_queries()).collect();
     assert!(queries.len() > 40, "there are queries");
@@ -43,7 +43,7 @@ async fn every_metric_and_label_that_is_asked_for_is_there() {
 async fn prometheus_reads_the_metrics_and_evaluates_every_query() {
     let traffic = traffic::start().await;
     let alerts = fs::read_to_string(path(ALERTS)).unwrap();
-    let prometheus = Prometheus::start(traffic.server.admin, &alerts).await;
+    let prometheus = Prometheus::start(&[traffic.server.admin, traffic.secure.admin], &alerts).await;
     // Rates need to have seen two scrapes.
     prometheus.until_scraped(2).await;
     for query in panel_queries(&dashboard()) {

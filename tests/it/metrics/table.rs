@@ -14,7 +14,7 @@ const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/observe/METRICS.md"
 #[tokio::test]
 async fn the_table_tells_of_every_metric_of_a_server_and_of_no_other() {
     let traffic = traffic::start().await;
-    let families = scrape(&traffic.server).await;
+    let families = traffic.scrape().await;
     for family in &families {
         assert!(!family.samples.is_empty(), "{} says nothing: the traffic here should touch it", family.name);
         check_form(family);
@@ -25,6 +25,23 @@ async fn the_table_tells_of_every_metric_of_a_server_and_of_no_other() {
     let found: String =
         page.lines().filter(|line| line.starts_with('|')).fold(String::new(), |text, line| text + line + "\n");
     assert!(found == expected, "src/observe/METRICS.md should hold this table:\n\n{expected}\n");
+}
+
+/// A metric of which no server here has something to say would be in no scrape.
+#[test]
+fn every_metric_that_is_registered_is_in_the_table() {
+    let page = fs::read_to_string(PAGE).unwrap();
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/observe/metrics");
+    let mut registered = 0;
+    for file in fs::read_dir(folder).unwrap() {
+        let text = fs::read_to_string(file.unwrap().path()).unwrap();
+        for call in text.split("r.register").skip(1).filter(|call| !call.starts_with("_collector")) {
+            let name = call.split('"').nth(1).unwrap();
+            assert!(page.contains(&format!("| `pointsman_{name}")), "`{name}` is not in the table");
+            registered += 1;
+        }
+    }
+    assert!(registered > 25, "they are found");
 }
 
 #[tokio::test]

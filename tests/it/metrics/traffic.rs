@@ -2,11 +2,12 @@
 
 use serde_json::json;
 
+use super::exposition::{Family, scrape};
 use crate::broker::{FANOUT, ready};
 use crate::support::amqp_client::AmqpClient;
 use crate::support::client::Client;
 use crate::support::rabbitmq::shared_vhost;
-use crate::support::server::Server;
+use crate::support::server::{Server, Setup};
 
 const REST: &str = r#"
 database:
@@ -30,6 +31,8 @@ routes:
 /// The server, and those who are connected.
 pub(super) struct Traffic {
     pub(super) server: Server,
+    /// One more, with a certificate.
+    pub(super) secure: Server,
     _ann: Client,
 }
 
@@ -45,6 +48,7 @@ pub(super) async fn start() -> Traffic {
     ann.next_event().await;
     for (tenant, kind) in [
         ("acme", "people"),
+        ("acme", "people"),
         ("acme", "broken"),
         ("acme", "everyone"),
         ("acme", "unrouted"),
@@ -55,6 +59,7 @@ pub(super) async fn start() -> Traffic {
         server.publish(serde_json::from_str(&event(tenant, kind)).unwrap()).await;
     }
     ann.next_event().await;
+    ann.next_event().await;
     assert_eq!(server.post("/publish", "no event".to_owned()).await.status, 400);
 
     let mut stranger = Client::connect(&server).await;
@@ -64,7 +69,30 @@ pub(super) async fn start() -> Traffic {
     assert_eq!(stranger.closed().await, Some(4401));
     server.wait_for_metric("pointsman_routed_events_total{outcome=\"dropped\"}", 3).await;
     server.wait_for_metric("pointsman_connections", 1).await;
-    Traffic { server, _ann: ann }
+    Traffic { server, secure: secure().await, _ann: ann }
+}
+
+async fn secure() -> Server {
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let (cert, key) = (made.cert.pem(), made.signing_key.serialize_pem());
+    let files = [("tls.crt", cert.as_str()), ("tls.key", key.as_str())];
+    let yaml = format!("tls: {{ cert: tls.crt, key: tls.key }}{REST}");
+    Server::start_with(&yaml, &Setup { files: &files, ..Setup::default() }).await
+}
+
+impl Traffic {
+    /// What both say together.
+    pub(super) async fn scrape(&self) -> Vec<Family> {
+        let mut families = scrape(&self.server).await;
+        for more in scrape(&self.secure).await {
+            // One of which a server has nothing to say is not there at all.
+            match families.iter_mut().find(|family| family.name == more.name) {
+                Some(family) => family.samples.extend(more.samples),
+                None => families.push(more),
+            }
+        }
+        families
+    }
 }
 
 fn event(tenant: &str, kind: &str) -> String {

@@ -1,4 +1,4 @@
-//! A real Prometheus, on a free port, in a temporary folder, that scrapes one server.
+//! A real Prometheus, on a free port, in a temporary folder, that scrapes some servers.
 
 use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
@@ -24,15 +24,16 @@ global: { scrape_interval: 500ms, evaluation_interval: 500ms }
 rule_files: [rules.yaml]
 scrape_configs:
   - job_name: pointsman
-    static_configs: [{ targets: ['TARGET'] }]
+    static_configs: [{ targets: TARGETS }]
 ";
 
 impl Prometheus {
-    /// Starts one that scrapes `target` and evaluates these rules.
-    pub async fn start(target: SocketAddr, rules: &str) -> Self {
+    /// Starts one that scrapes these servers and evaluates these rules.
+    pub async fn start(targets: &[SocketAddr], rules: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
+        let targets = serde_json::json!(targets).to_string();
         let at = |name: &str| folder.path().join(name);
-        std::fs::write(at("prometheus.yaml"), CONFIG.replace("TARGET", &target.to_string())).unwrap();
+        std::fs::write(at("prometheus.yaml"), CONFIG.replace("TARGETS", &targets)).unwrap();
         std::fs::write(at("rules.yaml"), rules).unwrap();
         let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let mut command = tools::prometheus();
@@ -47,19 +48,19 @@ impl Prometheus {
         Self { _process: process, _folder: folder, address }
     }
 
-    /// Waits until it has read the target's metrics so many times.
+    /// Waits until it has read the metrics of each so many times.
     pub async fn until_scraped(&self, times: u32) {
         // Nothing tells of a scrape but asking.
         let mut ticks = interval(Duration::from_millis(50));
         let mut said = String::new();
         let scraped = async {
             loop {
-                let result = self.query("count_over_time(up{job=\"pointsman\"}[5m]) * min_over_time(up[5m])").await;
+                let result = self.query("min(count_over_time(up[5m]) * min_over_time(up[5m]))").await;
                 let count = result.first().and_then(|sample| sample["value"][1].as_str()?.parse::<f64>().ok());
                 if count.is_some_and(|count| count >= f64::from(times)) {
                     return;
                 }
-                said = self.get("/api/v1/targets").await["data"]["activeTargets"][0]["lastError"].to_string();
+                said = self.get("/api/v1/targets").await["data"]["activeTargets"].to_string();
                 ticks.tick().await;
             }
         };
