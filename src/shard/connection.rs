@@ -167,7 +167,7 @@ impl Shard {
             queued: false,
             ended: false,
         });
-        self.parts.metrics.connections.inc();
+        self.parts.metrics.connections().inc();
         self.timers.set(self.now + self.parts.deadline, Due::Admission, self.key(index));
         if !admitted {
             let body = reply::error("too many connections", None);
@@ -238,7 +238,7 @@ impl Shard {
         if let Some(tenant) = self.sessions.remove(session) {
             self.parts.interest.leave(self.id, &tenant);
         }
-        self.parts.metrics.sessions.dec();
+        self.parts.metrics.sessions().dec();
     }
 
     /// Forgets a connection. Its socket closes.
@@ -250,7 +250,7 @@ impl Shard {
         if connection.admitted {
             self.parts.admission.leave();
         }
-        self.parts.metrics.connections.dec();
+        self.parts.metrics.connections().dec();
         if self.connections.is_empty() && self.connections.capacity() > CROWD {
             // What a crowd needed does not stay when all have left.
             self.connections.shrink_to_fit();

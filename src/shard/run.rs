@@ -225,7 +225,7 @@ impl Shard {
                     let reached = self.batch.len() - before;
                     if reached > 0 {
                         self.written.push(routed.received);
-                        self.parts.metrics.deliveries.inc_by(reached as u64);
+                        self.parts.metrics.deliveries().inc_by(reached as u64);
                     }
                 }
                 ToShard::Authenticated(key, outcome) => self.authenticated(key, outcome),
@@ -255,7 +255,7 @@ impl Shard {
         if !self.written.is_empty() {
             let now = now();
             for received in self.written.drain(..) {
-                self.parts.metrics.latency.observe(now.saturating_duration_since(received), 1);
+                self.parts.metrics.latency().observe(now.saturating_duration_since(received), 1);
             }
         }
     }
