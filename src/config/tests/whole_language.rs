@@ -131,7 +131,6 @@ fn all_that_is_not_yet_supported_is_refused_at_its_place() {
         ("      - { user: \"{data.owner_id}\" }\n", "      - { user: 1, payload: { only: [a] } }\n"),
         ("${DATABASE_URL:-sqlite:app.db}", "postgres://db/app"),
         ("${DATABASE_URL:-sqlite:app.db}", "mysql://db/app"),
-        ("${AMQP_URL:-amqp://mq}", "amqps://mq"),
     ];
     for (old, new) in later {
         let text = if old.is_empty() { format!("{SUPPORTED}{new}") } else { SUPPORTED.replacen(old, new, 1) };

@@ -19,6 +19,7 @@ use self::events::EventMetrics;
 use self::lookups::LookupMetrics;
 use self::program::ProgramMetrics;
 
+pub use self::broker::{BrokerFault, BrokerPhase};
 pub use self::labels::{DropCause, SourceKind};
 
 /// All metrics, and the registry that renders them. Handles are cheap to clone; take them once, outside of loops.

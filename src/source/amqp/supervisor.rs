@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use super::BrokerState;
 use super::backoff::Backoff;
-use super::connection::{self, End};
+use super::connection::{self, End, News};
 use super::endpoint::{Endpoint, UrlError};
 use super::fault::Fault;
 use super::feed::Feed;
@@ -51,7 +51,7 @@ pub(super) fn spawn(
     let mut supervisor = Supervisor { amqp, name, feed, metrics, state, endpoints, turn: 0, backoff, lost_at: None };
     std::thread::Builder::new().name("amqp".into()).spawn(move || {
         let end = supervisor.supervise(&between);
-        supervisor.state.send_replace(end);
+        enter(&supervisor.metrics, &supervisor.state, end);
     })?;
     Ok(())
 }
@@ -71,7 +71,7 @@ impl Supervisor {
                 Some(_) => tracing::warn!(reason, ?retry_in, "still no connection to the broker"),
                 None => tracing::warn!(reason, ?retry_in, "no connection to the broker"),
             }
-            self.state.send_replace(BrokerState::Lost { reason, retry_in });
+            enter(&self.metrics, &self.state, BrokerState::Lost { reason, retry_in });
             if between.block_on(self.stopped_within(retry_in)) {
                 return BrokerState::Stopped;
             }
@@ -85,11 +85,19 @@ impl Supervisor {
     /// Tries the endpoints in turn, from the one that was good last, until one works; then until that is lost. Where
     /// none works, answers what was wrong with the last one.
     fn round(&mut self) -> End {
-        let mut end = End::Lost(Fault::Url(UrlError::Unreadable), None);
-        for _ in 0..self.endpoints.len() {
+        let mut end = End::Lost(UrlError::Unreadable.into(), None);
+        for left in (0..self.endpoints.len()).rev() {
             end = self.attempt(self.turn);
-            match end {
-                End::Lost(_, None) => self.turn = (self.turn + 1) % self.endpoints.len(),
+            if let End::Lost(fault, _) = &end {
+                self.metrics.broker_faults(fault.cause).inc();
+            }
+            match &end {
+                End::Lost(fault, None) => {
+                    self.turn = (self.turn + 1) % self.endpoints.len();
+                    if left > 0 {
+                        tracing::warn!(reason = %fault, "no connection to this broker: the next one is tried");
+                    }
+                }
                 End::Stopped | End::Lost(_, Some(_)) => break,
             }
         }
@@ -99,29 +107,53 @@ impl Supervisor {
     fn attempt(&mut self, turn: usize) -> End {
         let endpoint = match &self.endpoints[turn] {
             Ok(endpoint) => endpoint,
-            Err(error) => return End::Lost(Fault::Url(*error), None),
+            Err(error) => return End::Lost((*error).into(), None),
         };
         let runtime = match Builder::new_current_thread().enable_all().build() {
             Ok(runtime) => runtime,
-            Err(error) => return End::Lost(Fault::Local(error.to_string()), None),
+            Err(error) => return End::Lost(Fault::local(error), None),
         };
-        let up = || {
-            self.metrics.broker_connects().inc();
-            self.metrics.broker_connected().set(1);
-            self.state.send_replace(BrokerState::Consuming);
-            // Last, so that whoever reads it finds it so.
-            if let Some(lost_at) = self.lost_at {
-                tracing::info!(broker = %endpoint, lost_for = ?lost_at.elapsed(), "connected to the broker again");
-            } else {
-                tracing::info!(broker = %endpoint, "connected to the broker");
-            }
-        };
-        let end = runtime.block_on(connection::run(endpoint, &self.amqp, &self.name, &self.feed, up));
+        let tell = |news| self.tell(endpoint, news);
+        let end = runtime.block_on(connection::run(endpoint, &self.amqp, &self.name, &self.feed, tell));
         runtime.shutdown_background();
-        self.metrics.broker_connected().set(0);
         if let End::Lost(_, Some(_)) = end {
             self.lost_at = Some(Instant::now());
         }
         end
     }
+
+    fn tell(&self, endpoint: &Endpoint, news: News) {
+        let enter = |state| enter(&self.metrics, &self.state, state);
+        // The log comes last, so that whoever reads it finds it so.
+        match news {
+            News::Up => {
+                self.metrics.broker_connects().inc();
+                enter(BrokerState::Consuming);
+                if let Some(lost_at) = self.lost_at {
+                    tracing::info!(broker = %endpoint, lost_for = ?lost_at.elapsed(), "connected to the broker again");
+                } else {
+                    tracing::info!(broker = %endpoint, "connected to the broker");
+                }
+            }
+            News::Blocked(reason) => {
+                enter(BrokerState::Blocked { reason: reason.clone() });
+                tracing::warn!(
+                    broker = %endpoint,
+                    reason,
+                    "the broker blocks this connection: no more events come than `prefetch` lets out; free what it is \
+                     short of there"
+                );
+            }
+            News::Unblocked => {
+                enter(BrokerState::Consuming);
+                tracing::info!(broker = %endpoint, "the broker blocks this connection no more");
+            }
+        }
+    }
+}
+
+/// It stands so from now on.
+fn enter(metrics: &Metrics, state: &watch::Sender<BrokerState>, now: BrokerState) {
+    metrics.broker_phase(now.phase());
+    state.send_replace(now);
 }

@@ -42,7 +42,6 @@ async fn what_the_broker_refuses_is_said_with_what_to_do() {
     check(amqp(&format!("{url}x"), "q"), &["NOT_ALLOWED", "vhost"]).await;
     check(passive, &["queue `none`", "NOT_FOUND", "passive"]).await;
     check(unknown, &["exchange `nowhere`", "NOT_FOUND", "amqp.exchanges"]).await;
-    check(amqp(&url.replace("amqp:", "amqps:"), "q"), &["not yet supported"]).await;
     let holder = Source::start(amqp(&url, "held")).consuming().await;
     let mut config = amqp(&url, "held");
     config.when_lost = WhenLost::Exit;
