@@ -18,6 +18,7 @@ mod feed;
 mod handed;
 mod supervisor;
 mod tls;
+mod told;
 mod topology;
 mod unacknowledged;
 

@@ -18,6 +18,7 @@ use super::connection::{self, End, News};
 use super::endpoint::{Endpoint, UrlError};
 use super::fault::Fault;
 use super::feed::Feed;
+use super::told::Told;
 use crate::config::{Amqp, WhenLost};
 use crate::observe::Metrics;
 
@@ -29,6 +30,8 @@ struct Supervisor {
     metrics: Arc<Metrics>,
     state: watch::Sender<BrokerState>,
     endpoints: Vec<Result<Endpoint, UrlError>>,
+    /// Of each endpoint, what the log was told.
+    told: Vec<Told>,
     /// Which endpoint is tried next.
     turn: usize,
     backoff: Backoff,
@@ -46,9 +49,11 @@ pub(super) fn spawn(
 ) -> io::Result<()> {
     // For the time between connections. Made here, so that it cannot fail later.
     let between = Builder::new_current_thread().enable_time().build()?;
-    let endpoints = amqp.urls.iter().map(Endpoint::parse).collect();
+    let endpoints: Vec<_> = amqp.urls.iter().map(Endpoint::parse).collect();
+    let told = endpoints.iter().map(|_| Told::default()).collect();
     let backoff = Backoff::default();
-    let mut supervisor = Supervisor { amqp, name, feed, metrics, state, endpoints, turn: 0, backoff, lost_at: None };
+    let mut supervisor =
+        Supervisor { amqp, name, feed, metrics, state, endpoints, told, turn: 0, backoff, lost_at: None };
     std::thread::Builder::new().name("amqp".into()).spawn(move || {
         let end = supervisor.supervise(&between);
         enter(&supervisor.metrics, &supervisor.state, end);
@@ -66,16 +71,31 @@ impl Supervisor {
                 return BrokerState::GaveUp { reason };
             }
             let retry_in = self.backoff.lost(up.unwrap_or_default(), fastrand::f64());
-            match self.lost_at {
-                Some(_) if up.is_some() => tracing::warn!(reason, ?retry_in, "the broker is lost"),
-                Some(_) => tracing::warn!(reason, ?retry_in, "still no connection to the broker"),
-                None => tracing::warn!(reason, ?retry_in, "no connection to the broker"),
-            }
+            self.log(&reason, retry_in, up.is_some());
             enter(&self.metrics, &self.state, BrokerState::Lost { reason, retry_in });
             if between.block_on(self.stopped_within(retry_in)) {
                 return BrokerState::Stopped;
             }
         }
+    }
+
+    /// Says that there is no connection, where that is news.
+    fn log(&mut self, reason: &str, retry_in: Duration, was_up: bool) {
+        if was_up {
+            tracing::warn!(reason, ?retry_in, "the broker is lost");
+        } else if !self.last_told().says(reason, Instant::now()) {
+            tracing::debug!(reason, ?retry_in, "still no connection to the broker");
+        } else if self.lost_at.is_some() {
+            tracing::warn!(reason, ?retry_in, "still no connection to the broker");
+        } else {
+            tracing::warn!(reason, ?retry_in, "no connection to the broker");
+        }
+    }
+
+    /// What was told of the endpoint that was tried last.
+    fn last_told(&mut self) -> &mut Told {
+        let all = self.told.len();
+        &mut self.told[(self.turn + all - 1) % all]
     }
 
     async fn stopped_within(&self, wait: Duration) -> bool {
@@ -94,11 +114,17 @@ impl Supervisor {
             match &end {
                 End::Lost(fault, None) => {
                     self.turn = (self.turn + 1) % self.endpoints.len();
-                    if left > 0 {
-                        tracing::warn!(reason = %fault, "no connection to this broker: the next one is tried");
+                    // The last one of them is told of by who asked.
+                    let reason = fault.to_string();
+                    if left > 0 && self.last_told().says(&reason, Instant::now()) {
+                        tracing::warn!(reason, "no connection to this broker: the next one is tried");
                     }
                 }
-                End::Stopped | End::Lost(_, Some(_)) => break,
+                End::Lost(_, Some(_)) => {
+                    self.told.iter_mut().for_each(Told::forget);
+                    break;
+                }
+                End::Stopped => break,
             }
         }
         end

@@ -28,9 +28,9 @@ async fn what_exists_with_other_properties_is_named_until_it_is_gone() {
     let said = ["declaring exchange `events`", "PRECONDITION_FAILED", "configure it as it is", "delete it at the broker"];
     check(&url, FANOUT, "topology", &said, &url, async || back_end.delete_exchange("events").await).await;
 
-    let back_end = AmqpClient::connect(&url).await;
     back_end.declare_queue("q", true).await;
-    let amqp = FANOUT.replace("\"pointsman.{instance}\", exclusive: true, auto_delete: true", "q, arguments: { x-max-length: 9 }");
+    let own = "\"pointsman.{instance}\", exclusive: true, auto_delete: true";
+    let amqp = FANOUT.replace(own, "q, arguments: { x-max-length: 9 }");
     let said = ["declaring queue `q`", "PRECONDITION_FAILED", "configure it as it is"];
     check(&url, &amqp, "topology", &said, &url, async || back_end.delete_queue("q").await).await;
 }
@@ -39,20 +39,17 @@ async fn what_exists_with_other_properties_is_named_until_it_is_gone() {
 async fn who_may_not_come_in_or_do_what_is_needed_is_told_what_is_missing() {
     let url = shared_vhost();
     let vhost = vhost_of(&url);
-    let credentials = |credentials: &str| url.replace("guest:guest", credentials);
-
-    let said = ["ACCESS_REFUSED", "check the user name and password in `amqp.url`"];
-    check(&credentials("late:s3cret-l"), FANOUT, "credentials", &said, &url, async || {
+    let stranger = url.replace("guest:guest", "late:s3cret-l");
+    let reader = url.replace("guest:guest", "reader:reader");
+    let (missing, elsewhere) = (format!("{vhost}-late"), format!("{url}-late"));
+    let no_login = ["ACCESS_REFUSED", "check the user name and password in `amqp.url`"];
+    let no_rights = ["declaring exchange `events`", "ACCESS_REFUSED", "rabbitmqctl set_permissions -p"];
+    let no_vhost = ["NOT_ALLOWED", "the path of `amqp.url` names the vhost", missing.as_str()];
+    check(&stranger, FANOUT, "credentials", &no_login, &url, async || {
         shared().add_user("late", "s3cret-l");
         shared().permit("late", vhost);
     })
     .await;
-
-    let said = ["declaring exchange `events`", "ACCESS_REFUSED", "rabbitmqctl set_permissions -p"];
-    check(&credentials("reader:reader"), FANOUT, "permission", &said, &url, async || shared().permit("reader", vhost))
-        .await;
-
-    let (missing, elsewhere) = (format!("{vhost}-late"), format!("{url}-late"));
-    let said = ["NOT_ALLOWED", "the path of `amqp.url` names the vhost", missing.as_str()];
-    check(&elsewhere, FANOUT, "vhost", &said, &elsewhere, async || shared().add_vhost(&missing)).await;
+    check(&reader, FANOUT, "permission", &no_rights, &url, async || shared().permit("reader", vhost)).await;
+    check(&elsewhere, FANOUT, "vhost", &no_vhost, &elsewhere, async || shared().add_vhost(&missing)).await;
 }

@@ -195,8 +195,7 @@ impl Rabbit {
     pub(crate) fn publish_inside(&self, vhost_url: &str, exchange: &str, body: &str) {
         let (vhost, body) = (vhost_of(vhost_url), body.replace('"', "\\\""));
         self.does(&format!(
-            r#"element(1, rabbit_basic:publish(rabbit_misc:r(<<"{vhost}">>, exchange, <<"{exchange}">>), <<>>, [],
-               <<"{body}">>))"#
+            r#"rabbit_basic:publish(rabbit_misc:r(<<"{vhost}">>, exchange, <<"{exchange}">>), <<>>, [], <<"{body}">>)"#
         ));
     }
 
@@ -225,7 +224,7 @@ impl Rabbit {
         ));
     }
 
-    /// Has a queue's process die. It is started again, and its consumers are cancelled.
+    /// Has a queue's process die, and waits until there is another.
     pub(crate) fn crash_queue(&self, vhost_url: &str, queue: &str) {
         let vhost = vhost_of(vhost_url);
         self.evaluate(&format!(
