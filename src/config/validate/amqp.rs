@@ -17,12 +17,7 @@ const PREFETCH: u16 = 1000;
 /// Exchange types of AMQP itself. A broker's plugins add others, so that these are for suggestions.
 const TYPES: [&str; 4] = ["direct", "fanout", "topic", "headers"];
 
-pub(super) fn amqp(
-    raw: &RawAmqp,
-    instance: &str,
-    files: &mut Files,
-    diagnostics: &mut Diagnostics,
-) -> Option<Amqp> {
+pub(super) fn amqp(raw: &RawAmqp, instance: &str, files: &mut Files, diagnostics: &mut Diagnostics) -> Option<Amqp> {
     let urls = urls(raw, diagnostics);
     let tls = amqp_tls::amqp_tls(raw, files, diagnostics);
     let exchanges = exchanges(&raw.exchanges, diagnostics);

@@ -34,8 +34,8 @@ fn authorities(named: &At<Text>, files: &mut Files, diagnostics: &mut Diagnostic
     let (path, certificates) = certificates(named, files, diagnostics)?;
     let mut store = RootCertStore::empty();
     for (number, certificate) in (1..).zip(certificates) {
-        if let Err(error) = store.add(certificate) {
-            let message = format!("certificate {number} of `{}` cannot be used: {error}", named.shown());
+        if store.add(certificate).is_err() {
+            let message = format!("certificate {number} of `{}` cannot be read: it is damaged, or none", named.shown());
             diagnostics.error(&named.place, message);
             return None;
         }
@@ -44,11 +44,7 @@ fn authorities(named: &At<Text>, files: &mut Files, diagnostics: &mut Diagnostic
 }
 
 #[expect(clippy::option_option, reason = "whether it is right, and whether it is there")]
-fn identity(
-    tls: &At<RawAmqpTls>,
-    files: &mut Files,
-    diagnostics: &mut Diagnostics,
-) -> Option<Option<TlsIdentity>> {
+fn identity(tls: &At<RawAmqpTls>, files: &mut Files, diagnostics: &mut Diagnostics) -> Option<Option<TlsIdentity>> {
     let (cert, key) = match (&tls.value.cert, &tls.value.key) {
         (Field::Missing, Field::Missing) => return Some(None),
         (Field::Given(cert), Field::Given(key)) => (cert, key),

@@ -27,8 +27,7 @@ pub enum BrokerPhase {
 }
 
 impl BrokerPhase {
-    const ALL: [Self; 6] =
-        [Self::connecting, Self::consuming, Self::blocked, Self::lost, Self::gave_up, Self::stopped];
+    const ALL: [Self; 6] = [Self::connecting, Self::consuming, Self::blocked, Self::lost, Self::gave_up, Self::stopped];
 }
 
 /// Why a connection to the broker could not be made, or was lost.

@@ -61,7 +61,8 @@ pub(super) fn explain(endpoint: &Endpoint, error: &io::Error) -> Option<String> 
     let host = endpoint.host();
     Some(match error {
         rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer) => {
-            "the broker's certificate comes from a CA that is not known here; name the CA's file in `amqp.tls.ca`".into()
+            "the broker's certificate comes from a CA that is not known here; name the CA's file in `amqp.tls.ca`"
+                .into()
         }
         rustls::Error::InvalidCertificate(CertificateError::NotValidForNameContext { presented, .. }) => format!(
             "the broker's certificate is not for `{host}` but for {}; use a name that it is for in `amqp.url`",
@@ -78,7 +79,9 @@ pub(super) fn explain(endpoint: &Endpoint, error: &io::Error) -> Option<String> 
             "what answers there does not speak TLS; use the broker's port for TLS (5671 as a rule), or `amqp://`".into()
         }
         rustls::Error::AlertReceived(
-            AlertDescription::CertificateRequired | AlertDescription::HandshakeFailure | AlertDescription::NoCertificate,
+            AlertDescription::CertificateRequired
+            | AlertDescription::HandshakeFailure
+            | AlertDescription::NoCertificate,
         ) => format!("{error}; if the broker asks for a client certificate, give `amqp.tls.cert` and `amqp.tls.key`"),
         rustls::Error::AlertReceived(
             AlertDescription::UnknownCA

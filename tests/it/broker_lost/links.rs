@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use rustix::process::Signal;
 use serde_json::json;
 
 use super::{QUEUES, Watched};
@@ -76,7 +77,8 @@ fn blocked_frame(reason: Option<&str>) -> Vec<u8> {
 async fn a_broker_that_blocks_gives_out_no_more_than_the_prefetch_and_goes_on_later() {
     let url = shared_vhost();
     let (proxy, through) = linked(&url);
-    let mut watched = Watched::start(&through, &FANOUT.replace("exclusive: true", "exclusive: true, prefetch: 10")).await;
+    let mut watched =
+        Watched::start(&through, &FANOUT.replace("exclusive: true", "exclusive: true, prefetch: 10")).await;
     let event = |number: usize| json!({ "tenant": "acme", "number": number });
 
     proxy.say(&blocked_frame(Some("low on memory")));
@@ -103,8 +105,18 @@ async fn a_broker_that_blocks_gives_out_no_more_than_the_prefetch_and_goes_on_la
     assert_eq!(watched.server.metric("pointsman_broker_blocked").await, 0);
     assert_eq!(watched.connects().await, 1);
 
-    // Leaving does not wait for one that blocks.
+    // Leaving does not wait for long for one that blocks. Nobody is here any more, and what is published would reach
+    // nobody.
     proxy.say(&blocked_frame(Some("low on disk")));
     watched.says(&["low on disk"]).await;
-    watched.leaves().await;
+    watched.server.signal(Signal::TERM);
+    let refused = loop {
+        let answer = watched.server.post("/publish", json!({ "data": event(0) }).to_string()).await;
+        if answer.status != 202 {
+            break answer;
+        }
+    };
+    assert_eq!((refused.status, refused.headers["connection"].as_bytes()), (503, &b"close"[..]));
+    assert!(refused.body.contains("the server is leaving; publish to another"), "{}", refused.body);
+    assert_eq!(watched.server.exit_code().await, Some(0));
 }

@@ -117,8 +117,13 @@ impl Watched {
 
     /// Starts it, whatever its broker does.
     async fn start_without(urls: &str, amqp: &str) -> Self {
+        Self::start_beside(urls, amqp, &[]).await
+    }
+
+    /// Starts it, whatever its broker does, with files beside its configuration.
+    async fn start_beside(urls: &str, amqp: &str, files: &[(&str, &str)]) -> Self {
         let yaml = settings(urls, amqp) + "ping: { every: 1s }\ndrain: 100ms\n";
-        let server = Server::start_with(&yaml, &Setup::default()).await;
+        let server = Server::start_with(&yaml, &Setup { files, ..Setup::default() }).await;
         let screen = Screen::open(&server).await;
         let queues = amqp.matches("name: ").count() - 1;
         Self { server, screen, held: (Vec::new(), 0), read: 0, queues, number: 0 }

@@ -25,7 +25,8 @@ async fn what_exists_with_other_properties_is_named_until_it_is_gone() {
     let url = shared_vhost();
     let back_end = AmqpClient::connect(&url).await;
     back_end.declare_exchange("events", ExchangeKind::Direct).await;
-    let said = ["declaring exchange `events`", "PRECONDITION_FAILED", "configure it as it is", "delete it at the broker"];
+    let said =
+        ["declaring exchange `events`", "PRECONDITION_FAILED", "configure it as it is", "delete it at the broker"];
     check(&url, FANOUT, "topology", &said, &url, async || back_end.delete_exchange("events").await).await;
 
     back_end.declare_queue("q", true).await;

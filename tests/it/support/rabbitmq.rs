@@ -237,9 +237,7 @@ impl Rabbit {
     pub(crate) fn listen_for_tls(&self, options: &str) -> u16 {
         let [port] = free_ports();
         self.evaluate("application:ensure_all_started(ssl).\n");
-        self.does(&format!(
-            r#"element(1, {{rabbit_networking:start_ssl_listener({{"127.0.0.1", {port}}}, [{options}], 1)}})"#
-        ));
+        self.does(&format!(r#"rabbit_networking:start_ssl_listener({{"127.0.0.1", {port}}}, [{options}], 1)"#));
         port
     }
 
@@ -253,7 +251,8 @@ impl Rabbit {
     pub(crate) fn evaluate(&self, question: &str) -> String {
         let cookie = fs::read_to_string(self.keeper.folder().join(".erlang.cookie")).unwrap();
         let mut command = Command::new("erl_call");
-        command.args(["-sname", &format!("test{}@localhost", self.port), "-c", cookie.trim(), "-e"]);
+        // By a random name: two that call at once must not have the same.
+        command.args(["-r", "-sname", &format!("test{}@localhost", self.port), "-c", cookie.trim(), "-e"]);
         let mut call = command
             .env("ERL_EPMD_PORT", self.epmd.to_string())
             .stdin(Stdio::piped())
