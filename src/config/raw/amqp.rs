@@ -84,7 +84,7 @@ section! {
         "arguments" arguments: Scalars = Optional,
         /// What it is bound to.
         "bind" bind: Vec<At<RawBinding>> = Optional,
-        /// How many deliveries may be out unacknowledged. Default: 1000.
+        /// How many deliveries may be out unacknowledged, and so how many bodies may wait in memory. Default: 1000.
         "prefetch" prefetch: Number<1, 65_535> = Optional,
         /// The broker waits for no acknowledgement. Default: false.
         "no_ack" no_ack: bool = Optional,

@@ -1,8 +1,8 @@
 //! The program and a broker that is at fault in every way: what it says, what becomes of those who are connected, and
 //! that all goes on by itself when the fault is mended.
 
+mod exit;
 mod flood;
-mod late;
 mod links;
 mod node;
 mod refused;
@@ -122,8 +122,12 @@ impl Watched {
 
     /// Starts it, whatever its broker does, with files beside its configuration.
     async fn start_beside(urls: &str, amqp: &str, files: &[(&str, &str)]) -> Self {
+        Self::start_with(urls, amqp, &Setup { files, ..Setup::default() }).await
+    }
+
+    async fn start_with(urls: &str, amqp: &str, setup: &Setup<'_>) -> Self {
         let yaml = settings(urls, amqp) + "ping: { every: 1s }\ndrain: 100ms\n";
-        let server = Server::start_with(&yaml, &Setup { files, ..Setup::default() }).await;
+        let server = Server::start_with(&yaml, setup).await;
         let screen = Screen::open(&server).await;
         let queues = amqp.matches("name: ").count() - 1;
         Self { server, screen, held: (Vec::new(), 0), read: 0, queues, number: 0 }
@@ -210,8 +214,10 @@ impl Watched {
         self.server.metric("pointsman_broker_connects_total").await
     }
 
-    /// It leaves in order.
+    /// It leaves in order, and has never needed much.
     async fn leaves(self) {
+        let peak = self.server.peak_memory();
+        assert!(peak < 64 << 20, "{} MiB", peak >> 20);
         assert_eq!(self.server.terminate().await, Some(0));
     }
 }

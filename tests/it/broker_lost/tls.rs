@@ -9,6 +9,7 @@ use crate::broker::FANOUT;
 use crate::support::certificates::{Authority, Certified};
 use crate::support::proxy::Proxy;
 use crate::support::rabbitmq::{shared, shared_vhost};
+use crate::support::server::Setup;
 
 /// Where the shared node listens for TLS.
 struct Listening {
@@ -66,6 +67,39 @@ async fn by_tls_events_flow_and_a_link_that_falls_silent_leaves_nothing_behind()
     watched.stays_lost(&["no answer within 5s"]).await;
     proxy.resume();
     watched.recovers(&url).await;
+    watched.leaves().await;
+}
+
+#[tokio::test]
+async fn whom_the_system_trusts_is_trusted() {
+    let (url, authority) = (shared_vhost(), Authority::new());
+    let broker = listen(&authority.certify(&["localhost"]), None);
+    let by_tls = at(&url, "amqps", "localhost", broker.port);
+    let folder = tempfile::tempdir().unwrap();
+    let trusted = folder.path().join("trusted.pem");
+    fs::write(&trusted, authority.pem()).unwrap();
+    let system = |path| [("SSL_CERT_FILE", path), ("SSL_CERT_DIR", "")];
+
+    let environment = system(trusted.to_str().unwrap());
+    let setup = Setup { environment: &environment, ..Setup::default() };
+    let mut watched = Watched::start_with(&by_tls, FANOUT, &setup).await;
+    readyz(&watched.server, 200, &[]).await;
+    watched.events_flow(&url).await;
+    watched.leaves().await;
+
+    // A system that trusts nobody, as in a small container.
+    let environment = system("/dev/null");
+    let setup = Setup { environment: &environment, ..Setup::default() };
+    let mut watched = Watched::start_with(&by_tls, FANOUT, &setup).await;
+    watched
+        .loses("tls", &["this system names no certificates to trust", "name the broker's CA in `amqp.tls.ca`"])
+        .await;
+    watched.leaves().await;
+    let ca = authority.pem();
+    let setup = Setup { environment: &environment, files: &[("ca.pem", &ca)], ..Setup::default() };
+    let mut watched = Watched::start_with(&by_tls, &with(CA), &setup).await;
+    readyz(&watched.server, 200, &[]).await;
+    watched.events_flow(&url).await;
     watched.leaves().await;
 }
 

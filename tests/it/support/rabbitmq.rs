@@ -52,14 +52,7 @@ pub(crate) fn shared() -> &'static Rabbit {
 }
 
 impl Rabbit {
-    /// A node for a test that breaks it.
-    pub(crate) fn own() -> Self {
-        let mut rabbit = Self::absent();
-        rabbit.start();
-        rabbit
-    }
-
-    /// A node that has not been started yet.
+    /// A node for a test that breaks it, not started yet.
     pub(crate) fn absent() -> Self {
         Self::with_vhosts(OWN_VHOSTS)
     }
