@@ -11,7 +11,8 @@ use std::time::Duration;
 use compact_str::CompactString;
 use secrecy::SecretString;
 
-use crate::event::{Matcher, Path, Scalar, Shape, Template, TenantId, TopicPattern, UserId};
+use crate::event::{Matcher, Path, PayloadFilter, Scalar, Shape, Template, TenantId, TopicPattern, UserId};
+use crate::lookup::scan::Dialect;
 
 /// Shards at most, so that a set of them is one word.
 pub const MAX_SHARDS: u8 = 64;
@@ -51,8 +52,7 @@ impl Config {
     /// Whether pings tell each tenant's own newest event: where their query binds `:tenant`.
     pub fn pings_by_tenant(&self) -> bool {
         let query = self.ping.last_event_id.zip(self.database.as_ref());
-        query
-            .is_some_and(|(id, database)| database.queries[usize::from(id.0)].binds.iter().any(|bind| bind == "tenant"))
+        query.is_some_and(|(id, database)| database.queries[usize::from(id.0)].binds_tenant())
     }
 }
 
@@ -165,16 +165,43 @@ pub enum WhenLost {
 /// The database of named queries.
 #[derive(Debug)]
 pub struct Database {
-    /// `sqlite:` URL.
+    /// Its URL.
     pub url: SecretString,
+    /// Whose SQL the queries are.
+    pub dialect: Dialect,
     /// SQL scripts run on each new in-memory database, in order: text, with the name it is known by in messages.
     pub init: Vec<(PathBuf, String)>,
-    /// Connections at most.
-    pub pool_max: u32,
-    /// How long a query may wait for a connection and run.
-    pub timeout: Duration,
+    /// How its connections are used.
+    pub pool: Pool,
     /// The queries, by [`QueryId`].
     pub queries: Vec<Query>,
+}
+
+/// How the database's connections are used.
+#[derive(Clone, Debug)]
+pub struct Pool {
+    /// Connections at most.
+    pub max: u32,
+    /// Connections that are kept, used or not. At most [`max`](Self::max).
+    pub min: u32,
+    /// How long a query may wait for a connection and run, unless it says otherwise; how long a connection may take.
+    pub timeout: Duration,
+    /// A connection that nobody has used for this long is closed, unless it is one of those that are kept.
+    pub idle_timeout: Duration,
+    /// A connection is closed at this age.
+    pub max_lifetime: Duration,
+}
+
+impl Default for Pool {
+    fn default() -> Self {
+        Self {
+            max: 10,
+            min: 1,
+            timeout: Duration::from_secs(2),
+            idle_timeout: Duration::from_mins(10),
+            max_lifetime: Duration::from_mins(30),
+        }
+    }
 }
 
 /// One named query.
@@ -186,6 +213,28 @@ pub struct Query {
     pub sql: String,
     /// The names it binds, each once, in order of appearance.
     pub binds: Vec<CompactString>,
+    /// How long it may wait for a connection and run, where it says so itself.
+    pub timeout: Option<Duration>,
+    /// Columns that whoever asks it cannot do without.
+    pub needs: &'static [&'static str],
+    /// For how long its answers are good. `None`: each call asks anew.
+    pub cache: Option<QueryCache>,
+}
+
+impl Query {
+    /// Whether its answers are a tenant's own.
+    pub fn binds_tenant(&self) -> bool {
+        self.binds.iter().any(|bind| bind == "tenant")
+    }
+}
+
+/// What is kept of a query's answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QueryCache {
+    /// For how long an answer is good.
+    pub ttl: Duration,
+    /// Answers at most.
+    pub max: usize,
 }
 
 /// A named query of the configuration.
@@ -309,6 +358,28 @@ pub enum RouteTarget {
     Everyone,
     /// Sessions of the event's tenant that one of these holds. Empty: nobody.
     Audiences(Vec<AudienceRule>),
+    /// Nobody: this is done instead, in order.
+    Act(Vec<ActionRule>),
+}
+
+/// What an event leads to beside being sent.
+#[derive(Debug)]
+pub enum ActionRule {
+    /// What a query has answered is no longer good.
+    Forget(ForgetRule),
+    /// The connections of these users of the tenant are closed.
+    Disconnect(ListRule),
+}
+
+/// Which answers of a query are no longer good.
+#[derive(Debug)]
+pub struct ForgetRule {
+    /// Which query.
+    pub query: QueryId,
+    /// What was bound in them: of some of the query's binds, or all. One that cannot be filled narrows nothing.
+    pub with: Vec<(CompactString, Template<Path>)>,
+    /// They are a tenant's own: the query binds `:tenant`.
+    pub of_tenant: bool,
 }
 
 /// One audience of a route: all that is given must hold. With nothing given it is the whole tenant.
@@ -322,6 +393,8 @@ pub struct AudienceRule {
     pub attributes: Vec<(CompactString, Matcher<Path>)>,
     /// `except_user`: a template, or several. One that cannot be filled takes nobody away.
     pub except: Vec<Template<Path>>,
+    /// `payload`: what these get of it. `None` is the whole.
+    pub payload: Option<PayloadFilter>,
 }
 
 /// A list of texts that an audience names.
@@ -355,11 +428,23 @@ pub struct Limits {
     pub outbox: OutboxLimits,
 }
 
-/// What may wait to be written to one connection before it counts as too slow and is closed with 4408.
+/// What may wait to be written to one connection before it counts as too slow.
 #[derive(Clone, Copy, Debug)]
 pub struct OutboxLimits {
     /// Messages.
     pub messages: usize,
     /// Bytes.
     pub bytes: usize,
+    /// What becomes of a connection for which more waits.
+    pub when_full: WhenFull,
+}
+
+/// What becomes of a connection whose outbox is full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WhenFull {
+    /// It is closed with 4408.
+    Disconnect,
+    /// The oldest events that wait for it are dropped. It is closed too, where what was promised to it alone, such as
+    /// answers, is too much.
+    DropOldest,
 }

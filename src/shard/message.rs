@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 
 use crate::auth::{Attributes, Identity, Refusal};
 use crate::config::MAX_SHARDS;
-use crate::event::{Audience, EventId, TenantId, Topic, UserId};
+use crate::event::{Audience, Clause, EventId, PayloadFilter, TenantId, Topic, TopicPattern, UserId};
 
 /// Which shard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -68,21 +68,82 @@ pub enum ToShard {
         /// What they are told.
         last_event_id: Option<EventId>,
     },
+    /// Tell the lane who is subscribed to topics of these patterns, the first portion of it.
+    Review(Arc<Review>),
+    /// The next portion of that. What was said is done with.
+    ReviewOn(Arc<Review>),
+    /// Take away the subscriptions of a review that were not said, and those of its last portion.
+    Withdraw(Arc<Review>),
+    /// Take away these subscriptions of a session, for these reasons.
+    Unsubscribe(ConnectionKey, Vec<(Topic, Verdict)>),
+    /// Close the connections of these users.
+    Disconnect {
+        /// Whose users.
+        tenant: TenantId,
+        /// Which of them.
+        users: Arc<[UserId]>,
+    },
     /// The answer to a [`PublishRequest`]: an HTTP status and a JSON body.
     Published(ConnectionKey, u16, Bytes),
     /// Accept no more, tell clients when to come back, close them spread over this time, and end.
     Drain(Duration),
 }
 
-/// What routing made of an event: who shall get it, and the bytes they get. Encoded once, shared by all.
+/// What routing made of an event: who shall get it, and the bytes they get. Encoded once for all that get the same.
 #[derive(Debug)]
 pub struct Routed {
-    /// Who: the union of these.
-    pub audiences: SmallVec<[Audience; 1]>,
-    /// A whole WebSocket frame.
-    pub frame: Bytes,
+    audiences: SmallVec<[Audience; 1]>,
+    /// Whole WebSocket frames, by what is in them. At least one where there is a clause.
+    frames: SmallVec<[(Option<Arc<PayloadFilter>>, Bytes); 1]>,
+    received: Instant,
+}
+
+impl Routed {
+    /// An event for the union of these audiences, received then. `encode` makes a whole WebSocket frame of it, with
+    /// the whole payload or what a filter keeps of it, and is called once for each that is needed.
+    pub fn new(
+        audiences: SmallVec<[Audience; 1]>,
+        received: Instant,
+        mut encode: impl FnMut(Option<&PayloadFilter>) -> Bytes,
+    ) -> Self {
+        let mut routed = Self { audiences, frames: SmallVec::new(), received };
+        for clause in routed.audiences.iter().flat_map(Audience::clauses) {
+            if position(&routed.frames, clause).is_none() {
+                routed.frames.push((clause.payload.clone(), encode(clause.payload.as_deref())));
+            }
+        }
+        routed
+    }
+
+    /// Who gets it: the union of these.
+    pub fn audiences(&self) -> &[Audience] {
+        &self.audiences
+    }
+
+    /// The different frames, each a whole one.
+    pub fn frames(&self) -> impl Iterator<Item = &Bytes> {
+        self.frames.iter().map(|(_, frame)| frame)
+    }
+
+    /// Which of the frames those get whom this clause of its audiences holds.
+    pub fn frame_of(&self, clause: &Clause) -> usize {
+        // Nearly always everyone gets the same.
+        if self.frames.len() == 1 { 0 } else { position(&self.frames, clause).unwrap_or_default() }
+    }
+
     /// When the event was received.
-    pub received: Instant,
+    pub fn received(&self) -> Instant {
+        self.received
+    }
+}
+
+fn position(frames: &[(Option<Arc<PayloadFilter>>, Bytes)], clause: &Clause) -> Option<usize> {
+    let is_same = |filter: &Option<Arc<PayloadFilter>>| match (filter, &clause.payload) {
+        (None, None) => true,
+        (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+        _ => false,
+    };
+    frames.iter().position(|(filter, _)| is_same(filter))
 }
 
 /// Whether a session may subscribe to a topic.
@@ -123,6 +184,43 @@ pub struct AuthorizeRequest {
     /// What else is known of the user.
     pub attributes: Arc<Attributes>,
     /// The topics, in the order in which they were asked for.
+    pub topics: Vec<Topic>,
+    /// Whether it has them already, and is to lose those that it may not have: by [`ToShard::Unsubscribe`].
+    pub has_them: bool,
+}
+
+/// Who is subscribed to topics of these patterns? One review is one value, and known by it.
+#[derive(Debug)]
+pub struct Review {
+    /// Whose sessions.
+    pub tenant: TenantId,
+    /// Which topics.
+    pub patterns: Vec<TopicPattern>,
+}
+
+/// A portion of the answer to a [`Review`]. The next one follows when it is asked for.
+#[derive(Debug)]
+pub struct Reviewed {
+    /// Who answers.
+    pub shard: ShardId,
+    /// What.
+    pub review: Arc<Review>,
+    /// Those who are subscribed. A session may stand here again, with other topics.
+    pub subscribers: Vec<Subscriber>,
+    /// Whether there are no more.
+    pub is_last: bool,
+}
+
+/// A session and some of its topics.
+#[derive(Debug)]
+pub struct Subscriber {
+    /// Which connection.
+    pub connection: ConnectionKey,
+    /// Whose session it is.
+    pub user: UserId,
+    /// What else is known of the user.
+    pub attributes: Arc<Attributes>,
+    /// The topics.
     pub topics: Vec<Topic>,
 }
 

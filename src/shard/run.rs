@@ -12,13 +12,16 @@ use std::time::{Duration, Instant, SystemTime};
 
 use mio::net::TcpListener;
 use mio::{Events, Interest as Readiness, Poll, Token, Waker};
+use prometheus_client::metrics::counter::Counter;
 use slab::Slab;
 use tokio::sync::mpsc;
 
+use super::backlog::Backlog;
 use super::connection::Connection;
 use super::leave::Leaving;
 use super::message::Bell;
 use super::ping::Pings;
+use super::review::UnderReview;
 use super::timers::{Due, Timers};
 use super::{
     Admission, AuthenticateRequest, ConnectionKey, Interest, PublishRequest, Sessions, ShardHandle, ShardId, ToShard,
@@ -27,7 +30,7 @@ use crate::config::Limits;
 use crate::connection::Batch;
 use crate::lane::Lanes;
 use crate::listen::Door;
-use crate::observe::Metrics;
+use crate::observe::{DropCause, Metrics, Throttle};
 
 const LISTENER: Token = Token(usize::MAX);
 const BELL: Token = Token(usize::MAX - 1);
@@ -41,6 +44,8 @@ const FRAMES: usize = 1 << 16;
 const EVENTS: usize = 256;
 /// Of those that had more to say than a turn allows, as many are heard in the next one.
 const AGAIN: usize = 64;
+/// How often it is logged that events are dropped because outboxes are full.
+const DROP_LOG: Duration = Duration::from_secs(10);
 /// Bytes read at once, into one buffer for all connections.
 const READ_BYTES: usize = 64 * 1024;
 
@@ -110,8 +115,12 @@ impl ShardSeat {
                 accepted: 0,
                 sessions: Sessions::default(),
                 batch: Batch::default(),
+                backlog: Backlog::default(),
+                dropped: parts.metrics.drops(DropCause::outbox_full),
+                drop_log: Throttle::new(DROP_LOG),
                 timers: Timers::default(),
                 pings: Pings::default(),
+                reviews: Vec::new(),
                 leaving: None,
                 crowded: false,
                 resting: false,
@@ -138,8 +147,15 @@ pub(super) struct Shard {
     pub(super) accepted: u32,
     pub(super) sessions: Sessions,
     pub(super) batch: Batch,
+    /// What waits in the outboxes of all connections.
+    pub(super) backlog: Backlog,
+    /// Events that were dropped because an outbox was full.
+    pub(super) dropped: Counter,
+    /// Of logs of them.
+    pub(super) drop_log: Throttle,
     pub(super) timers: Timers,
     pub(super) pings: Pings,
+    pub(super) reviews: Vec<UnderReview>,
     pub(super) leaving: Option<Leaving>,
     /// More connections may wait to be accepted.
     crowded: bool,
@@ -214,23 +230,28 @@ impl Shard {
             let Ok(word) = self.inbox.try_recv() else { return false };
             match word {
                 ToShard::Deliver(routed) => {
-                    let frame = self.batch.frame(routed.frame.clone());
+                    let frames = self.batch.event(routed.frames());
                     let (batch, connections) = (&mut self.batch, &mut self.connections);
                     let before = batch.len();
-                    self.sessions.deliver(&routed.audiences, |index| {
+                    self.sessions.deliver(routed.audiences(), |index, clause| {
                         if let Some(connection) = connections.get_mut(index as usize) {
-                            batch.link(index, &mut connection.chain, frame);
+                            batch.link(index, &mut connection.chain, frames.at(routed.frame_of(clause)));
                         }
                     });
                     let reached = self.batch.len() - before;
                     if reached > 0 {
-                        self.written.push(routed.received);
+                        self.written.push(routed.received());
                         self.parts.metrics.deliveries().inc_by(reached as u64);
                     }
                 }
                 ToShard::Authenticated(key, outcome) => self.authenticated(key, outcome),
                 ToShard::Authorized(key, verdicts) => self.authorized(key, &verdicts),
                 ToShard::Published(key, status, body) => self.published(key, status, &body),
+                ToShard::Review(order) => self.review(order),
+                ToShard::ReviewOn(order) => self.review_on(&order),
+                ToShard::Withdraw(order) => self.withdraw(&order),
+                ToShard::Unsubscribe(key, topics) => self.unsubscribe(key, topics),
+                ToShard::Disconnect { tenant, users } => self.disconnect(&tenant, &users),
                 ToShard::Ping { tenant, last_event_id } => {
                     self.pings.begin(&self.sessions, &self.connections, tenant.as_ref(), last_event_id.as_ref());
                 }
@@ -252,6 +273,7 @@ impl Shard {
             at += 1;
         }
         self.batch.clear();
+        self.backlog.tell(&self.parts.metrics);
         if !self.written.is_empty() {
             let now = now();
             for received in self.written.drain(..) {

@@ -22,10 +22,12 @@ mod units;
 pub(super) use amqp::{RawAmqp, RawAmqpTls, RawBinding, RawExchange, RawQueue, RawWhenLost};
 pub(super) use auth::{RawAccept, RawAuth, RawProvider, RawTokenOwner, RawTokens};
 pub(super) use condition::{RawCondition, RawConditions, is_empty};
-pub(super) use database::RawDatabase;
+pub(super) use database::{RawDatabase, RawPool, RawQuery};
 pub(super) use read::{At, Field, FromNode, Scalars};
-pub(super) use root::{RawAdmin, RawConfig, RawEvent, RawLimits, RawPing, RawShards, root_schema, vocabulary};
-pub(super) use routes::{RawAudience, RawNames, RawRoute, RawTarget, RawUsers};
+pub(super) use root::{
+    RawAdmin, RawConfig, RawEvent, RawLimits, RawPing, RawShards, RawWhenFull, root_schema, vocabulary,
+};
+pub(super) use routes::{RawAction, RawAudience, RawDisconnect, RawNames, RawPayload, RawRoute, RawTarget, RawUsers};
 pub(super) use scalars::{Literal, Text};
 pub(super) use secrets::{SecretUrl, hide};
 pub(super) use topics::{RawAllow, RawAllowRule, RawTopicRule};

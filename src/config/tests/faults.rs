@@ -40,7 +40,7 @@ demo: yes
 drain: 10 sec
 shards: 65
 listen: :8080
-limits: { connections: many, message: 16KB, outbox: { messages: 0, when_full: drop_oldest } }
+limits: { connections: many, message: 16KB, outbox: { messages: 0, when_full: drop } }
 ping: { every: 10ms }
 admin: [1]
 ");
@@ -72,6 +72,30 @@ ${KEY}: 1
 admin: { key: [s3cret], listen: nowhere }
 amqp: { url: [\"amqp://app:s3cret@mq:port/\", \"amqps://app:s3cret@mq\", \"http://app:s3cret@mq\", \"app:s3cret@mq\"], queues: [] }
 database: { url: \"postgres://app:s3cret@db/app\", queries: {} }
+");
+    database_urls: base("\
+database: { url: \"mysql://app:s3cret@db\", pool: { max: 2, min: 3, idle_timeout: 0s } }
+");
+    a_database_url_without_a_host: base("database: { url: \"postgres://app:s3cret@/app\" }\n");
+    a_database_url_with_an_unknown_parameter: base("database: { url: \"postgres://app:s3cret@db/app?sslmod=require\" }\n");
+    a_database_url_with_a_wrong_value: base("database: { url: \"postgres://app:s3cret@db/app?sslmode=always\" }\n");
+    a_database_url_whose_password_ends_it_early: base("database: { url: \"postgres://app:s3?cret@db/app\" }\n");
+    a_database_url_with_a_bad_port: base("database: { url: \"mysql://app:s3cret@db:port/app\" }\n");
+    another_database: base("database: { url: \"oracle://app:s3cret@db/app\" }\n");
+    scripts_are_not_for_servers: base("database: { url: \"mysql://app:s3cret@db/app\", init: [none.sql] }\n");
+    queries_of_postgresql: base("\
+database:
+  url: postgres://db/app
+  queries:
+    right: { sql: \"SELECT a[1:2], E'\\\\' :x', $$ :y $$ FROM t WHERE id = :id::int8\", timeout: 500ms }
+    wrong: { sql: \"SELECT $1\" }
+");
+    queries_of_mysql: base("\
+database:
+  url: mysql://db/app
+  queries:
+    right: { sql: \"SELECT '\\\\' :x', `:y` FROM t WHERE id = :id # :z\" }
+    wrong: { sql: \"SELECT ?\" }
 ");
     whatever_may_hold_a_secret_is_masked: "\
 event: { tenant: data.tenant_id }
@@ -152,10 +176,51 @@ routes:
   - { name: b, to: [{ user: data.owner_id }, { user: {data.owner_id} }, { tenant: false }] }
   - { when: { data..x: 1 }, to: { topic: \"deal:{data.id\" } }
   - { name: d, to: { user: 1, users: [2], topic: a, topics: b } }
-  - { name: e, to: { topic: \"a::b\" }, all_tenants: true, do: { forget: x }, script: x.lua }
-  - { name: f, when: { data.x: \"{data.y}*\" }, to: { users: { query: q }, payload: { only: [x] } } }
+  - { name: e, to: { topic: \"a::b\" }, all_tenants: true, script: x.lua }
+  - { name: f, when: { data.x: \"{data.y}*\" }, to: { users: { query: q } } }
   - { name: g }
   - 7
+";
+    what_routes_do: "\
+event: { payload: data, tenant: data.tenant_id }
+auth: { providers: [{ tokens: { t0ken: { user: 1, tenant: acme } } }] }
+database:
+  url: \"sqlite::memory:\"
+  queries:
+    access: { sql: \"SELECT 1 FROM access WHERE tenant_id = :tenant AND record = :record\", cache: { ttl: 30s } }
+    plain: { sql: \"SELECT 1 FROM access WHERE tenant_id = :tenant\" }
+    endless: { sql: \"SELECT 1\", cache: { max: 0 } }
+routes:
+  - { name: a, when: { data.x: 1 }, do: {} }
+  - { name: b, when: { data.x: 1 }, do: { with: { record: 1 } } }
+  - { name: c, when: { data.x: 1 }, do: { forget: acces, with: { record: 1 } } }
+  - { name: d, when: { data.x: 1 }, do: { forget: access, with: { recrod: 1, tenant: \"{data.tenant_id}\" } } }
+  - { name: e, when: { data.x: 1 }, do: { forget: plain } }
+  - { name: f, when: { data.x: 1 }, do: { forget: access, with: { record: data.record_id } } }
+  - { name: g, when: { data.x: 1 }, do: { disconnect: { user: 1, users: [2] } } }
+  - { name: h, when: { data.x: 1 }, do: [{ disconnect: {} }, { disconnect: { user: data.user_id } }] }
+  - { name: i, when: { data.x: 1 }, to: { tenant: true }, do: { disconnect: { user: 1 } } }
+  - { name: j, when: { data.x: 1 }, do: { disconnect: { user: 1 } }, all_tenants: true }
+  - { name: k, when: { data.x: 1 }, do: { forgt: access } }
+";
+    payloads: "\
+event: { payload: data, tenant: data.tenant_id }
+auth: { providers: [{ tokens: { t0ken: { user: 1, tenant: acme } } }] }
+routes:
+  - name: a
+    to:
+      - { user: 1, payload: {} }
+      - { user: 2, payload: [title] }
+      - { user: 3, payload: { only: [a], without: [b] } }
+      - { user: 4, payload: { only: [] } }
+      - { user: 5, payload: { without: [] } }
+      - { user: 6, payload: { without: [a, b, a, b.c, ., d..e, 7, \"{x}\", items.*] } }
+      - { user: 7, payload: { without: [data.price, items.0.price, database] } }
+      - { user: 8, payload: { only: title } }
+      - { payload: { only: [title] } }
+      - { user: 9, payload: { onyl: [title] } }
+    payload: { only: [title] }
+  - { name: b, to: everyone, payload: { only: [title] } }
 ";
     no_route: "\
 event: { tenant: data.tenant_id }

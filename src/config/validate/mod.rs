@@ -3,12 +3,15 @@
 //! Invariant: every part is looked at, whatever is wrong with the others, so that all is reported at once. A reference to
 //! something faulty is not reported again.
 
+mod actions;
 mod amqp;
 mod amqp_tls;
 mod auth;
 mod conditions;
 mod database;
+mod database_url;
 mod overlap;
+mod payload;
 mod queries;
 mod root;
 mod routes;
@@ -36,12 +39,20 @@ pub(super) fn validate(
     let admin = root::admin(&raw.admin, diagnostics);
     root::listeners_differ(raw, diagnostics);
     let amqp = optional(&raw.amqp, |raw| amqp::amqp(raw, instance, files, diagnostics));
-    let database = optional(&raw.database, |raw| database::database(raw, &queries, files, diagnostics));
+    let mut database = optional(&raw.database, |raw| database::database(raw, &queries, files, diagnostics));
     let event = root::event(&raw.event, root, diagnostics);
     let auth = auth::auth(&raw.auth, &queries, root, diagnostics);
+    if let (Some(Some(database)), Some(auth)) = (&mut database, &auth) {
+        database::note_needs(database, auth);
+    }
     let ping = root::ping(&raw.ping, &queries, diagnostics);
     let topics = topics::topics(&raw.topics, &queries, diagnostics);
-    let scope = routes::Scope { queries: &queries, roots: root::path_roots(&raw.event) };
+    let scope = routes::Scope {
+        queries: &queries,
+        asked_for_topics: topics::asked(topics.as_deref()),
+        roots: root::path_roots(&raw.event),
+        payload: root::payload_root(&raw.event),
+    };
     let routes = routes::routes(&raw.routes, &scope, root, diagnostics);
     let limits = root::limits(&raw.limits);
     Some(Config {

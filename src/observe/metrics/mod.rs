@@ -5,19 +5,23 @@
 mod auth;
 mod broker;
 mod clients;
+mod database;
 mod events;
 mod labels;
 mod lookups;
 mod program;
+mod rights;
 
 use prometheus_client::registry::Registry;
 
 use self::auth::AuthMetrics;
 use self::broker::BrokerMetrics;
 use self::clients::ClientMetrics;
+use self::database::DatabaseMetrics;
 use self::events::EventMetrics;
 use self::lookups::LookupMetrics;
 use self::program::ProgramMetrics;
+use self::rights::RightsMetrics;
 
 pub use self::broker::{BrokerFault, BrokerPhase};
 pub use self::labels::{DropCause, SourceKind};
@@ -32,6 +36,8 @@ pub struct Metrics {
     clients: ClientMetrics,
     auth: AuthMetrics,
     lookups: LookupMetrics,
+    database: DatabaseMetrics,
+    rights: RightsMetrics,
     broker: BrokerMetrics,
     program: ProgramMetrics,
 }
@@ -46,6 +52,8 @@ impl Metrics {
             clients: ClientMetrics::register(r),
             auth: AuthMetrics::register(r),
             lookups: LookupMetrics::register(r),
+            database: DatabaseMetrics::register(r),
+            rights: RightsMetrics::register(r),
             broker: BrokerMetrics::register(r),
             program: ProgramMetrics::register(r),
             registry,

@@ -52,7 +52,15 @@ pub(crate) fn shared() -> &'static Rabbit {
 }
 
 impl Rabbit {
-    /// A node for a test that breaks it, not started yet.
+    /// A node for whoever needs one alone.
+    #[allow(dead_code, reason = "the benchmarks do, and these tests start theirs late")]
+    pub(crate) fn own() -> Self {
+        let mut rabbit = Self::absent();
+        rabbit.start();
+        rabbit
+    }
+
+    /// As [`own`](Self::own), not started yet.
     pub(crate) fn absent() -> Self {
         Self::with_vhosts(OWN_VHOSTS)
     }
