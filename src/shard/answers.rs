@@ -121,6 +121,10 @@ impl Shard {
 
     /// A connection has had all the time there is to become a session.
     pub(super) fn admission_is_due(&mut self, index: usize) {
+        if self.connections[index].socket.is_handshaking() {
+            self.handshake_failed(index, "it took too long");
+            return self.remove(index);
+        }
         match (self.connections[index].phase, self.connections[index].question.as_deref()) {
             // A publish has come to lanes, or will: its answer ends the connection.
             (Phase::Session(_) | Phase::Closing | Phase::Closed, _) | (Phase::Body(_), Some(Question::Publish)) => {}

@@ -19,4 +19,5 @@ mod rights;
 mod routing;
 mod simulation;
 mod support;
+mod tls;
 mod wire;
