@@ -71,7 +71,11 @@ impl Shard {
         if *view.user != identity.user || *view.tenant != identity.tenant {
             return self.say(index, &reply::error(reply::DENIED, question.reference.as_deref()));
         }
+        let has_changed = *view.attributes != identity.attributes;
         self.sessions.refresh(session, identity.attributes);
+        if has_changed {
+            self.ask_again(index, session);
+        }
         self.expire_at(index, session, identity.expires_at);
         self.say(index, &reply::connected(&identity.user, question.wants_catch_up, question.reference.as_deref()));
         self.ask_for(index, session, question.topics);

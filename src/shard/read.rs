@@ -279,6 +279,7 @@ impl Shard {
             tenant: view.tenant.clone(),
             attributes: view.attributes.clone(),
             topics: std::mem::take(&mut question.topics),
+            has_them: false,
         };
         if request.topics.is_empty() {
             return self.tell_topics(index, &question, &[]);

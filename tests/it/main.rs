@@ -8,6 +8,7 @@ mod broker_lost;
 mod checking;
 mod clients;
 mod commands;
+mod databases;
 mod delivery;
 mod drain;
 mod hostile;
