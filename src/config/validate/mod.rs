@@ -8,11 +8,14 @@ mod auth;
 mod conditions;
 mod database;
 mod overlap;
+mod providers;
+mod public_key;
 mod queries;
 mod root;
 mod routes;
 mod templates;
 mod topics;
+mod web_url;
 
 use super::diagnostics::Diagnostics;
 use super::files::Files;
@@ -37,7 +40,7 @@ pub(super) fn validate(
     let amqp = optional(&raw.amqp, |raw| amqp::amqp(raw, instance, diagnostics));
     let database = optional(&raw.database, |raw| database::database(raw, &queries, files, diagnostics));
     let event = root::event(&raw.event, root, diagnostics);
-    let auth = auth::auth(&raw.auth, &queries, root, diagnostics);
+    let auth = auth::auth(&raw.auth, &queries, root, files, diagnostics);
     let ping = root::ping(&raw.ping, &queries, diagnostics);
     let topics = topics::topics(&raw.topics, &queries, diagnostics);
     let scope = routes::Scope { queries: &queries, roots: root::path_roots(&raw.event) };
