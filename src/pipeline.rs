@@ -12,7 +12,7 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
 use crate::admin::{self, AdminParts, Readiness};
-use crate::auth::{self, Authenticator};
+use crate::auth::{self, Authenticator, ProviderError};
 use crate::config::Config;
 use crate::heartbeat;
 use crate::lane::{LaneParts, Lanes};
@@ -60,6 +60,9 @@ pub enum StartError {
     /// The database of the configuration can never answer.
     #[error(transparent)]
     Database(#[from] OpenError),
+    /// A provider of identities can never be asked.
+    #[error(transparent)]
+    Provider(#[from] ProviderError),
     /// A thread or a poll could not be made.
     #[error("the system has no room for what is to run: {0}")]
     System(#[from] io::Error),
@@ -81,7 +84,8 @@ impl Pipeline {
             None => None,
         };
         let pings_by_tenant = config.pings_by_tenant();
-        let authenticator = Arc::new(Authenticator::new(&config.auth, lookups.as_ref(), &metrics));
+        let authenticator = Arc::new(Authenticator::new(&config.auth, lookups.as_ref(), &metrics)?);
+        let comeback = authenticator.comeback();
         let live = Live::new(Rulebook::compile(Generation(1), config.event, config.routes, config.topics));
         metrics.generation.set(1);
 
@@ -121,6 +125,7 @@ impl Pipeline {
                 ping_every: config.ping.every,
                 lanes: lanes.clone(),
                 auth: ask.clone(),
+                comeback: comeback.clone(),
                 publish: publish.clone(),
                 interest: Arc::clone(&interest),
                 admission: Arc::clone(&admission),

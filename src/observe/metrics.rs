@@ -70,8 +70,20 @@ struct ByCode {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ByOutcome {
+struct Authenticated {
+    provider: &'static str,
     outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByProvider {
+    provider: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Remembered {
+    provider: &'static str,
+    result: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -94,11 +106,17 @@ pub struct Metrics {
     decisions: Family<ByRoute, Counter>,
     drops: Family<ByCause, Counter>,
     closed: Family<ByCode, Counter>,
-    authentications: Family<ByOutcome, Counter>,
+    authentications: Family<Authenticated, Counter>,
+    auth_latency: Family<ByProvider, LatencyHistogram>,
+    auth_cache: Family<Remembered, Counter>,
     lookups: Family<Looked, Counter>,
     lookup_latency: Family<ByQuery, LatencyHistogram>,
     /// Frames put into outboxes: one event to three connections is three.
     pub deliveries: Counter,
+    /// Questions to providers of identities that are under way.
+    pub auth_in_flight: Gauge,
+    /// Tokens that wait for a place to be asked for.
+    pub auth_waiting: Gauge,
     /// Connections that are open, sessions or not.
     pub connections: Gauge,
     /// Connections that are sessions.
@@ -124,9 +142,13 @@ impl Metrics {
             drops: Family::default(),
             closed: Family::default(),
             authentications: Family::default(),
+            auth_latency: Family::default(),
+            auth_cache: Family::default(),
             lookups: Family::default(),
             lookup_latency: Family::default(),
             deliveries: Counter::default(),
+            auth_in_flight: Gauge::default(),
+            auth_waiting: Gauge::default(),
             connections: Gauge::default(),
             sessions: Gauge::default(),
             broker_connected: Gauge::default(),
@@ -143,7 +165,20 @@ impl Metrics {
         r.register("connections", "Open connections", metrics.connections.clone());
         r.register("sessions", "Authenticated connections", metrics.sessions.clone());
         r.register("connections_closed", "Connections that the server closed, by close code", metrics.closed.clone());
-        r.register("authentications", "Answers to tokens", metrics.authentications.clone());
+        r.register(
+            "authentications",
+            "Answers to tokens, by the provider that decided",
+            metrics.authentications.clone(),
+        );
+        r.register_with_unit(
+            "auth",
+            "From asking a provider of identities to its answer",
+            Unit::Seconds,
+            metrics.auth_latency.clone(),
+        );
+        r.register("auth_cache", "Tokens looked for among those that were answered", metrics.auth_cache.clone());
+        r.register("auth_in_flight", "Questions to providers of identities", metrics.auth_in_flight.clone());
+        r.register("auth_waiting", "Tokens that wait to be asked for", metrics.auth_waiting.clone());
         r.register("lookups", "Runs of named queries, by outcome", metrics.lookups.clone());
         r.register_with_unit(
             "lookup",
@@ -193,9 +228,20 @@ impl Metrics {
         self.closed.get_or_create_owned(&ByCode { code })
     }
 
-    /// Tokens that had this outcome: `accepted`, `denied`, `unavailable`.
-    pub fn authentications(&self, outcome: &'static str) -> Counter {
-        self.authentications.get_or_create_owned(&ByOutcome { outcome })
+    /// Tokens that had this outcome (`accepted`, `denied`, `unavailable`) by this kind of provider: `tokens`, `sql`,
+    /// `http`, `jwt`, and `none` where none has decided.
+    pub fn authentications(&self, provider: &'static str, outcome: &'static str) -> Counter {
+        self.authentications.get_or_create_owned(&Authenticated { provider, outcome })
+    }
+
+    /// How long this kind of provider takes to answer.
+    pub fn auth_latency(&self, provider: &'static str) -> LatencyHistogram {
+        self.auth_latency.get_or_create_owned(&ByProvider { provider })
+    }
+
+    /// Tokens that were looked for among what this kind of provider has answered: `hit` or `miss`.
+    pub fn auth_cache(&self, provider: &'static str, result: &'static str) -> Counter {
+        self.auth_cache.get_or_create_owned(&Remembered { provider, result })
     }
 
     /// Runs of this query that had this outcome: `ok`, `unavailable`, `failed`.

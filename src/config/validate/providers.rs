@@ -10,9 +10,7 @@ use crate::config::diagnostics::Diagnostics;
 use crate::config::files::Files;
 use crate::config::model::{HttpProvider, JwtAlgorithm, JwtKeyKind, JwtKeys, JwtProvider};
 use crate::config::place::Place;
-use crate::config::raw::{
-    At, Field, OneOrMany, RawAlgorithm, RawHeaders, RawHttpProvider, RawJwtProvider, Text,
-};
+use crate::config::raw::{At, Field, OneOrMany, RawAlgorithm, RawHeaders, RawHttpProvider, RawJwtProvider, Text};
 
 const TIMEOUT: Duration = Duration::from_secs(2);
 const CONCURRENT: usize = 64;
@@ -76,11 +74,7 @@ fn headers(raw: &RawHeaders, diagnostics: &mut Diagnostics) -> Option<Vec<(Strin
     whole.then_some(headers)
 }
 
-pub(super) fn jwt(
-    raw: &At<RawJwtProvider>,
-    files: &mut Files,
-    diagnostics: &mut Diagnostics,
-) -> Option<JwtProvider> {
+pub(super) fn jwt(raw: &At<RawJwtProvider>, files: &mut Files, diagnostics: &mut Diagnostics) -> Option<JwtProvider> {
     let fields = &raw.value;
     let keys = keys(raw, files, diagnostics);
     let user = claim(&fields.user, Some("sub"), diagnostics);
@@ -162,7 +156,9 @@ fn claim(raw: &Field<Text>, default: Option<&str>, diagnostics: &mut Diagnostics
         Field::Missing => default.map(str::to_owned),
         Field::Faulty => None,
         Field::Given(name) if name.value.text.is_empty() => {
-            diagnostics.error(&name.place, "a claim has a name").help("write sub, or realm.tenant for one within another");
+            diagnostics
+                .error(&name.place, "a claim has a name")
+                .help("write sub, or realm.tenant for one within another");
             None
         }
         Field::Given(name) => Some(name.value.text.clone()),

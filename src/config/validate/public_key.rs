@@ -34,19 +34,13 @@ pub(super) fn kind(pem: &str) -> Result<JwtKeyKind, Fault> {
         return match key.try_get_as_bytes().map(<[u8]>::len) {
             Ok(65) => Ok(JwtKeyKind::P256),
             Ok(97) => Ok(JwtKeyKind::P384),
-            _ => Err(Fault {
-                message: "this key's curve is not supported",
-                help: "P-256, P-384 and Ed25519 are",
-            }),
+            _ => Err(Fault { message: "this key's curve is not supported", help: "P-256, P-384 and Ed25519 are" }),
         };
     }
     if DecodingKey::from_ed_pem(bytes).is_ok() {
         return Ok(JwtKeyKind::Ed25519);
     }
-    let no_key = Fault {
-        message: "this is no public key in PEM",
-        help: "it starts with -----BEGIN PUBLIC KEY-----",
-    };
+    let no_key = Fault { message: "this is no public key in PEM", help: "it starts with -----BEGIN PUBLIC KEY-----" };
     let Ok(key) = DecodingKey::from_rsa_pem(bytes) else { return Err(no_key) };
     match Jwk::from_decoding_key(&key, None).map(|key| key.algorithm) {
         Ok(AlgorithmParameters::RSA(rsa)) if rsa.n.len() >= SHORTEST_MODULUS => Ok(JwtKeyKind::Rsa),

@@ -20,8 +20,9 @@ pub(super) fn web_url(
     risk: &str,
     diagnostics: &mut Diagnostics,
 ) -> Option<SecretString> {
-    if let Some(query) = raw.place.text().find('?') {
-        diagnostics.secret(&raw.place.part(query + 1..raw.place.text().len()));
+    let written = raw.place.text().trim_end_matches(['"', '\'']);
+    if let Some(query) = written.find('?') {
+        diagnostics.secret(&raw.place.part(query + 1..written.len()));
     }
     let text = raw.value.0.expose_secret();
     let help = format!("write {example}");
@@ -62,9 +63,7 @@ fn is_cluster(name: &str) -> bool {
 fn is_private_v6(address: &Ipv6Addr) -> bool {
     match address.to_canonical() {
         IpAddr::V4(address) => is_private(&Host::Ipv4(address)),
-        IpAddr::V6(address) => {
-            address.is_loopback() || address.is_unique_local() || address.is_unicast_link_local()
-        }
+        IpAddr::V6(address) => address.is_loopback() || address.is_unique_local() || address.is_unicast_link_local(),
     }
 }
 
