@@ -245,3 +245,6 @@ impl fmt::Debug for Asking {
         f.debug_tuple("Asking").field(&self.0.source).field(&self.0.gate).finish()
     }
 }
+
+#[cfg(test)]
+mod tests;

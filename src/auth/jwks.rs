@@ -2,7 +2,7 @@
 //! not among them.
 //!
 //! Invariant: keys that were good stay, whatever a later fetch comes to, until another one brings keys.
-//! Invariant: tokens, however many and whatever they say, lead to one fetch in [`NO_SOONER`] at most.
+//! Invariant: tokens, however many and whatever they say, lead to one fetch in 30 seconds at most.
 
 use std::fmt;
 use std::sync::Arc;
@@ -22,9 +22,8 @@ use super::authenticator::Answer;
 use super::jwt::Key;
 use super::web;
 
-/// How often keys are fetched.
-const EVERY: Duration = Duration::from_mins(10);
-/// How soon after one fetch a token may lead to the next. A fetch that failed is tried again by then at the latest.
+/// How soon after one fetch a token may lead to the next, or sooner, where keys are fetched more often anyway. A fetch that
+/// failed is tried again by then at the latest.
 const NO_SOONER: Duration = Duration::from_secs(30);
 /// How long a fetch may take.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -39,6 +38,7 @@ const SHORTEST_MODULUS: usize = 342;
 pub(super) struct KeySet {
     state: watch::Receiver<State>,
     wanted: Arc<Notify>,
+    no_sooner: Duration,
     task: JoinHandle<()>,
 }
 
@@ -63,14 +63,14 @@ struct State {
 }
 
 impl KeySet {
-    /// Begins to fetch. An error says why no request could be made.
-    pub(super) fn fetched_from(url: &SecretString) -> Result<Self, String> {
+    /// Begins to fetch, and goes on to do so this often. An error says why no request could be made.
+    pub(super) fn fetched_from(url: &SecretString, refresh: Duration) -> Result<Self, String> {
         let url = Url::parse(url.expose_secret()).map_err(|error| error.to_string())?;
         let client = web::client(TIMEOUT, 1, &[])?;
         let (sender, state) = watch::channel(State::default());
         let wanted = Arc::new(Notify::new());
-        let task = tokio::spawn(keep(client, url, sender, Arc::clone(&wanted)));
-        Ok(Self { state, wanted, task })
+        let task = tokio::spawn(keep(client, url, refresh, sender, Arc::clone(&wanted)));
+        Ok(Self { state, wanted, no_sooner: NO_SOONER.min(refresh), task })
     }
 
     /// The keys of now.
@@ -89,8 +89,7 @@ impl KeySet {
         match &state.failed {
             // The key may be one that could not be fetched.
             Some(said) => Some(Answer::Unavailable(Arc::clone(said))),
-            None if state.fetched.is_some_and(|fetched| fetched.elapsed() < NO_SOONER) => Some(Answer::Unknown),
-            None => None,
+            None => self.is_fresh(&state).then_some(Answer::Unknown),
         }
     }
 
@@ -99,7 +98,7 @@ impl KeySet {
         let mut state = self.state.clone();
         let seen = {
             let state = state.borrow();
-            if state.fetched.is_some_and(|fetched| fetched.elapsed() < NO_SOONER) {
+            if self.is_fresh(&state) {
                 return;
             }
             state.fetches
@@ -107,6 +106,10 @@ impl KeySet {
         self.wanted.notify_one();
         // It ends by itself, in the time that a fetch may take; an error means that the program ends.
         state.wait_for(|state| state.fetches > seen).await.ok();
+    }
+
+    fn is_fresh(&self, state: &State) -> bool {
+        state.fetched.is_some_and(|fetched| fetched.elapsed() < self.no_sooner)
     }
 }
 
@@ -123,7 +126,8 @@ impl fmt::Debug for KeySet {
 }
 
 /// Fetches for as long as anybody asks for the keys.
-async fn keep(client: Client, url: Url, state: watch::Sender<State>, wanted: Arc<Notify>) {
+async fn keep(client: Client, url: Url, refresh: Duration, state: watch::Sender<State>, wanted: Arc<Notify>) {
+    let no_sooner = NO_SOONER.min(refresh);
     let mut failures = 0;
     loop {
         let fetched = timeout(TIMEOUT, fetch(&client, &url)).await;
@@ -149,9 +153,9 @@ async fn keep(client: Client, url: Url, state: watch::Sender<State>, wanted: Arc
                 Err(said) => state.failed = Some(format!("the issuer's keys: {said}").into()),
             }
         });
-        let pause = if failures == 0 { EVERY } else { NO_SOONER.min(Duration::from_secs(1 << failures.min(5))) };
+        let pause = if failures == 0 { refresh } else { no_sooner.min(Duration::from_secs(1 << failures.min(5))) };
         let asked_for = async {
-            sleep(NO_SOONER).await;
+            sleep(no_sooner).await;
             wanted.notified().await;
         };
         tokio::select! {

@@ -74,7 +74,7 @@ impl Jwt {
         let keys = match &config.keys {
             JwtKeys::Secret(secret) => fixed(DecodingKey::from_secret(secret.expose_secret().as_bytes())),
             JwtKeys::PublicKey(kind, pem) => fixed(public_key(*kind, pem)?),
-            JwtKeys::Jwks(url) => Source::Set(KeySet::fetched_from(url)?),
+            JwtKeys::Jwks { url, refresh } => Source::Set(KeySet::fetched_from(url, *refresh)?),
         };
         let rules = Rules {
             user: config.user.clone(),

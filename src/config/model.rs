@@ -255,8 +255,13 @@ pub struct JwtProvider {
 /// What signatures are held against.
 #[derive(Clone, Debug)]
 pub enum JwtKeys {
-    /// A set of public keys at this URL, which is checked. It may hold credentials.
-    Jwks(SecretString),
+    /// A set of public keys.
+    Jwks {
+        /// Where it is, checked. It may hold credentials.
+        url: SecretString,
+        /// How often it is fetched.
+        refresh: Duration,
+    },
     /// A shared secret, not empty.
     Secret(SecretString),
     /// A public key: its kind, and its PEM, which is of that kind.

@@ -3,6 +3,8 @@
 
 mod admin;
 mod amqp;
+mod auth_http;
+mod auth_jwt;
 mod broker;
 mod broker_lost;
 mod checking;

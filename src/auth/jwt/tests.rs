@@ -18,7 +18,7 @@ fn jwt(keys: JwtKeys) -> Jwt {
     let algorithms = match &keys {
         JwtKeys::Secret(_) => JwtAlgorithm::SECRET,
         JwtKeys::PublicKey(kind, _) => kind.algorithms(),
-        JwtKeys::Jwks(_) => JwtAlgorithm::PUBLIC,
+        JwtKeys::Jwks { .. } => JwtAlgorithm::PUBLIC,
     };
     let config = JwtProvider {
         keys,

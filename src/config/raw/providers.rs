@@ -34,6 +34,8 @@ section! {
     RawJwtProvider (Secret) {
         /// Where the issuer publishes its keys. One of `jwks`, `secret` and `public_key` is needed.
         "jwks" jwks: SecretUrl = Optional,
+        /// How often keys are fetched from there. Default: 10m.
+        "refresh" refresh: Span<1000> = Optional,
         /// The secret that the issuer signs with, for HS256, HS384 and HS512.
         "secret" secret: Secret = Optional,
         /// The issuer's public key: PEM, or a file that holds it, relative to the file that says so.

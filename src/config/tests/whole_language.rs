@@ -64,6 +64,7 @@ auth:
         headers: { X-Api-Key: "${API_KEY:-none}" }
     - jwt:
         jwks: https://app.internal/jwks.json
+        refresh: 10m
         user: sub
         tenant: tid
         issuer: https://app.internal/

@@ -14,6 +14,7 @@ use crate::config::raw::{At, Field, OneOrMany, RawAlgorithm, RawHeaders, RawHttp
 
 const TIMEOUT: Duration = Duration::from_secs(2);
 const CONCURRENT: usize = 64;
+const REFRESH: Duration = Duration::from_mins(10);
 const LEEWAY: Duration = Duration::from_secs(5);
 /// Bytes of a secret below which it can be guessed by who has one token: those of the shortest hash.
 const SHORT_SECRET: usize = 32;
@@ -105,6 +106,9 @@ fn keys(raw: &At<RawJwtProvider>, files: &mut Files, diagnostics: &mut Diagnosti
         diagnostics.error(&raw.place, message).help(format!("give one of {kinds}"));
         return None;
     }
+    if let Some(refresh) = raw.value.refresh.given().filter(|_| jwks.is_missing()) {
+        diagnostics.error(&refresh.place, "`refresh` is for the keys of `jwks`").help("leave it out");
+    }
     let places = [place(jwks), place(secret), place(public_key)];
     if let Some(second) = places.into_iter().flatten().nth(1) {
         let help = "make it two items of the list, each with its key";
@@ -114,7 +118,8 @@ fn keys(raw: &At<RawJwtProvider>, files: &mut Files, diagnostics: &mut Diagnosti
     if let Some(url) = jwks.given() {
         let example = "https://login.example.com/.well-known/jwks.json";
         let risk = "the keys travel unencrypted over this URL: who can change them can be anyone";
-        return web_url(url, example, risk, diagnostics).map(JwtKeys::Jwks);
+        let refresh = raw.value.refresh.value().map_or(REFRESH, |span| span.0);
+        return web_url(url, example, risk, diagnostics).map(|url| JwtKeys::Jwks { url, refresh });
     }
     if let Some(secret) = secret.given() {
         let length = secret.value.0.expose_secret().len();
@@ -184,7 +189,7 @@ fn algorithms(
     diagnostics: &mut Diagnostics,
 ) -> Option<Vec<JwtAlgorithm>> {
     let fit = match keys {
-        JwtKeys::Jwks(_) => JwtAlgorithm::PUBLIC,
+        JwtKeys::Jwks { .. } => JwtAlgorithm::PUBLIC,
         JwtKeys::Secret(_) => JwtAlgorithm::SECRET,
         JwtKeys::PublicKey(kind, _) => kind.algorithms(),
     };
