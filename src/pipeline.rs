@@ -87,7 +87,7 @@ impl Pipeline {
         let authenticator = Arc::new(Authenticator::new(&config.auth, lookups.as_ref(), &metrics)?);
         let comeback = authenticator.comeback();
         let live = Live::new(Rulebook::compile(Generation(1), config.event, config.routes, config.topics));
-        metrics.generation.set(1);
+        metrics.generation().set(1);
 
         // Lanes must know where to send before shards can know whom to ask: so the shards' seats come first.
         let seats = ShardId::first(config.shards.get()).map(ShardSeat::new);

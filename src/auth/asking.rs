@@ -80,7 +80,7 @@ impl Asking {
         let name = source.name();
         let bounds = QueueBounds { places: concurrent.max(1), waiting: WAITING };
         Self(Arc::new(Inner {
-            gate: Gate::new(bounds, metrics.auth_in_flight.clone(), metrics.auth_waiting.clone()),
+            gate: Gate::new(bounds, metrics.auth_in_flight(), metrics.auth_waiting()),
             hasher: TokenHasher::new(),
             // An endpoint is told the address, and may decide by it. Who has its answers kept says that it does not.
             by_address: matches!(source, Source::Http(_)) && keep.is_none(),

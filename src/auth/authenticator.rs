@@ -97,7 +97,7 @@ impl Authenticator {
         Ok(Self {
             providers: auth.providers.iter().enumerate().map(provider).collect::<Result<_, _>>()?,
             deadline: auth.deadline,
-            comeback: Comeback::new(auth.providers.len(), metrics.auth_waiting.clone()),
+            comeback: Comeback::new(auth.providers.len(), metrics.auth_waiting()),
             metrics: Arc::clone(metrics),
             denials: Throttle::of(DENIALS, LOG_PERIOD),
             outages: Throttle::new(LOG_PERIOD),
@@ -145,20 +145,13 @@ impl Authenticator {
         token: &SecretString,
         remote: IpAddr,
     ) -> Result<Identity, Refusal> {
-        let decision = match timeout(self.deadline, self.ask_all(&mut round, token, remote)).await {
-            Ok(decision) => decision,
-            Err(_) => {
-                let by = round.unavailable.or(self.providers.get(round.next).map(Provider::name)).unwrap_or(NONE);
-                Decision { by, ..Decision::unavailable() }
-            }
-        };
-        self.note(token, remote, decision)
+        let decided = timeout(self.deadline, self.ask_all(&mut round, token, remote)).await;
+        self.note(token, remote, decided.unwrap_or_else(|_| self.broken_off(round)))
     }
 
     /// There is no room to wait for the rest of the way.
     pub(super) fn turn_away(&self, round: Round, token: &SecretString, remote: IpAddr) -> Result<Identity, Refusal> {
-        let by = round.unavailable.or(self.providers.get(round.next).map(Provider::name)).unwrap_or(NONE);
-        self.note(token, remote, Decision { by, ..Decision::unavailable() })
+        self.note(token, remote, self.broken_off(round))
     }
 
     /// Forgets whom a token stands for by this query, or by `None`, whom any does: who comes with it from now on is asked
@@ -177,6 +170,12 @@ impl Authenticator {
             }
         }
         round.end()
+    }
+
+    /// The next provider has not answered.
+    fn broken_off(&self, round: Round) -> Decision {
+        let next = self.providers.get(round.next).map(Provider::name);
+        Decision { by: round.unavailable.or(next).unwrap_or(NONE), ..Decision::unavailable() }
     }
 
     /// What the round's next provider has said, and whether that decides.

@@ -174,7 +174,7 @@ mod tests {
     fn answers_are_kept_as_long_as_they_may_be() {
         let (_, now) = start();
         check(&known("acme", None), 30);
-        check(&known("acme", Some(now + Duration::from_secs(3_600))), 30);
+        check(&known("acme", Some(now + Duration::from_hours(1))), 30);
         check(&Answer::Denied("it has expired"), 5);
         check(&Answer::Unknown, 5);
         check(&Answer::Unavailable("down".into()), 0);

@@ -134,7 +134,7 @@ async fn keep(client: Client, url: Url, refresh: Duration, state: watch::Sender<
         let fetched = fetched.unwrap_or_else(|_| Err(format!("no answer in {TIMEOUT:?}")));
         match &fetched {
             Ok(keys) => {
-                let before = state.borrow().keys.as_ref().map(|keys| ids(keys));
+                let before = state.borrow().keys.as_ref().map(ids);
                 if failures > 0 || before.as_ref() != Some(&ids(keys)) {
                     tracing::info!(keys = ?ids(keys), "the keys of the issuer of tokens are there");
                 }
@@ -209,7 +209,7 @@ fn key(value: &Value) -> Option<Key> {
         algorithms.retain(|algorithm| *algorithm == own);
     }
     (!algorithms.is_empty()).then_some(())?;
-    Some(Key { id: common.key_id.clone(), key: DecodingKey::from_jwk(&jwk).ok()?, algorithms })
+    Some(Key { id: common.key_id.clone(), decoding: DecodingKey::from_jwk(&jwk).ok()?, algorithms })
 }
 
 fn ids(keys: &Arc<[Key]>) -> Vec<String> {

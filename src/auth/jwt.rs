@@ -54,7 +54,7 @@ enum Source {
 pub(super) struct Key {
     /// What tokens call it. `None`: whatever they call theirs.
     pub(super) id: Option<String>,
-    pub(super) key: DecodingKey,
+    pub(super) decoding: DecodingKey,
     pub(super) algorithms: Vec<Algorithm>,
 }
 
@@ -70,7 +70,7 @@ impl Jwt {
     /// An error says why no key can be had. Where keys are published, it begins to fetch them.
     pub(super) fn new(config: &JwtProvider) -> Result<Self, String> {
         let algorithms: Vec<Algorithm> = config.algorithms.iter().map(|algorithm| algorithm_of(*algorithm)).collect();
-        let fixed = |key: DecodingKey| Source::Fixed([Key { id: None, key, algorithms: algorithms.clone() }]);
+        let fixed = |decoding| Source::Fixed([Key { id: None, decoding, algorithms: algorithms.clone() }]);
         let keys = match &config.keys {
             JwtKeys::Secret(secret) => fixed(DecodingKey::from_secret(secret.expose_secret().as_bytes())),
             JwtKeys::PublicKey(kind, pem) => fixed(public_key(*kind, pem)?),
@@ -150,7 +150,7 @@ impl<'a> Token<'a> {
 
     fn is_signed_by(&self, key: &Key) -> bool {
         // An error means that the signature has not even the form of one.
-        verify(self.signature, self.message.as_bytes(), &key.key, self.header.alg).unwrap_or(false)
+        verify(self.signature, self.message.as_bytes(), &key.decoding, self.header.alg).unwrap_or(false)
     }
 }
 

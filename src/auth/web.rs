@@ -102,7 +102,7 @@ impl Resolve for Names {
         });
         Box::pin(async move {
             let addresses = found.await.map_err(|said| -> Box<dyn Error + Send + Sync> { said.as_ref().into() })?;
-            Ok(Box::new(addresses.to_vec().into_iter()) as Addrs)
+            Ok(Box::new((0..addresses.len()).map(move |index| addresses[index])) as Addrs)
         })
     }
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use compact_str::CompactString;
 use secrecy::SecretString;
 
-use crate::event::{Matcher, Path, Scalar, Shape, Template, TenantId, TopicPattern, UserId};
+use crate::event::{Matcher, Path, PayloadFilter, Scalar, Shape, Template, TenantId, TopicPattern, UserId};
 
 /// Shards at most, so that a set of them is one word.
 pub const MAX_SHARDS: u8 = 64;
@@ -436,6 +436,8 @@ pub struct AudienceRule {
     pub attributes: Vec<(CompactString, Matcher<Path>)>,
     /// `except_user`: a template, or several. One that cannot be filled takes nobody away.
     pub except: Vec<Template<Path>>,
+    /// `payload`: what these get of it. `None` is the whole.
+    pub payload: Option<PayloadFilter>,
 }
 
 /// A list of texts that an audience names.
@@ -469,11 +471,23 @@ pub struct Limits {
     pub outbox: OutboxLimits,
 }
 
-/// What may wait to be written to one connection before it counts as too slow and is closed with 4408.
+/// What may wait to be written to one connection before it counts as too slow.
 #[derive(Clone, Copy, Debug)]
 pub struct OutboxLimits {
     /// Messages.
     pub messages: usize,
     /// Bytes.
     pub bytes: usize,
+    /// What becomes of a connection for which more waits.
+    pub when_full: WhenFull,
+}
+
+/// What becomes of a connection whose outbox is full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WhenFull {
+    /// It is closed with 4408.
+    Disconnect,
+    /// The oldest events that wait for it are dropped. It is closed too, where what was promised to it alone, such as
+    /// answers, is too much.
+    DropOldest,
 }

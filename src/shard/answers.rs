@@ -60,7 +60,7 @@ impl Shard {
         if first {
             self.parts.interest.join(self.id, &tenant);
         }
-        self.parts.metrics.sessions.inc();
+        self.parts.metrics.sessions().inc();
         self.connections[index].phase = Phase::Session(session);
         self.expire_at(index, session, expires_at);
         self.say(index, &connected);

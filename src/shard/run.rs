@@ -12,9 +12,11 @@ use std::time::{Duration, Instant, SystemTime};
 
 use mio::net::TcpListener;
 use mio::{Events, Interest as Readiness, Poll, Token, Waker};
+use prometheus_client::metrics::counter::Counter;
 use slab::Slab;
 use tokio::sync::mpsc;
 
+use super::backlog::Backlog;
 use super::connection::Connection;
 use super::leave::Leaving;
 use super::message::Bell;
@@ -28,7 +30,7 @@ use crate::config::Limits;
 use crate::connection::Batch;
 use crate::lane::Lanes;
 use crate::listen::Door;
-use crate::observe::Metrics;
+use crate::observe::{DropCause, Metrics, Throttle};
 
 const LISTENER: Token = Token(usize::MAX);
 const BELL: Token = Token(usize::MAX - 1);
@@ -42,6 +44,8 @@ const FRAMES: usize = 1 << 16;
 const EVENTS: usize = 256;
 /// Of those that had more to say than a turn allows, as many are heard in the next one.
 const AGAIN: usize = 64;
+/// How often it is logged that events are dropped because outboxes are full.
+const DROP_LOG: Duration = Duration::from_secs(10);
 /// Bytes read at once, into one buffer for all connections.
 const READ_BYTES: usize = 64 * 1024;
 
@@ -113,6 +117,9 @@ impl ShardSeat {
                 accepted: 0,
                 sessions: Sessions::default(),
                 batch: Batch::default(),
+                backlog: Backlog::default(),
+                dropped: parts.metrics.drops(DropCause::outbox_full),
+                drop_log: Throttle::new(DROP_LOG),
                 timers: Timers::default(),
                 pings: Pings::default(),
                 leaving: None,
@@ -141,6 +148,12 @@ pub(super) struct Shard {
     pub(super) accepted: u32,
     pub(super) sessions: Sessions,
     pub(super) batch: Batch,
+    /// What waits in the outboxes of all connections.
+    pub(super) backlog: Backlog,
+    /// Events that were dropped because an outbox was full.
+    pub(super) dropped: Counter,
+    /// Of logs of them.
+    pub(super) drop_log: Throttle,
     pub(super) timers: Timers,
     pub(super) pings: Pings,
     pub(super) leaving: Option<Leaving>,
@@ -217,18 +230,18 @@ impl Shard {
             let Ok(word) = self.inbox.try_recv() else { return false };
             match word {
                 ToShard::Deliver(routed) => {
-                    let frame = self.batch.frame(routed.frame.clone());
+                    let frames = self.batch.event(routed.frames());
                     let (batch, connections) = (&mut self.batch, &mut self.connections);
                     let before = batch.len();
-                    self.sessions.deliver(&routed.audiences, |index| {
+                    self.sessions.deliver(routed.audiences(), |index, clause| {
                         if let Some(connection) = connections.get_mut(index as usize) {
-                            batch.link(index, &mut connection.chain, frame);
+                            batch.link(index, &mut connection.chain, frames.at(routed.frame_of(clause)));
                         }
                     });
                     let reached = self.batch.len() - before;
                     if reached > 0 {
-                        self.written.push(routed.received);
-                        self.parts.metrics.deliveries.inc_by(reached as u64);
+                        self.written.push(routed.received());
+                        self.parts.metrics.deliveries().inc_by(reached as u64);
                     }
                 }
                 ToShard::Authenticated(key, outcome) => self.authenticated(key, outcome),
@@ -255,10 +268,11 @@ impl Shard {
             at += 1;
         }
         self.batch.clear();
+        self.backlog.tell(&self.parts.metrics);
         if !self.written.is_empty() {
             let now = now();
             for received in self.written.drain(..) {
-                self.parts.metrics.latency.observe(now.saturating_duration_since(received), 1);
+                self.parts.metrics.latency().observe(now.saturating_duration_since(received), 1);
             }
         }
     }

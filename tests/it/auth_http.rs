@@ -2,14 +2,13 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::support::client::Client;
 use crate::support::server::Server;
-use crate::support::web::{Act, Endpoint, Php};
+use crate::support::web::{Act, Endpoint, Php, unix_now};
 
 /// A configuration whose first provider is an endpoint, with these further settings, and whose second one is a list.
 fn settings(url: &str, more: &str) -> String {
@@ -64,7 +63,7 @@ fn decided(provider: &str, outcome: &str) -> String {
 async fn an_application_in_php_says_whose_tokens_they_are() {
     let folder = tempfile::tempdir().unwrap();
     let users = folder.path().join("users.json");
-    let soon = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() + 3;
+    let soon = unix_now() + 3;
     let known = json!({
         "ann's": { "id": 1, "company": "acme", "role": "manager" },
         "bob's": { "id": "b-2", "company": "acme", "role": "clerk" },

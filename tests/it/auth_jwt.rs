@@ -1,7 +1,7 @@
 //! JSON Web Tokens, with keys that a real web server publishes.
 
 use std::path::Path;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use jsonwebtoken::jwk::Jwk;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, encode};
@@ -12,7 +12,7 @@ use tokio::time::interval;
 
 use crate::support::client::Client;
 use crate::support::server::Server;
-use crate::support::web::Php;
+use crate::support::web::{Php, unix_now};
 
 /// A key of an issuer.
 struct Key {
@@ -45,7 +45,7 @@ impl Key {
 
     /// A token for a user, good for so many seconds.
     fn token(&self, user: u64, seconds: u64) -> String {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+        let now = unix_now();
         let claims = json!({
             "sub": user, "tid": "acme", "role": "manager", "iss": "https://login.test/", "aud": "app",
             "iat": now, "nbf": now, "exp": now + seconds,

@@ -14,6 +14,8 @@ mod delivery;
 mod drain;
 mod hostile;
 mod ordering;
+mod outbox;
+mod payload;
 mod routing;
 mod simulation;
 mod support;

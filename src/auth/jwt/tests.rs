@@ -136,7 +136,7 @@ fn what_is_no_token_of_ours_means_nothing_here() {
     let good = by_secret(&json!({}));
     let [_, payload, signature] = good.split('.').collect::<Vec<_>>()[..] else { panic!() };
     for token in [
-        "".to_owned(),
+        String::new(),
         "demo-ann".to_owned(),
         "..".to_owned(),
         "a.b".to_owned(),

@@ -162,12 +162,11 @@ proptest! {
                         }
                     }
                 },
-                Act::Done => {}
                 Act::Leave(index) if !waiting.is_empty() => {
                     let (address, _, ticket, _) = waiting.remove(index.index(waiting.len()));
                     queue.leave(origin(address), ticket);
                 }
-                Act::Leave(_) => {}
+                Act::Done | Act::Leave(_) => {}
             }
             prop_assert_eq!(queue.waiting(), waiting.len());
             prop_assert!(waiting.len() <= room && under_way <= places);

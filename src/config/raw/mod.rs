@@ -26,8 +26,10 @@ pub(super) use condition::{RawCondition, RawConditions, is_empty};
 pub(super) use database::RawDatabase;
 pub(super) use providers::{RawAlgorithm, RawHeaders, RawHttpProvider, RawJwtProvider};
 pub(super) use read::{At, Field, FromNode, OneOrMany, Scalars};
-pub(super) use root::{RawAdmin, RawConfig, RawEvent, RawLimits, RawPing, RawShards, root_schema, vocabulary};
-pub(super) use routes::{RawAudience, RawNames, RawRoute, RawTarget, RawUsers};
+pub(super) use root::{
+    RawAdmin, RawConfig, RawEvent, RawLimits, RawPing, RawShards, RawWhenFull, root_schema, vocabulary,
+};
+pub(super) use routes::{RawAudience, RawNames, RawPayload, RawRoute, RawTarget, RawUsers};
 pub(super) use scalars::{Literal, Text};
 pub(super) use secrets::{SecretUrl, hide};
 pub(super) use topics::{RawAllow, RawAllowRule, RawTopicRule};

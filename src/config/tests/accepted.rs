@@ -5,7 +5,7 @@ use std::time::Duration;
 use secrecy::ExposeSecret;
 
 use super::*;
-use crate::event::{Comparison, Matcher, Path, Scalar};
+use crate::event::{Comparison, Keep, Matcher, Path, PayloadFilter, Scalar};
 
 #[test]
 fn what_is_left_out_has_a_default() {
@@ -19,7 +19,7 @@ fn what_is_left_out_has_a_default() {
     assert!(accept.message && accept.header && accept.query && !config.demo);
     let Limits { connections, topics, message, outbox } = config.limits;
     assert_eq!((connections, topics, message), (100_000, 100, 16_384));
-    assert_eq!((outbox.messages, outbox.bytes), (256, 1_048_576));
+    assert_eq!((outbox.messages, outbox.bytes, outbox.when_full), (256, 1_048_576, WhenFull::Disconnect));
     let [Provider::Tokens(tokens)] = config.auth.providers.as_slice() else { panic!("{:?}", config.auth) };
     let (token, owner) = &tokens[0];
     assert_eq!((token.expose_secret(), owner.user.as_str(), owner.tenant.as_str()), ("t0ken", "1", "acme"));
@@ -85,6 +85,29 @@ fn audiences_name_users_and_topics_in_each_way() {
         assert_eq!(audiences[0].topics.as_ref().map_or("-".to_owned(), list), topics, "{written}");
     }
     assert_eq!(path("data"), path("data"));
+}
+
+#[test]
+fn an_audience_says_what_it_gets_of_the_payload() {
+    for (written, keep, names) in [
+        ("only: [title, actor.name]", Keep::Only, ["title", "actor.name"]),
+        ("without: [price, items.cost]", Keep::Without, ["items.cost", "price"]),
+    ] {
+        let config = config(&BASE.replace("tenant: true }", &format!("tenant: true, payload: {{ {written} }} }}")));
+        let RouteTarget::Audiences(audiences) = &config.routes[0].to else { panic!("{written}") };
+        let mut filter = PayloadFilter::new(keep);
+        for name in names {
+            filter.name(name).unwrap();
+        }
+        assert_eq!(audiences[0].payload.as_ref(), Some(&filter), "{written}");
+    }
+}
+
+#[test]
+fn a_full_outbox_may_drop_what_is_oldest() {
+    let outbox =
+        config(&format!("{BASE}limits: {{ outbox: {{ bytes: 2KiB, when_full: drop_oldest }} }}\n")).limits.outbox;
+    assert_eq!((outbox.messages, outbox.bytes, outbox.when_full), (256, 2048, WhenFull::DropOldest));
 }
 
 #[test]

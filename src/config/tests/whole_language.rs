@@ -102,6 +102,8 @@ routes:
       - { topic: "record:{data.record_id}", users: { query: users_with_access, with: { record: "{data.record_id}" } } }
       - { user: "{data.owner_id}" }
       - { tenant: true, where: { role: { prefix: man } }, topics: data.topics, except_user: [1, "{data.b}"] }
+      - { tenant: true, where: { role: agent }, payload: { only: [title, actor.name] } }
+      - { tenant: true, payload: { without: [price, items.cost] } }
     continue: true
 
 limits:
@@ -123,7 +125,6 @@ fn all_that_is_not_yet_supported_is_refused_at_its_place() {
         ("", "catch_up: { query: events_since, limit: 500 }\n"),
         ("", "plugins: { dir: ../plugins, budget: 10ms, memory: 8MiB }\n"),
         ("", "reload: { watch: true, tests: true }\n"),
-        ("outbox: { messages: 256, bytes: 1MiB, when_full: disconnect }", "outbox: { when_full: drop_oldest }"),
         ("  topics: 100\n", "  unauthenticated: 1000\n"),
         ("  topics: 100\n", "  per_tenant: { connections: 10000, events_per_second: 5000 }\n"),
         ("  topics: 100\n", "  per_user: { connections: 50 }\n"),
@@ -137,7 +138,6 @@ fn all_that_is_not_yet_supported_is_refused_at_its_place() {
         ("    to: everyone\n", "    to: everyone\n    with: { a: 1 }\n"),
         ("    to: everyone\n", "    to: everyone\n    on_error: next\n"),
         ("    to: everyone\n", "    to: everyone\n    do: { forget: users_with_access }\n"),
-        ("      - { user: \"{data.owner_id}\" }\n", "      - { user: 1, payload: { only: [a] } }\n"),
         ("${DATABASE_URL:-sqlite:app.db}", "postgres://db/app"),
         ("${DATABASE_URL:-sqlite:app.db}", "mysql://db/app"),
         ("${AMQP_URL:-amqp://mq}", "amqps://mq"),

@@ -106,8 +106,8 @@ impl Supervisor {
             Err(error) => return End::Lost(Fault::Local(error.to_string()), None),
         };
         let up = || {
-            self.metrics.broker_connects.inc();
-            self.metrics.broker_connected.set(1);
+            self.metrics.broker_connects().inc();
+            self.metrics.broker_connected().set(1);
             self.state.send_replace(BrokerState::Consuming);
             // Last, so that whoever reads it finds it so.
             if let Some(lost_at) = self.lost_at {
@@ -118,7 +118,7 @@ impl Supervisor {
         };
         let end = runtime.block_on(connection::run(endpoint, &self.amqp, &self.name, &self.feed, up));
         runtime.shutdown_background();
-        self.metrics.broker_connected.set(0);
+        self.metrics.broker_connected().set(0);
         if let End::Lost(_, Some(_)) = end {
             self.lost_at = Some(Instant::now());
         }

@@ -21,7 +21,7 @@ async fn a_deleted_queue_is_declared_and_consumed_again() {
     let mut source = source.consuming().await;
     client.publish("events", "", body(1)).await;
     assert_eq!(source.next_n().await, 1);
-    assert_eq!(source.metrics.broker_connects.get(), 2);
+    assert_eq!(source.metrics.broker_connects().get(), 2);
     source.lane.close();
 }
 

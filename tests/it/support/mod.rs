@@ -7,6 +7,7 @@ pub mod held;
 pub mod http;
 pub mod keeper;
 pub mod process;
+pub mod proxy;
 pub mod rabbitmq;
 pub mod raw;
 pub mod server;

@@ -1,0 +1,68 @@
+//! Connections and sessions.
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+use super::Metrics;
+
+#[derive(Debug)]
+pub(super) struct ClientMetrics {
+    connections: Gauge,
+    sessions: Gauge,
+    closed: Family<ByCode, Counter>,
+    outbox_messages: Gauge,
+    outbox_bytes: Gauge,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByCode {
+    code: u16,
+}
+
+impl ClientMetrics {
+    pub(super) fn register(r: &mut Registry) -> Self {
+        let own = Self {
+            connections: Gauge::default(),
+            sessions: Gauge::default(),
+            closed: Family::default(),
+            outbox_messages: Gauge::default(),
+            outbox_bytes: Gauge::default(),
+        };
+        r.register("connections", "Open connections", own.connections.clone());
+        r.register("sessions", "Authenticated connections", own.sessions.clone());
+        r.register("connections_closed", "Connections that the server closed, by close code", own.closed.clone());
+        r.register("outbox_messages", "Frames that wait for connections to take them", own.outbox_messages.clone());
+        r.register("outbox_bytes", "Bytes of such frames, for each connection", own.outbox_bytes.clone());
+        own
+    }
+}
+
+impl Metrics {
+    /// Connections that are open, sessions or not.
+    pub fn connections(&self) -> &Gauge {
+        &self.clients.connections
+    }
+
+    /// Connections that are sessions.
+    pub fn sessions(&self) -> &Gauge {
+        &self.clients.sessions
+    }
+
+    /// Frames that wait in all outboxes.
+    pub fn outbox_messages(&self) -> &Gauge {
+        &self.clients.outbox_messages
+    }
+
+    /// Their bytes, counted for each connection that they wait for.
+    pub fn outbox_bytes(&self) -> &Gauge {
+        &self.clients.outbox_bytes
+    }
+
+    /// Connections that the server closed with this code.
+    pub fn closed(&self, code: u16) -> Counter {
+        self.clients.closed.get_or_create_owned(&ByCode { code })
+    }
+}
