@@ -29,6 +29,8 @@ use crate::source::{Intake, publish};
 const EVENTS: NonZeroUsize = NonZeroUsize::new(4096).expect("not zero");
 /// Publishes from the demo page that may wait.
 const PUBLISHES: usize = 256;
+/// Words to the authenticator that may wait. It takes each at once; full, they make lanes wait.
+const FORGETS: usize = 1024;
 
 /// Everything that runs.
 #[derive(Debug)]
@@ -84,7 +86,8 @@ impl Pipeline {
             None => None,
         };
         let pings_by_tenant = config.pings_by_tenant();
-        let authenticator = Arc::new(Authenticator::new(&config.auth, lookups.as_ref(), &metrics)?);
+        let queries = config.database.as_ref().map_or(&[][..], |database| &database.queries);
+        let authenticator = Arc::new(Authenticator::new(&config.auth, queries, lookups.as_ref(), &metrics)?);
         let comeback = authenticator.comeback();
         let live = Live::new(Rulebook::compile(Generation(1), config.event, config.routes, config.topics));
         metrics.generation().set(1);
@@ -94,11 +97,15 @@ impl Pipeline {
         let seats = seats.collect::<io::Result<Vec<_>>>()?;
         let shards = Shards::new(seats.iter().map(ShardSeat::handle).collect());
         let interest = Arc::new(Interest::default());
+        let (forget, forgets) = mpsc::channel(FORGETS);
+        control.spawn(auth::forget(Arc::clone(&authenticator), forgets));
         let lane_parts = LaneParts {
             live: live.clone(),
             shards: shards.clone(),
             interest: Arc::clone(&interest),
             lookups: lookups.clone(),
+            queries: config.database.as_ref().map_or_else(Arc::default, |database| database.queries.clone().into()),
+            forget: Some(forget),
             control: control.clone(),
             metrics: Arc::clone(&metrics),
             events: EVENTS,

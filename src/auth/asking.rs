@@ -20,6 +20,7 @@ use super::gate::Gate;
 use super::http::Http;
 use super::queue::QueueBounds;
 use super::sql::Sql;
+use crate::event::Scalar;
 use crate::observe::{LatencyHistogram, Metrics};
 
 /// Tokens that may wait before one provider. Each waits no longer than a connection may take to become a session.
@@ -129,15 +130,16 @@ impl Asking {
         flight.await
     }
 
-    /// Forgets what is known of a token, or of all: whoever asks from now on gets a new answer.
-    pub(super) fn forget(&self, token: Option<&SecretString>) {
+    /// Forgets what is known of the token that a database may take for this value, or of all: whoever asks from now on gets
+    /// a new answer.
+    pub(super) fn forget(&self, token: Option<&Scalar>) {
         let mut known = self.0.lock();
         known.forgets += 1;
         if let Some(token) = token {
-            let key = self.0.hasher.key(token, None);
-            known.flights.retain(|other, _| !key.may_be(*other));
+            let value = self.0.hasher.loose(token);
+            known.flights.retain(|key, _| !key.may_be(value));
             if let Some(identities) = &mut known.identities {
-                identities.forget(key);
+                identities.forget(value);
             }
         } else {
             known.flights.clear();

@@ -14,8 +14,8 @@ use tokio::time::timeout;
 
 use super::provider::Provider;
 use super::{Comeback, Identity, Refusal};
-use crate::config::{self, QueryId};
-use crate::lookup::Lookups;
+use crate::config::{self, Query};
+use crate::lookup::{Forget, Lookups};
 use crate::observe::{Metrics, Throttle};
 
 /// Bytes of a token at most. Nobody issues longer ones.
@@ -87,11 +87,16 @@ struct Decision {
 }
 
 impl Authenticator {
-    /// The providers of the configuration, in its order. `lookups` is the database of its queries. Must be called within
+    /// The providers of the configuration, in its order. `queries` are those of its database, `lookups`. Must be called within
     /// the runtime that shall do the asking. Only what no retry mends is an error.
-    pub fn new(auth: &config::Auth, lookups: Option<&Lookups>, metrics: &Arc<Metrics>) -> Result<Self, ProviderError> {
+    pub fn new(
+        auth: &config::Auth,
+        queries: &[Query],
+        lookups: Option<&Lookups>,
+        metrics: &Arc<Metrics>,
+    ) -> Result<Self, ProviderError> {
         let provider = |(index, provider)| {
-            let made = Provider::new(provider, lookups, metrics);
+            let made = Provider::new(provider, queries, lookups, metrics);
             made.map_err(|said| ProviderError { position: index + 1, said })
         };
         Ok(Self {
@@ -154,11 +159,10 @@ impl Authenticator {
         self.note(token, remote, self.broken_off(round))
     }
 
-    /// Forgets whom a token stands for by this query, or by `None`, whom any does: who comes with it from now on is asked
-    /// for anew.
-    pub fn forget(&self, query: QueryId, token: Option<&SecretString>) {
+    /// Forgets whom tokens stand for by a query: who comes with one from now on is asked for anew.
+    pub fn forget(&self, forget: &Forget) {
         for provider in &self.providers {
-            provider.forget(query, token);
+            provider.forget(forget);
         }
     }
 

@@ -14,6 +14,7 @@ use super::Identity;
 use super::authenticator::Answer;
 use crate::cache::{Bounds, Cache};
 use crate::event::{Scalar, TenantId, Value};
+use crate::lookup::loose;
 
 /// How long a denial is kept at most: long enough that a flood of one bad token costs little, and short enough for a token
 /// that is about to become good.
@@ -27,6 +28,10 @@ pub(super) struct TokenKey {
     /// The hash of what the token is to a database that compares loosely. What is to be forgotten is found by it.
     loose: u64,
 }
+
+/// The hash of a value that a database may take for a token.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct LooseKey(u64);
 
 /// Makes keys of tokens.
 #[derive(Debug)]
@@ -56,14 +61,22 @@ impl TokenHasher {
     pub(super) fn key(&self, token: &SecretString, remote: Option<IpAddr>) -> TokenKey {
         let (text, [first, second, third]) = (token.expose_secret(), &self.0);
         let of = (text, remote);
-        TokenKey { exact: (first.hash_one(of), second.hash_one(of)), loose: third.hash_one(loosely(text)) }
+        TokenKey {
+            exact: (first.hash_one(of), second.hash_one(of)),
+            loose: third.hash_one(loose(&Scalar::Text(text.into()))),
+        }
+    }
+
+    /// What a value is found by that a database would compare with tokens.
+    pub(super) fn loose(&self, value: &Scalar) -> LooseKey {
+        LooseKey(self.0[2].hash_one(loose(value)))
     }
 }
 
 impl TokenKey {
-    /// Whether a database that compares loosely may take the two for one.
-    pub(super) fn may_be(self, other: Self) -> bool {
-        self.loose == other.loose
+    /// Whether a database that compares loosely may take it for this value.
+    pub(super) fn may_be(self, value: LooseKey) -> bool {
+        self.loose == value.0
     }
 }
 
@@ -99,19 +112,14 @@ impl Identities {
         self.cache.insert(key.loose, owner, (key, answer.clone()), weight, at + ttl, at);
     }
 
-    /// Lets go of what is known of a token, however a database compares it.
-    pub(super) fn forget(&mut self, key: TokenKey) {
-        self.cache.remove(&key.loose);
+    /// Lets go of what is known of the token that a database may take for this value.
+    pub(super) fn forget(&mut self, value: LooseKey) {
+        self.cache.remove(&value.0);
     }
 
     pub(super) fn forget_all(&mut self) {
         self.cache.clear();
     }
-}
-
-/// What a token is to a database that compares loosely.
-fn loosely(token: &str) -> String {
-    token.trim().to_lowercase()
 }
 
 /// What an identity holds, in bytes, about.
@@ -219,11 +227,13 @@ mod tests {
         assert_ne!(TokenHasher::new().key(&SecretString::from("a"), None), key("a", None));
         // One is not given what is the other's, but both are forgotten together.
         let (lower, upper) = (key("abc", None), key(" ABC", None));
-        assert!(lower != upper && lower.may_be(upper) && !lower.may_be(key("abd", None)));
+        let value = hasher.loose(&Scalar::Text("Abc".into()));
+        assert!(lower != upper && lower.may_be(value) && upper.may_be(value) && !key("abd", None).may_be(value));
+        assert!(key("7", None).may_be(hasher.loose(&Scalar::Int(7))));
         let ((at, now), mut identities) = (start(), keep(10));
         identities.put(lower, &known("acme", None), at, now);
         assert!(identities.get(upper, at, now).is_none() && identities.get(lower, at, now).is_some());
-        identities.forget(upper);
+        identities.forget(value);
         assert!(identities.get(lower, at, now).is_none());
     }
 }

@@ -25,7 +25,7 @@ use crate::event::{Scalar, TenantId, UserId, Value};
 
 pub use authenticator::{Authenticator, ProviderError};
 pub use comeback::Comeback;
-pub use serve::serve;
+pub use serve::{forget, serve};
 
 /// Who a token stands for: the proof that makes a connection a session.
 #[derive(Clone, Debug)]

@@ -12,8 +12,8 @@ use super::jwt::Jwt;
 use super::sql::Sql;
 use super::tokens::Tokens;
 use crate::cache::Bounds;
-use crate::config::{self, QueryId};
-use crate::lookup::Lookups;
+use crate::config::{self, Query};
+use crate::lookup::{Forget, Lookups};
 use crate::observe::{Metrics, Throttle};
 
 use super::cache::Keep;
@@ -22,7 +22,7 @@ use super::cache::Keep;
 const QUERIES: usize = 64;
 /// How often it is logged that a provider cannot be asked.
 const LOG_PERIOD: Duration = Duration::from_secs(10);
-/// What is kept of an endpoint's answers at most.
+/// What is kept of answers at most, where the configuration does not say.
 const KEPT: Bounds = Bounds { entries: 100_000, bytes: 64 << 20 };
 
 /// A provider.
@@ -41,13 +41,20 @@ enum Kind {
 
 impl Provider {
     /// An error says why it can never be asked.
-    pub(super) fn new(config: &config::Provider, lookups: Option<&Lookups>, metrics: &Metrics) -> Result<Self, String> {
+    pub(super) fn new(
+        config: &config::Provider,
+        queries: &[Query],
+        lookups: Option<&Lookups>,
+        metrics: &Metrics,
+    ) -> Result<Self, String> {
         let kind = match config {
             config::Provider::Tokens(list) => Kind::Tokens(Tokens::new(list)),
             config::Provider::Jwt(jwt) => Kind::Jwt(Box::new(Jwt::new(jwt)?)),
             config::Provider::Sql(query) => {
                 let source = Source::Sql(Sql::new(*query, lookups.cloned()));
-                Kind::Asking(Asking::new(source, QUERIES, None, metrics))
+                let cache = queries.get(usize::from(query.0)).and_then(|query| query.cache);
+                let keep = cache.map(|cache| Keep { ttl: cache.ttl, bounds: Bounds { entries: cache.max, ..KEPT } });
+                Kind::Asking(Asking::new(source, QUERIES, keep, metrics))
             }
             config::Provider::Http(http) => {
                 let keep = http.cache.map(|ttl| Keep { ttl, bounds: KEPT });
@@ -95,13 +102,14 @@ impl Provider {
         }
     }
 
-    /// Forgets what this query, where it is this provider's, has answered for a token, or for all.
-    pub(super) fn forget(&self, query: QueryId, token: Option<&SecretString>) {
+    /// Forgets what it has answered, where that is what is no longer good.
+    pub(super) fn forget(&self, forget: &Forget) {
         if let Kind::Asking(asking) = &self.kind
             && let Source::Sql(sql) = asking.source()
-            && sql.query() == query
+            && sql.query() == forget.query
         {
-            asking.forget(token);
+            // A query for tokens binds nothing else.
+            asking.forget(forget.binds.first().map(|(_, token)| token));
         }
     }
 }

@@ -32,6 +32,7 @@ async fn lookups(sql: &[&str], url: &str) -> Lookups {
         name: "newest".into(),
         sql: (*sql).to_owned(),
         binds: crate::lookup::scan::binds(sql).unwrap(),
+        cache: None,
     };
     let schema = "CREATE TABLE events (id, tenant TEXT); INSERT INTO events VALUES (7, 'acme'), (9, 'globex');";
     let database = Database {

@@ -4,6 +4,7 @@
 //!
 //! Invariant: `:tenant` is bound here, from the tenant that the caller proves, and never from what a rule gives.
 
+mod forget;
 mod lookups;
 pub mod scan;
 mod shares;
@@ -16,6 +17,7 @@ use smallvec::SmallVec;
 
 use crate::event::Scalar;
 
+pub use forget::{Forget, loose};
 pub use lookups::{Lookups, OpenError};
 
 /// What a rule binds to a query, beside `:tenant`.

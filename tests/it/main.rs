@@ -3,6 +3,7 @@
 
 mod admin;
 mod amqp;
+mod auth_cache;
 mod auth_http;
 mod auth_jwt;
 mod broker;
@@ -16,6 +17,7 @@ mod hostile;
 mod ordering;
 mod outbox;
 mod payload;
+mod rights;
 mod routing;
 mod simulation;
 mod support;

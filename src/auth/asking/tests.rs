@@ -153,7 +153,7 @@ async fn denials_are_kept_and_outages_are_not() {
 
 #[tokio::test]
 async fn a_load_under_way_does_not_undo_that_it_was_forgotten() {
-    for token in [Some(SecretString::from("SAME")), None] {
+    for token in [Some(Scalar::Text("SAME".into())), None] {
         let mut endpoint = Endpoint::start(8, Some(KEEP)).await;
         let asking = Asking(Arc::clone(&endpoint.asking.0));
         let early = tokio::spawn({

@@ -31,6 +31,7 @@ pub(in crate::auth) async fn authenticator(providers: &[&str], url: &str) -> (Au
                 name: "by_token".into(),
                 sql: (*text).to_owned(),
                 binds: crate::lookup::scan::binds(text).unwrap(),
+                cache: None,
             });
             config::Provider::Sql(QueryId(u16::try_from(queries.len() - 1).unwrap()))
         });
@@ -45,7 +46,7 @@ pub(in crate::auth) async fn authenticator(providers: &[&str], url: &str) -> (Au
     let lookups = Lookups::open(&database, &metrics).await.unwrap();
     let accept = Accept { message: true, header: true, query: true };
     let auth = config::Auth { deadline: Duration::from_secs(10), accept, providers: list };
-    (Authenticator::new(&auth, Some(&lookups), &metrics).unwrap(), metrics)
+    (Authenticator::new(&auth, &database.queries, Some(&lookups), &metrics).unwrap(), metrics)
 }
 
 fn listed(token: &str) -> (SecretString, TokenIdentity) {

@@ -37,8 +37,21 @@ section! {
     RawQuery (Plain) {
         /// Its text, with `:name` binds. `:tenant` is always the event's or the session's own tenant.
         "sql" sql: Text = Required,
+        /// For how long its answers are good, and how many are kept. Without it, none is.
+        "cache" cache: RawCache = Optional,
     }
-    later ["cache"]
+    later []
+}
+
+section! {
+    /// What is kept of a query's answers.
+    RawCache (Plain) {
+        /// For how long an answer is good.
+        "ttl" ttl: Span<1> = Required,
+        /// Answers at most. Default: 100000.
+        "max" max: Number<1, 100_000_000> = Optional,
+    }
+    later []
 }
 
 section! {

@@ -23,13 +23,13 @@ mod units;
 pub(super) use amqp::{RawAmqp, RawBinding, RawExchange, RawQueue, RawWhenLost};
 pub(super) use auth::{RawAccept, RawAuth, RawProvider, RawTokenOwner, RawTokens};
 pub(super) use condition::{RawCondition, RawConditions, is_empty};
-pub(super) use database::RawDatabase;
+pub(super) use database::{RawDatabase, RawQuery};
 pub(super) use providers::{RawAlgorithm, RawHeaders, RawHttpProvider, RawJwtProvider};
 pub(super) use read::{At, Field, FromNode, OneOrMany, Scalars};
 pub(super) use root::{
     RawAdmin, RawConfig, RawEvent, RawLimits, RawPing, RawShards, RawWhenFull, root_schema, vocabulary,
 };
-pub(super) use routes::{RawAudience, RawNames, RawPayload, RawRoute, RawTarget, RawUsers};
+pub(super) use routes::{RawAction, RawAudience, RawDisconnect, RawNames, RawPayload, RawRoute, RawTarget, RawUsers};
 pub(super) use scalars::{Literal, Text};
 pub(super) use secrets::{SecretUrl, hide};
 pub(super) use topics::{RawAllow, RawAllowRule, RawTopicRule};

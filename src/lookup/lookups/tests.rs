@@ -18,6 +18,7 @@ fn database(url: &str, queries: &[&str]) -> Database {
         name: compact_str::format_compact!("q{index}"),
         sql: (*sql).to_owned(),
         binds: super::super::scan::binds(sql).unwrap(),
+        cache: None,
     };
     Database {
         url: SecretString::from(url.to_owned()),

@@ -9,6 +9,7 @@ mod events;
 mod labels;
 mod lookups;
 mod program;
+mod rights;
 
 use prometheus_client::registry::Registry;
 
@@ -18,6 +19,7 @@ use self::clients::ClientMetrics;
 use self::events::EventMetrics;
 use self::lookups::LookupMetrics;
 use self::program::ProgramMetrics;
+use self::rights::RightsMetrics;
 
 pub use self::labels::{DropCause, SourceKind};
 
@@ -31,6 +33,7 @@ pub struct Metrics {
     clients: ClientMetrics,
     auth: AuthMetrics,
     lookups: LookupMetrics,
+    rights: RightsMetrics,
     broker: BrokerMetrics,
     program: ProgramMetrics,
 }
@@ -45,6 +48,7 @@ impl Metrics {
             clients: ClientMetrics::register(r),
             auth: AuthMetrics::register(r),
             lookups: LookupMetrics::register(r),
+            rights: RightsMetrics::register(r),
             broker: BrokerMetrics::register(r),
             program: ProgramMetrics::register(r),
             registry,
