@@ -7,6 +7,7 @@ use futures_util::future::join_all;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
 
 use super::*;
 use crate::cache::Bounds;
@@ -72,7 +73,8 @@ impl Endpoint {
 
     /// The next request's token; it is answered with this.
     async fn answer(&mut self, status: u16, role: &'static str) -> String {
-        let (token, answer) = self.questions.recv().await.unwrap();
+        let question = timeout(Duration::from_secs(30), self.questions.recv()).await;
+        let (token, answer) = question.expect("a question in time").unwrap();
         answer.send((status, role)).unwrap();
         token
     }
