@@ -4,8 +4,18 @@
 //!
 //! Invariant: `:tenant` is bound here, from the tenant that the caller proves, and never from what a rule gives.
 
+mod answer;
+mod backend;
+mod compiled;
 mod forget;
+mod health;
 mod lookups;
+mod mysql;
+mod number;
+mod pool;
+mod postgres;
+mod progress;
+mod remote;
 pub mod scan;
 mod shares;
 mod sqlite;
@@ -17,6 +27,7 @@ use smallvec::SmallVec;
 
 use crate::event::Scalar;
 
+pub use backend::check_url;
 pub use forget::{Forget, loose};
 pub use lookups::{Lookups, OpenError};
 

@@ -23,7 +23,7 @@ mod units;
 pub(super) use amqp::{RawAmqp, RawBinding, RawExchange, RawQueue, RawWhenLost};
 pub(super) use auth::{RawAccept, RawAuth, RawProvider, RawTokenOwner, RawTokens};
 pub(super) use condition::{RawCondition, RawConditions, is_empty};
-pub(super) use database::{RawDatabase, RawQuery};
+pub(super) use database::{RawDatabase, RawPool, RawQuery};
 pub(super) use providers::{RawAlgorithm, RawHeaders, RawHttpProvider, RawJwtProvider};
 pub(super) use read::{At, Field, FromNode, OneOrMany, Scalars};
 pub(super) use root::{

@@ -2,12 +2,12 @@
 
 use compact_str::CompactString;
 
-use super::templates;
+use super::{database_url, templates};
 use crate::config::diagnostics::{Diagnostics, did_you_mean};
 use crate::config::model::{ForgetRule, Query, QueryCache, QueryCall, QueryId};
 use crate::config::raw::{At, Field, RawDatabase, RawQuery, Scalars, Text};
 use crate::event::{Path, Template};
-use crate::lookup::scan;
+use crate::lookup::scan::{self, Dialect};
 
 /// Answers of a query that are kept, where `cache` does not say.
 const CACHED: usize = 100_000;
@@ -33,9 +33,13 @@ impl Queries {
         let Some(entries) = raw.queries.value() else {
             return Self { known: Vec::new(), whole: raw.queries.is_missing(), database: true };
         };
+        // Whose SQL they are, the URL says. Where it does not, nobody can tell what is wrong with them.
+        let dialect = raw.url.given().and_then(database_url::dialect);
         let mut known = Vec::new();
         for (name, entry) in &entries.0 {
-            known.push((name.value.clone(), entry.value().and_then(|raw| query(&name.value, raw, diagnostics))));
+            let read = entry.value().zip(dialect);
+            let read = read.and_then(|(raw, dialect)| query(&name.value, raw, dialect, diagnostics));
+            known.push((name.value.clone(), read));
         }
         if let Some((name, _)) = entries.0.get(usize::from(u16::MAX)) {
             diagnostics.error(&name.place, format!("more than {} queries", u16::MAX));
@@ -142,7 +146,7 @@ impl Queries {
     }
 }
 
-fn query(name: &str, raw: &RawQuery, diagnostics: &mut Diagnostics) -> Option<Query> {
+fn query(name: &str, raw: &RawQuery, dialect: Dialect, diagnostics: &mut Diagnostics) -> Option<Query> {
     let sql = raw.sql.given()?;
     let cache = match &raw.cache {
         Field::Missing => None,
@@ -156,10 +160,12 @@ fn query(name: &str, raw: &RawQuery, diagnostics: &mut Diagnostics) -> Option<Qu
         diagnostics.error(&sql.place, format!("the query `{name}` has no SQL"));
         return None;
     }
-    match scan::binds(&sql.value.text) {
-        Ok(binds) => Some(Query { name: name.into(), sql: sql.value.text.clone(), binds, cache }),
-        Err(error) => templates::report(&sql.place, sql.value.expanded, "SQL", error, diagnostics),
-    }
+    let binds = match scan::binds(dialect, &sql.value.text) {
+        Ok(binds) => binds,
+        Err(error) => return templates::report(&sql.place, sql.value.expanded, "SQL", error, diagnostics),
+    };
+    let timeout = raw.timeout.value().map(|span| span.0);
+    Some(Query { name: name.into(), sql: sql.value.text.clone(), binds, timeout, needs: &[], cache })
 }
 
 fn has(binds: &[CompactString], name: &str) -> bool {

@@ -75,6 +75,8 @@ fn queries() -> Vec<Query> {
             name: format_compact!("q{id}"),
             sql: String::new(),
             binds: binds.into_iter().filter(|bind| !bind.is_empty()).map(Into::into).collect(),
+            timeout: None,
+            needs: &[],
             cache: KEPT.contains(&id).then_some(QueryCache { ttl: TTL, max: 1_000 }),
         }
     };

@@ -5,6 +5,7 @@
 mod auth;
 mod broker;
 mod clients;
+mod database;
 mod events;
 mod labels;
 mod lookups;
@@ -16,6 +17,7 @@ use prometheus_client::registry::Registry;
 use self::auth::AuthMetrics;
 use self::broker::BrokerMetrics;
 use self::clients::ClientMetrics;
+use self::database::DatabaseMetrics;
 use self::events::EventMetrics;
 use self::lookups::LookupMetrics;
 use self::program::ProgramMetrics;
@@ -34,6 +36,7 @@ pub struct Metrics {
     auth: AuthMetrics,
     lookups: LookupMetrics,
     rights: RightsMetrics,
+    database: DatabaseMetrics,
     broker: BrokerMetrics,
     program: ProgramMetrics,
 }
@@ -49,6 +52,7 @@ impl Metrics {
             auth: AuthMetrics::register(r),
             lookups: LookupMetrics::register(r),
             rights: RightsMetrics::register(r),
+            database: DatabaseMetrics::register(r),
             broker: BrokerMetrics::register(r),
             program: ProgramMetrics::register(r),
             registry,
