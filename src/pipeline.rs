@@ -12,7 +12,7 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
 use crate::admin::{self, AdminParts, Readiness};
-use crate::auth::{self, Authenticator};
+use crate::auth::{self, Authenticator, ProviderError};
 use crate::config::Config;
 use crate::heartbeat;
 use crate::lane::{LaneParts, Lanes};
@@ -30,6 +30,8 @@ use crate::tls::{self, Acceptor, Certificate, CertificateError};
 const EVENTS: NonZeroUsize = NonZeroUsize::new(4096).expect("not zero");
 /// Publishes from the demo page that may wait.
 const PUBLISHES: usize = 256;
+/// Words to the authenticator that may wait. It takes each at once; full, they make lanes wait.
+const FORGETS: usize = 1024;
 
 /// Everything that runs.
 #[derive(Debug)]
@@ -64,6 +66,9 @@ pub enum StartError {
     /// The database of the configuration can never answer.
     #[error(transparent)]
     Database(#[from] OpenError),
+    /// A provider of identities can never be asked.
+    #[error(transparent)]
+    Provider(#[from] ProviderError),
     /// The certificate cannot be used any more: it could when the configuration was read.
     #[error(transparent)]
     Certificate(#[from] CertificateError),
@@ -100,7 +105,9 @@ impl Pipeline {
             None => None,
         };
         let pings_by_tenant = config.pings_by_tenant();
-        let authenticator = Arc::new(Authenticator::new(&config.auth, lookups.as_ref(), &metrics));
+        let queries = config.database.as_ref().map_or(&[][..], |database| &database.queries);
+        let authenticator = Arc::new(Authenticator::new(&config.auth, queries, lookups.as_ref(), &metrics)?);
+        let comeback = authenticator.comeback();
         let live = Live::new(Rulebook::compile(Generation(1), config.event, config.routes, config.topics));
         metrics.generation().set(1);
 
@@ -109,13 +116,15 @@ impl Pipeline {
         let seats = seats.collect::<io::Result<Vec<_>>>()?;
         let shards = Shards::new(seats.iter().map(ShardSeat::handle).collect());
         let interest = Arc::new(Interest::default());
+        let (forget, forgets) = mpsc::channel(FORGETS);
+        control.spawn(auth::forget(Arc::clone(&authenticator), forgets));
         let lane_parts = LaneParts {
             live: live.clone(),
             shards: shards.clone(),
             interest: Arc::clone(&interest),
             lookups: lookups.clone(),
             queries: config.database.as_ref().map_or_else(Arc::default, |database| database.queries.clone().into()),
-            forget: None,
+            forget: Some(forget),
             control: control.clone(),
             metrics: Arc::clone(&metrics),
             events: EVENTS,
@@ -143,6 +152,7 @@ impl Pipeline {
                 ping_every: config.ping.every,
                 lanes: lanes.clone(),
                 auth: ask.clone(),
+                comeback: comeback.clone(),
                 publish: publish.clone(),
                 interest: Arc::clone(&interest),
                 tls: tls.clone(),
