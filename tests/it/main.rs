@@ -12,6 +12,7 @@ mod delivery;
 mod drain;
 mod hostile;
 mod ordering;
+mod production;
 mod routing;
 mod simulation;
 mod support;
