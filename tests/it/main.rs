@@ -12,6 +12,7 @@ mod delivery;
 mod drain;
 mod hostile;
 mod ordering;
+mod payload;
 mod routing;
 mod simulation;
 mod support;
