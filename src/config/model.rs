@@ -11,7 +11,7 @@ use std::time::Duration;
 use compact_str::CompactString;
 use secrecy::SecretString;
 
-use crate::event::{Matcher, Path, Scalar, Shape, Template, TenantId, TopicPattern, UserId};
+use crate::event::{Matcher, Path, PayloadFilter, Scalar, Shape, Template, TenantId, TopicPattern, UserId};
 
 /// Shards at most, so that a set of them is one word.
 pub const MAX_SHARDS: u8 = 64;
@@ -302,6 +302,8 @@ pub struct AudienceRule {
     pub attributes: Vec<(CompactString, Matcher<Path>)>,
     /// `except_user`: a template, or several. One that cannot be filled takes nobody away.
     pub except: Vec<Template<Path>>,
+    /// `payload`: what these get of it. `None` is the whole.
+    pub payload: Option<PayloadFilter>,
 }
 
 /// A list of texts that an audience names.

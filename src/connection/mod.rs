@@ -6,4 +6,4 @@ mod conversation;
 mod outbox;
 
 pub use conversation::{MAX_DENIALS, Reaction, Standing, TokenQuestion, TopicQuestion, react};
-pub use outbox::{Batch, Chain, Outbox, Progress};
+pub use outbox::{Batch, Chain, Outbox, Progress, Variants};

@@ -42,6 +42,19 @@ pub struct Chain {
     last: u32,
 }
 
+/// The frames of one event in the batch.
+#[derive(Clone, Copy, Debug)]
+pub struct Variants {
+    first: u32,
+}
+
+impl Variants {
+    /// One of them, by its position among those that were taken.
+    pub fn at(self, position: usize) -> u32 {
+        self.first + index(position)
+    }
+}
+
 const NONE: u32 = u32::MAX;
 
 impl Default for Chain {
@@ -55,6 +68,13 @@ impl Batch {
     pub fn frame(&mut self, frame: Bytes) -> u32 {
         self.frames.push(frame);
         index(self.frames.len() - 1)
+    }
+
+    /// Takes the frames of one event into the round, of which a connection gets one.
+    pub fn frames<'f>(&mut self, frames: impl Iterator<Item = &'f Bytes>) -> Variants {
+        let first = index(self.frames.len());
+        self.frames.extend(frames.cloned());
+        Variants { first }
     }
 
     /// Gives a frame of the round to a connection, after those that it already gets.
@@ -96,7 +116,7 @@ impl Batch {
     }
 
     /// The frames of a chain, in order.
-    fn frames(&self, chain: Chain) -> impl Iterator<Item = &Bytes> {
+    fn chained(&self, chain: Chain) -> impl Iterator<Item = &Bytes> {
         let mut next = chain.first;
         std::iter::from_fn(move || {
             let link = self.links.get(next as usize)?;
@@ -172,7 +192,7 @@ impl Outbox {
             // A write that falls short has filled the socket: asking again would only be told so.
             let blocked = taken < offered;
             self.advance(&mut taken);
-            while let Some(frame) = batch.frames(chain).next().filter(|frame| taken + written >= frame.len()) {
+            while let Some(frame) = batch.chained(chain).next().filter(|frame| taken + written >= frame.len()) {
                 taken -= frame.len() - written;
                 written = 0;
                 batch.skip(&mut chain);
@@ -216,7 +236,7 @@ impl Outbox {
             let rest = queue.frames.iter().skip(1).map(|frame| &frame[..]);
             slices.extend(first.into_iter().chain(rest).take(SLICES).map(IoSlice::new));
         }
-        let mut frames = batch.frames(chain);
+        let mut frames = batch.chained(chain);
         let first = frames.next().map(|frame| &frame[written..]);
         let frames = first.into_iter().chain(frames.map(|frame| &frame[..]));
         slices.extend(frames.take(SLICES - slices.len()).map(IoSlice::new));
@@ -246,7 +266,7 @@ impl Outbox {
     }
 
     fn hold(&mut self, chain: Chain, written: usize, batch: &Batch) {
-        for frame in batch.frames(chain) {
+        for frame in batch.chained(chain) {
             let queue = self.0.get_or_insert_default();
             if queue.frames.is_empty() {
                 queue.written = written;

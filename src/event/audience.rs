@@ -5,9 +5,10 @@ use std::sync::Arc;
 use compact_str::CompactString;
 use smallvec::SmallVec;
 
-use super::{Event, Matcher, TenantId, Topic, UserId};
+use super::{Event, Matcher, PayloadFilter, TenantId, Topic, UserId};
 
-/// Which sessions an event goes to: a scope, and in it the union of clauses.
+/// Which sessions an event goes to: a scope, and in it the union of clauses. Where several clauses hold a session, the
+/// first one says what it gets.
 ///
 /// Invariant: an audience is made from an event, and its tenant is that event's own. There is no way to name another
 /// tenant, so no rule and no script can reach one.
@@ -41,6 +42,9 @@ pub struct Clause {
     pub attributes: Option<Arc<[AttributeMatch]>>,
     /// But not the sessions of these users.
     pub except: SmallVec<[UserId; 1]>,
+    /// What these sessions get of the payload; `None` is the whole of it. Filters of one rulebook that keep the same are
+    /// the same allocation.
+    pub payload: Option<Arc<PayloadFilter>>,
 }
 
 /// A condition on one attribute of a session, such as `role: manager`.

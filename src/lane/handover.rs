@@ -36,7 +36,8 @@ impl Handover {
     }
 
     /// What goes to which shards of `all`, and the receipt, to be dropped once they have it. `None` where no shard
-    /// has anyone whom it could be for: then nothing is encoded.
+    /// has anyone whom it could be for: then nothing is encoded. Else all that is for somebody is, as a shard may get the
+    /// first session of its tenant before it gets the event.
     pub fn address(self, interest: &Interest, all: ShardSet) -> (Option<Addressed>, Receipt) {
         let Self { decision, receipt } = self;
         let (event, audiences) = decision.into_audiences();
@@ -46,7 +47,10 @@ impl Handover {
         };
         let shards = audiences.iter().map(of).fold(ShardSet::default(), ShardSet::union);
         let addressed = (!shards.is_empty()).then(|| {
-            let routed = Routed { audiences, frame: event_frame(&event), received: event.received() };
+            let routed = Routed::new(audiences, event.received(), |filter| match filter {
+                None => event_frame(event.id(), event.payload()),
+                Some(filter) => event_frame(event.id(), &filter.apply(event.payload())),
+            });
             Addressed { routed: Arc::new(routed), shards }
         });
         (addressed, receipt)

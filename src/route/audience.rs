@@ -8,7 +8,9 @@ use smallvec::SmallVec;
 use super::Call;
 use super::plan::{Calls, OpenClause};
 use crate::config::{AudienceRule, ListRule, QueryCall, UsersRule};
-use crate::event::{AttributeMatch, Clause, Event, Matcher, Path, Scalar, Slot, Template, Topic, UserId, Value};
+use crate::event::{
+    AttributeMatch, Clause, Event, Matcher, Path, PayloadFilter, Scalar, Slot, Template, Topic, UserId, Value,
+};
 use crate::lookup::Binds;
 
 /// What an audience rule says.
@@ -18,6 +20,22 @@ pub(super) struct CompiledAudience {
     topics: Option<List>,
     attributes: Attributes,
     except: Box<[Template<Slot>]>,
+    payload: Option<Arc<PayloadFilter>>,
+}
+
+/// The payload filters of a table, each different one once, so that an event is encoded once for all that get the same.
+#[derive(Debug, Default)]
+pub(super) struct Filters(Vec<Arc<PayloadFilter>>);
+
+impl Filters {
+    fn share(&mut self, filter: PayloadFilter) -> Arc<PayloadFilter> {
+        let known = self.0.iter().find(|known| ***known == filter).cloned();
+        known.unwrap_or_else(|| {
+            let filter = Arc::new(filter);
+            self.0.push(Arc::clone(&filter));
+            filter
+        })
+    }
 }
 
 #[derive(Debug)]
@@ -44,8 +62,9 @@ enum Attributes {
 
 impl CompiledAudience {
     /// Compiles a rule; `slot` answers the slot of a path.
-    pub(super) fn compile(rule: AudienceRule, slot: &mut impl FnMut(Path) -> Slot) -> Self {
+    pub(super) fn compile(rule: AudienceRule, slot: &mut impl FnMut(Path) -> Slot, filters: &mut Filters) -> Self {
         Self {
+            payload: rule.payload.map(|filter| filters.share(filter)),
             topics: rule.topics.map(|list| List::compile(list, slot)),
             users: rule.users.map(|users| match users {
                 UsersRule::List(list) => Users::List(List::compile(list, slot)),
@@ -61,7 +80,7 @@ impl CompiledAudience {
 
     /// The clause for one event, and what has to be asked for it. `None` where it names nobody.
     pub(super) fn draft(&self, event: &Event, calls: &mut Calls) -> Option<OpenClause> {
-        let mut clause = Clause::default();
+        let mut clause = Clause { payload: self.payload.clone(), ..Clause::default() };
         if let Some(list) = &self.topics {
             clause.topics = Some(list.read(event, topic)?);
         }

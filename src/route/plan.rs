@@ -73,7 +73,7 @@ pub enum Outcome {
     NoTenant,
     /// The route is about everyone, and the event names a tenant.
     EveryoneOfATenant,
-    /// A query that the route needs had no answer.
+    /// A query had no answer that the route needs, or one before it that says who gets a part of the payload alone.
     LookupFailed(LookupError),
 }
 
@@ -105,6 +105,16 @@ pub(super) struct Calls(Vec<Call>);
 impl OpenClause {
     pub(super) fn is_open(&self) -> bool {
         self.users.is_some()
+    }
+}
+
+impl Draft {
+    /// Whether some of whom it is about would get a part of the payload alone.
+    fn says_payload(&self) -> bool {
+        match self {
+            Self::Done(_) => false,
+            Self::Open(clauses) => clauses.iter().any(|open| open.clause.payload.is_some()),
+        }
     }
 }
 
@@ -149,14 +159,22 @@ impl Pending {
         self.answers.iter().all(Option::is_some)
     }
 
-    /// The decision. A call without an answer counts as failed.
+    /// The decision. A call without an answer counts as failed, and with it the routes after one that narrows payloads.
     pub fn finish(self) -> Decision {
         let Self { event, parts, answers, .. } = self;
+        // A route that would have said what its sessions get of the payload, had it been answered. Those that follow it
+        // are not to give the same sessions more.
+        let mut unanswered: Option<LookupError> = None;
         let decided = parts.into_iter().map(|Part { route, draft }| {
-            let outcome = match draft {
-                Draft::Done(outcome) => outcome,
-                Draft::Open(clauses) => close(&event, clauses, &answers),
+            let says_payload = draft.says_payload();
+            let outcome = match (draft, &unanswered) {
+                (_, Some(error)) => Outcome::LookupFailed(error.clone()),
+                (Draft::Done(outcome), None) => outcome,
+                (Draft::Open(clauses), None) => close(&event, clauses, &answers),
             };
+            if let (Outcome::LookupFailed(error), true) = (&outcome, says_payload) {
+                unanswered.get_or_insert_with(|| error.clone());
+            }
             Decided { route, outcome }
         });
         let decided = decided.collect();

@@ -4,7 +4,7 @@ use compact_str::CompactString;
 use smallvec::SmallVec;
 
 use super::Plan;
-use super::audience::CompiledAudience;
+use super::audience::{CompiledAudience, Filters};
 use super::index::{Conditions, Index};
 use super::plan::{Calls, Draft, OpenClause, Outcome, Part};
 use crate::config::{Route, RouteTarget};
@@ -45,8 +45,9 @@ impl RouteId {
 impl RouteTable {
     /// Compiles the routes. What they read becomes slots of `decoder`.
     pub fn compile(routes: Vec<Route>, decoder: &mut Decoder) -> Self {
+        let mut filters = Filters::default();
         let routes: Box<[CompiledRoute]> =
-            routes.into_iter().map(|route| CompiledRoute::compile(route, decoder)).collect();
+            routes.into_iter().map(|route| CompiledRoute::compile(route, decoder, &mut filters)).collect();
         let index = Index::new(routes.iter().map(|route| &*route.when));
         Self { routes, index }
     }
@@ -96,13 +97,14 @@ impl RouteTable {
 }
 
 impl CompiledRoute {
-    fn compile(route: Route, decoder: &mut Decoder) -> Self {
+    fn compile(route: Route, decoder: &mut Decoder, filters: &mut Filters) -> Self {
         let mut slot = |path: Path| decoder.slot(&path);
         let when = route.when.into_iter().map(|(path, matcher)| (slot(path), matcher.map(&mut slot))).collect();
         let target = match route.to {
             RouteTarget::Everyone => Target::Everyone(EveryTenant::if_configured(route.all_tenants)),
             RouteTarget::Audiences(rules) => {
-                Target::Tenant(rules.into_iter().map(|rule| CompiledAudience::compile(rule, &mut slot)).collect())
+                let compile = |rule| CompiledAudience::compile(rule, &mut slot, filters);
+                Target::Tenant(rules.into_iter().map(compile).collect())
             }
         };
         Self { name: route.name, when, target, go_on: route.go_on }

@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 
 use crate::auth::{Attributes, Identity, Refusal};
 use crate::config::MAX_SHARDS;
-use crate::event::{Audience, EventId, TenantId, Topic, UserId};
+use crate::event::{Audience, Clause, EventId, PayloadFilter, TenantId, Topic, UserId};
 
 /// Which shard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -74,15 +74,61 @@ pub enum ToShard {
     Drain(Duration),
 }
 
-/// What routing made of an event: who shall get it, and the bytes they get. Encoded once, shared by all.
+/// What routing made of an event: who shall get it, and the bytes they get. Encoded once for all that get the same.
 #[derive(Debug)]
 pub struct Routed {
-    /// Who: the union of these.
-    pub audiences: SmallVec<[Audience; 1]>,
-    /// A whole WebSocket frame.
-    pub frame: Bytes,
+    audiences: SmallVec<[Audience; 1]>,
+    /// Whole WebSocket frames, by what is in them. At least one where there is a clause.
+    frames: SmallVec<[(Option<Arc<PayloadFilter>>, Bytes); 1]>,
+    received: Instant,
+}
+
+impl Routed {
+    /// An event for the union of these audiences, received then. `encode` makes a whole WebSocket frame of it, with
+    /// the whole payload or what a filter keeps of it, and is called once for each that is needed.
+    pub fn new(
+        audiences: SmallVec<[Audience; 1]>,
+        received: Instant,
+        mut encode: impl FnMut(Option<&PayloadFilter>) -> Bytes,
+    ) -> Self {
+        let mut routed = Self { audiences, frames: SmallVec::new(), received };
+        for clause in routed.audiences.iter().flat_map(Audience::clauses) {
+            if position(&routed.frames, clause).is_none() {
+                routed.frames.push((clause.payload.clone(), encode(clause.payload.as_deref())));
+            }
+        }
+        routed
+    }
+
+    /// Who gets it: the union of these.
+    pub fn audiences(&self) -> &[Audience] {
+        &self.audiences
+    }
+
+    /// The different frames, each a whole one.
+    pub fn frames(&self) -> impl Iterator<Item = &Bytes> {
+        self.frames.iter().map(|(_, frame)| frame)
+    }
+
+    /// Which of the frames those get whom this clause of its audiences holds.
+    pub fn frame_of(&self, clause: &Clause) -> usize {
+        // Nearly always everyone gets the same.
+        if self.frames.len() == 1 { 0 } else { position(&self.frames, clause).unwrap_or_default() }
+    }
+
     /// When the event was received.
-    pub received: Instant,
+    pub fn received(&self) -> Instant {
+        self.received
+    }
+}
+
+fn position(frames: &[(Option<Arc<PayloadFilter>>, Bytes)], clause: &Clause) -> Option<usize> {
+    let is_same = |filter: &Option<Arc<PayloadFilter>>| match (filter, &clause.payload) {
+        (None, None) => true,
+        (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+        _ => false,
+    };
+    frames.iter().position(|(filter, _)| is_same(filter))
 }
 
 /// Whether a session may subscribe to a topic.

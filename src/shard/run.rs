@@ -214,17 +214,17 @@ impl Shard {
             let Ok(word) = self.inbox.try_recv() else { return false };
             match word {
                 ToShard::Deliver(routed) => {
-                    let frame = self.batch.frame(routed.frame.clone());
+                    let frames = self.batch.frames(routed.frames());
                     let (batch, connections) = (&mut self.batch, &mut self.connections);
                     let before = batch.len();
-                    self.sessions.deliver(&routed.audiences, |index| {
+                    self.sessions.deliver(routed.audiences(), |index, clause| {
                         if let Some(connection) = connections.get_mut(index as usize) {
-                            batch.link(index, &mut connection.chain, frame);
+                            batch.link(index, &mut connection.chain, frames.at(routed.frame_of(clause)));
                         }
                     });
                     let reached = self.batch.len() - before;
                     if reached > 0 {
-                        self.written.push(routed.received);
+                        self.written.push(routed.received());
                         self.parts.metrics.deliveries().inc_by(reached as u64);
                     }
                 }

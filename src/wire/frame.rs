@@ -4,7 +4,7 @@
 
 use bytes::Bytes;
 
-use crate::event::Event;
+use crate::event::EventId;
 
 /// FIN, and the opcode of text.
 const FINAL_TEXT: u8 = 0x81;
@@ -18,10 +18,9 @@ const END: &[u8] = b"}";
 
 /// The frame that clients get of an event: `{"status":"ok","id":...,"data":...}`, `id` only where the event has one.
 ///
-/// The payload's bytes are copied as they are. One allocation, of exactly the frame's size.
-pub fn event_frame(event: &Event) -> Bytes {
-    let payload = event.payload();
-    match event.id() {
+/// The payload's bytes, one JSON value, are copied as they are. One allocation, of exactly the frame's size.
+pub fn event_frame(id: Option<&EventId>, payload: &[u8]) -> Bytes {
+    match id {
         Some(id) => frame(&[STATUS, ID, id.as_json().as_bytes(), DATA, payload, END]),
         None => frame(&[STATUS, DATA, payload, END]),
     }
@@ -67,7 +66,7 @@ mod tests {
     use std::time::Instant;
 
     use super::*;
-    use crate::event::{Decoder, Envelope, Path, Shape};
+    use crate::event::{Decoder, Envelope, Event, Path, Shape};
 
     #[expect(clippy::disallowed_methods, reason = "a test is an edge: events are received now")]
     fn event(body: &str) -> Event {
@@ -111,7 +110,8 @@ mod tests {
             (r#"{"data":{"id":"a\"1"}}"#, r#"{"status":"ok","id":"a\"1","data":{"id":"a\"1"}}"#),
             (r#"{"data":[1,  2]}"#, r#"{"status":"ok","data":[1,  2]}"#),
         ] {
-            assert_eq!(read_by_others(&event_frame(&event(body))), expected);
+            let event = event(body);
+            assert_eq!(read_by_others(&event_frame(event.id(), event.payload())), expected);
         }
     }
 }

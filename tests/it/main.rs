@@ -12,7 +12,11 @@ mod delivery;
 mod drain;
 mod hostile;
 mod ordering;
+<<<<<<< HEAD
 mod production;
+=======
+mod payload;
+>>>>>>> main
 mod routing;
 mod simulation;
 mod support;

@@ -41,7 +41,7 @@ routes:
   - { name: everyone, when: { data.kind: everyone }, to: everyone }
   - { name: tenant, when: { data.kind: tenant }, to: { tenant: true } }
   - { name: group, when: { data.kind: group }, to: { users: { query: members, with: { group: "{data.n}" } } } }
-  - { name: topic, when: { data.kind: topic }, to: [{ topic: "deal:{data.n}" }, { user: "{data.n}" }] }
+  - { name: topic, when: { data.kind: topic }, to: [{ topic: "deal:{data.n}" }, { user: "{data.n}", payload: { without: [n] } }] }
 "#;
 
 /// What one client's socket took, and what it must have taken by the end.
@@ -216,10 +216,11 @@ impl World {
         for _ in 0..fastrand::usize(1..4) {
             match shard.inbox.pop_front() {
                 Some(Word::Deliver(routed)) => {
-                    let frame = shard.batch.frame(routed.frame.clone());
+                    let frames = shard.batch.frames(routed.frames());
                     let (batch, connections) = (&mut shard.batch, &mut shard.connections);
-                    shard.sessions.deliver(&routed.audiences, |reached| {
-                        batch.link(reached, &mut connections.get_mut(&reached).unwrap().chain, frame);
+                    shard.sessions.deliver(routed.audiences(), |reached, clause| {
+                        let chain = &mut connections.get_mut(&reached).unwrap().chain;
+                        batch.link(reached, chain, frames.at(routed.frame_of(clause)));
                     });
                 }
                 Some(Word::Authorized(connection, verdicts)) => {

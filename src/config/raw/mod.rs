@@ -25,7 +25,7 @@ pub(super) use condition::{RawCondition, RawConditions, is_empty};
 pub(super) use database::RawDatabase;
 pub(super) use read::{At, Field, FromNode, Scalars};
 pub(super) use root::{RawAdmin, RawConfig, RawEvent, RawLimits, RawPing, RawShards, root_schema, vocabulary};
-pub(super) use routes::{RawAudience, RawNames, RawRoute, RawTarget, RawUsers};
+pub(super) use routes::{RawAudience, RawNames, RawPayload, RawRoute, RawTarget, RawUsers};
 pub(super) use scalars::{Literal, Text};
 pub(super) use secrets::{SecretUrl, hide};
 pub(super) use topics::{RawAllow, RawAllowRule, RawTopicRule};

@@ -52,8 +52,24 @@ section! {
         "where" attributes: RawConditions = Optional,
         /// But not those of this user: a template, or a list of them.
         "except_user" except: OneOrMany<Literal> = Optional,
+        /// What these get of the payload: all of it where this is left out. Where several audiences hold a session, the
+        /// first one's counts.
+        "payload" payload: RawPayload = Optional,
     }
-    later ["payload"]
+    later []
+}
+
+section! {
+    /// A part of the payload: `only` some fields, or all `without` some. A field is named by its path within the
+    /// payload, such as `title` or `actor.name`. A path applies to each element of an array that it passes.
+    RawPayload (Plain) {
+        /// These are kept, and nothing else is. What is no object and no array has no fields and is left out; a whole
+        /// payload of that kind becomes `{}`.
+        "only" only: Vec<At<Text>> = Optional,
+        /// These are left out, and all else is kept.
+        "without" without: Vec<At<Text>> = Optional,
+    }
+    later []
 }
 
 /// A list of texts that an audience names.

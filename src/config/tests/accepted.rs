@@ -5,7 +5,7 @@ use std::time::Duration;
 use secrecy::ExposeSecret;
 
 use super::*;
-use crate::event::{Comparison, Matcher, Path, Scalar};
+use crate::event::{Comparison, Keep, Matcher, Path, PayloadFilter, Scalar};
 
 #[test]
 fn what_is_left_out_has_a_default() {
@@ -85,6 +85,22 @@ fn audiences_name_users_and_topics_in_each_way() {
         assert_eq!(audiences[0].topics.as_ref().map_or("-".to_owned(), list), topics, "{written}");
     }
     assert_eq!(path("data"), path("data"));
+}
+
+#[test]
+fn an_audience_says_what_it_gets_of_the_payload() {
+    for (written, keep, names) in [
+        ("only: [title, actor.name]", Keep::Only, ["title", "actor.name"]),
+        ("without: [price, items.cost]", Keep::Without, ["items.cost", "price"]),
+    ] {
+        let config = config(&BASE.replace("tenant: true }", &format!("tenant: true, payload: {{ {written} }} }}")));
+        let RouteTarget::Audiences(audiences) = &config.routes[0].to else { panic!("{written}") };
+        let mut filter = PayloadFilter::new(keep);
+        for name in names {
+            filter.name(name).unwrap();
+        }
+        assert_eq!(audiences[0].payload.as_ref(), Some(&filter), "{written}");
+    }
 }
 
 #[test]

@@ -153,9 +153,28 @@ routes:
   - { when: { data..x: 1 }, to: { topic: \"deal:{data.id\" } }
   - { name: d, to: { user: 1, users: [2], topic: a, topics: b } }
   - { name: e, to: { topic: \"a::b\" }, all_tenants: true, do: { forget: x }, script: x.lua }
-  - { name: f, when: { data.x: \"{data.y}*\" }, to: { users: { query: q }, payload: { only: [x] } } }
+  - { name: f, when: { data.x: \"{data.y}*\" }, to: { users: { query: q } } }
   - { name: g }
   - 7
+";
+    payloads: "\
+event: { payload: data, tenant: data.tenant_id }
+auth: { providers: [{ tokens: { t0ken: { user: 1, tenant: acme } } }] }
+routes:
+  - name: a
+    to:
+      - { user: 1, payload: {} }
+      - { user: 2, payload: [title] }
+      - { user: 3, payload: { only: [a], without: [b] } }
+      - { user: 4, payload: { only: [] } }
+      - { user: 5, payload: { without: [] } }
+      - { user: 6, payload: { without: [a, b, a, b.c, ., d..e, 7, \"{x}\", items.*] } }
+      - { user: 7, payload: { without: [data.price, items.0.price, database] } }
+      - { user: 8, payload: { only: title } }
+      - { payload: { only: [title] } }
+      - { user: 9, payload: { onyl: [title] } }
+    payload: { only: [title] }
+  - { name: b, to: everyone, payload: { only: [title] } }
 ";
     no_route: "\
 event: { tenant: data.tenant_id }

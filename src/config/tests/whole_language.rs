@@ -85,6 +85,8 @@ routes:
       - { topic: "record:{data.record_id}", users: { query: users_with_access, with: { record: "{data.record_id}" } } }
       - { user: "{data.owner_id}" }
       - { tenant: true, where: { role: { prefix: man } }, topics: data.topics, except_user: [1, "{data.b}"] }
+      - { tenant: true, where: { role: agent }, payload: { only: [title, actor.name] } }
+      - { tenant: true, payload: { without: [price, items.cost] } }
     continue: true
 
 limits:
@@ -128,7 +130,6 @@ fn all_that_is_not_yet_supported_is_refused_at_its_place() {
         ("    to: everyone\n", "    to: everyone\n    with: { a: 1 }\n"),
         ("    to: everyone\n", "    to: everyone\n    on_error: next\n"),
         ("    to: everyone\n", "    to: everyone\n    do: { forget: users_with_access }\n"),
-        ("      - { user: \"{data.owner_id}\" }\n", "      - { user: 1, payload: { only: [a] } }\n"),
         ("${DATABASE_URL:-sqlite:app.db}", "postgres://db/app"),
         ("${DATABASE_URL:-sqlite:app.db}", "mysql://db/app"),
         ("${AMQP_URL:-amqp://mq}", "amqps://mq"),

@@ -97,6 +97,12 @@ pub(super) fn path_roots(raw: &Field<RawEvent>) -> Vec<String> {
     paths.filter_map(|path| path.text.split('.').next()).filter(|root| !root.is_empty()).map(str::to_owned).collect()
 }
 
+/// Where the payload stands in a body, where that is not the whole of it.
+pub(super) fn payload_root(raw: &Field<RawEvent>) -> Option<&str> {
+    let payload = raw.value()?.payload.value()?.text.as_str();
+    (payload != ".").then_some(payload)
+}
+
 pub(super) fn ping(raw: &Field<RawPing>, queries: &Queries, diagnostics: &mut Diagnostics) -> Option<Ping> {
     let raw = match raw {
         Field::Missing => return Some(Ping { every: PING, last_event_id: None }),

@@ -2,7 +2,7 @@
 
 use hashbrown::HashMap;
 
-use super::{Queries, conditions, or, templates};
+use super::{Queries, conditions, or, payload, templates};
 use crate::config::diagnostics::Diagnostics;
 use crate::config::model::{AudienceRule, ListRule, Route, RouteTarget, UsersRule};
 use crate::config::place::Place;
@@ -20,6 +20,8 @@ pub(super) struct Scope<'v> {
     pub(super) queries: &'v Queries,
     /// What the paths of the `event` section start with.
     pub(super) roots: Vec<String>,
+    /// Where the payload stands in a body, where that is not the whole of it.
+    pub(super) payload: Option<&'v str>,
 }
 
 pub(super) fn routes(
@@ -138,7 +140,12 @@ fn audience(raw: &At<RawAudience>, scope: &Scope<'_>, diagnostics: &mut Diagnost
         Field::Faulty => None,
         Field::Given(raw) => each(&raw.value.0, scope, diagnostics),
     };
-    Some(AudienceRule { users: users?, topics: topics?, attributes: attributes?, except: except? })
+    let payload = match &given.payload {
+        Field::Missing => Some(None),
+        Field::Faulty => None,
+        Field::Given(raw) => payload::filter(raw, scope.payload, diagnostics).map(Some),
+    };
+    Some(AudienceRule { users: users?, topics: topics?, attributes: attributes?, except: except?, payload: payload? })
 }
 
 fn says_nothing(raw: &RawAudience) -> bool {

@@ -52,7 +52,7 @@ impl Running {
     /// What the next word to this shard delivers.
     fn delivered(&mut self, shard: usize) -> String {
         match self.control.block_on(self.inboxes[shard].recv()).unwrap() {
-            ToShard::Deliver(routed) => String::from_utf8(routed.frame[2..].to_vec()).unwrap(),
+            ToShard::Deliver(routed) => String::from_utf8(routed.frames().next().unwrap()[2..].to_vec()).unwrap(),
             other => panic!("{other:?}"),
         }
     }

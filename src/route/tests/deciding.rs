@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::config::{QueryCall, QueryId, UsersRule};
-use crate::event::{Audience, Scope};
+use crate::event::{Audience, Keep, PayloadFilter, Scope};
 use crate::lookup::{LookupError, Rows};
 
 #[expect(clippy::unnecessary_wraps, reason = "one of two kinds of answers")]
@@ -242,6 +242,39 @@ fn a_failed_lookup_costs_its_route_alone() {
     let answers = vec![down(), rows(&[Scalar::Int(7)])];
     let expected = "a -> LookupFailed(Unavailable(\"down\")); r -> acme: users 7";
     check_asking(routes, BODY, "0(record=42) 1(record=42)", answers, expected);
+}
+
+fn without(names: &[&str]) -> PayloadFilter {
+    let mut filter = PayloadFilter::new(Keep::Without);
+    for name in names {
+        filter.name(name).unwrap();
+    }
+    filter
+}
+
+#[test]
+fn what_a_failed_lookup_would_have_narrowed_later_routes_do_not_give_whole() {
+    let going_on = |rule: AudienceRule| Route { go_on: true, name: "a".into(), ..to(vec![rule]) };
+    let narrowing = || AudienceRule { payload: Some(without(&["price"])), ..query(0, "{data.n}") };
+    let routes = || vec![going_on(users(each(&["1"]))), going_on(narrowing()), to(vec![AudienceRule::default()])];
+    let expected =
+        "a -> acme: users 1; a -> LookupFailed(Unavailable(\"down\")); r -> LookupFailed(Unavailable(\"down\"))";
+    check_asking(routes(), BODY, "0(record=42)", vec![down()], expected);
+    let expected = "a -> acme: users 1; a -> Nobody; r -> acme: all";
+    check_asking(routes(), BODY, "0(record=42)", vec![rows(&[])], expected);
+}
+
+#[test]
+fn audiences_that_get_the_same_of_the_payload_share_it() {
+    let some = |user: &str, names| AudienceRule { payload: Some(without(names)), ..users(each(&[user])) };
+    let first = Route { go_on: true, ..to(vec![some("1", &["a", "b.c"]), some("2", &["a"])]) };
+    let mut decoder = Decoder::new(shape());
+    let table = RouteTable::compile(vec![first, to(vec![users(each(&["3"])), some("4", &["b.c", "a"])])], &mut decoder);
+    let Plan::Decided(decision) = table.decide(decode(&decoder, BODY)) else { panic!("nothing to ask") };
+    let (_, audiences) = decision.into_audiences();
+    let filters: Vec<_> = audiences.iter().flat_map(Audience::clauses).map(|clause| clause.payload.as_ref()).collect();
+    let [Some(one), Some(other), None, Some(same)] = filters[..] else { panic!("{filters:?}") };
+    assert!(Arc::ptr_eq(one, same) && !Arc::ptr_eq(one, other));
 }
 
 #[test]

@@ -15,8 +15,9 @@ enum FoundBy {
 }
 
 impl Sessions {
-    /// Calls `reach` with the connection of each session that is in one of `audiences`, once each.
-    pub fn deliver(&mut self, audiences: &[Audience], mut reach: impl FnMut(u32)) {
+    /// Calls `reach` for each session that is in one of `audiences`, once each: with its connection, and the first
+    /// clause that holds it.
+    pub fn deliver(&mut self, audiences: &[Audience], mut reach: impl FnMut(u32, &Clause)) {
         self.delivery += 1;
         for audience in audiences {
             match audience.scope() {
@@ -35,7 +36,7 @@ impl Sessions {
         }
     }
 
-    fn deliver_to(&mut self, tenant: u32, clauses: &[Clause], reach: &mut impl FnMut(u32)) {
+    fn deliver_to(&mut self, tenant: u32, clauses: &[Clause], reach: &mut impl FnMut(u32, &Clause)) {
         let tenant = &self.tenants[tenant as usize];
         let sessions = &mut self.all;
         let delivery = self.delivery;
@@ -46,7 +47,7 @@ impl Sessions {
                 let session = &mut sessions[index as usize];
                 if session.reached_by != delivery && session.is_in(clause, topics, found_by) {
                     session.reached_by = delivery;
-                    reach(session.connection);
+                    reach(session.connection, clause);
                 }
             };
             match (&clause.users, topics) {

@@ -1,4 +1,5 @@
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::LazyLock;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -7,8 +8,10 @@ use smallvec::SmallVec;
 
 use super::*;
 use crate::event::{
-    AttributeMatch, Audience, Clause, Decoder, Envelope, Event, EveryTenant, Matcher, Path, Scalar, Shape,
+    AttributeMatch, Audience, Clause, Decoder, Envelope, Event, EveryTenant, Keep, Matcher, Path, PayloadFilter,
+    Scalar, Shape,
 };
+use crate::shard::Routed;
 
 #[expect(clippy::disallowed_methods, reason = "no time passes in these tests")]
 fn event(tenant: Option<&str>) -> Event {
@@ -59,6 +62,7 @@ struct ClauseSpec {
     topics: Option<Vec<u8>>,
     role: Option<u8>,
     except: Option<u8>,
+    payload: Option<u8>,
 }
 
 #[derive(Clone, Debug)]
@@ -74,12 +78,15 @@ enum Step {
 const TENANTS: [&str; 3] = ["acme", "globex", "initech"];
 const USERS: [&str; 3] = ["1", "2", "3"];
 const ROLES: [&str; 2] = ["manager", "agent"];
+/// Shared, as those of a rulebook are.
+static PAYLOADS: LazyLock<[Arc<PayloadFilter>; 2]> =
+    LazyLock::new(|| [Keep::Only, Keep::Without].map(|keep| Arc::new(PayloadFilter::new(keep))));
 const TOPICS: [&str; 5] = ["deal:1", "deal:2", "deal:*", "board:a", "news"];
 
 fn clause() -> impl Strategy<Value = ClauseSpec> {
     let some = |of: u8| prop::option::of(prop::collection::vec(0..of, 0..3));
-    (some(3), some(5), prop::option::of(0..2_u8), prop::option::of(0..3_u8))
-        .prop_map(|(users, topics, role, except)| ClauseSpec { users, topics, role, except })
+    (some(3), some(5), prop::option::of(0..2_u8), prop::option::of(0..3_u8), prop::option::of(0..2_u8))
+        .prop_map(|(users, topics, role, except, payload)| ClauseSpec { users, topics, role, except, payload })
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -106,11 +113,19 @@ fn build(spec: &ClauseSpec) -> Clause {
             Arc::from([AttributeMatch { name: "role".into(), matcher }])
         }),
         except: spec.except.iter().map(user).collect(),
+        payload: spec.payload.map(|index| Arc::clone(&PAYLOADS[usize::from(index)])),
     }
 }
 
+/// The name of a frame: what is in it.
+fn encoded(filter: Option<&PayloadFilter>) -> Bytes {
+    let known = |filter| PAYLOADS.iter().position(|known| std::ptr::eq(&raw const **known, filter)).unwrap();
+    Bytes::from(filter.map_or("whole".to_owned(), |filter| known(filter).to_string()))
+}
+
 impl Model {
-    fn expected(&self, tenant: &str, clauses: &[ClauseSpec]) -> BTreeSet<u32> {
+    /// Whom the clauses reach, and with what.
+    fn expected(&self, tenant: &str, clauses: &[ClauseSpec]) -> BTreeMap<u32, String> {
         let holds = |plain: &Plain, clause: &ClauseSpec| {
             clause.users.as_ref().is_none_or(|users| users.iter().any(|user| USERS[usize::from(*user)] == plain.user))
                 && clause
@@ -120,8 +135,11 @@ impl Model {
                 && clause.role.is_none_or(|role| ROLES[usize::from(role)] == plain.role)
                 && clause.except.is_none_or(|user| USERS[usize::from(user)] != plain.user)
         };
-        let is_reached = |plain: &Plain| plain.tenant == tenant && clauses.iter().any(|clause| holds(plain, clause));
-        self.sessions.iter().filter(|(_, plain)| is_reached(plain)).map(|(connection, _)| *connection).collect()
+        let first = |plain: &Plain| clauses.iter().find(|clause| plain.tenant == tenant && holds(plain, clause));
+        let payload = |clause: &ClauseSpec| clause.payload.map_or("whole".to_owned(), |index| index.to_string());
+        let reached =
+            self.sessions.iter().filter_map(|(connection, plain)| Some((*connection, payload(first(plain)?))));
+        reached.collect()
     }
 
     fn pick(&self, index: u8) -> Option<u32> {
@@ -130,12 +148,16 @@ impl Model {
     }
 }
 
-fn reached(sessions: &mut Sessions, audience: Audience) -> BTreeSet<u32> {
-    let mut found = Vec::new();
-    sessions.deliver(&[audience], |connection| found.push(connection));
-    let set: BTreeSet<u32> = found.iter().copied().collect();
-    assert_eq!(set.len(), found.len(), "a session is reached once at most");
-    set
+fn reached(sessions: &mut Sessions, audiences: impl IntoIterator<Item = Audience>) -> BTreeMap<u32, String> {
+    let routed = Routed::new(audiences.into_iter().collect(), event(None).received(), encoded);
+    let frames: Vec<_> = routed.frames().map(|frame| String::from_utf8(frame.to_vec()).unwrap()).collect();
+    assert_eq!(frames.iter().collect::<BTreeSet<_>>().len(), frames.len(), "a frame is encoded once");
+    let mut reached = BTreeMap::new();
+    sessions.deliver(routed.audiences(), |connection, clause| {
+        let before = reached.insert(connection, frames[routed.frame_of(clause)].clone());
+        assert_eq!(before, None, "a session is reached once at most");
+    });
+    reached
 }
 
 proptest! {
@@ -175,13 +197,19 @@ proptest! {
                 }
                 Step::Deliver(tenant, clauses) => {
                     let tenant = TENANTS[usize::from(tenant.unwrap_or(0))];
-                    let built = clauses.iter().map(build).collect();
-                    let audience = Audience::of_tenant(&event(Some(tenant)), built).unwrap();
-                    prop_assert_eq!(reached(&mut sessions, audience), model.expected(tenant, &clauses));
+                    // Whether it is one route that says all of it, or several that follow each other.
+                    for size in [1, clauses.len().max(1)] {
+                        let audience = |clauses: &[ClauseSpec]| {
+                            Audience::of_tenant(&event(Some(tenant)), clauses.iter().map(build).collect()).unwrap()
+                        };
+                        let audiences = clauses.chunks(size).map(audience);
+                        prop_assert_eq!(reached(&mut sessions, audiences), model.expected(tenant, &clauses));
+                    }
                 }
                 Step::Everyone => {
-                    let audience = Audience::everyone(&event(None), None).unwrap();
-                    prop_assert_eq!(reached(&mut sessions, audience), model.sessions.keys().copied().collect());
+                    let audience = Audience::everyone(&event(None), None);
+                    let everyone = model.sessions.keys().map(|connection| (*connection, "whole".to_owned())).collect();
+                    prop_assert_eq!(reached(&mut sessions, audience), everyone);
                 }
             }
         }
@@ -204,11 +232,9 @@ fn union_of_audiences_reaches_a_session_once() {
     let mut sessions = Sessions::default();
     let (id, _) = sessions.admit(5, identity("acme", "1", "manager"));
     sessions.subscribe(id, topic("deal:1"));
-    let spec = ClauseSpec { users: None, topics: Some(vec![0, 2]), role: None, except: None };
+    let spec = ClauseSpec { users: None, topics: Some(vec![0, 2]), role: None, except: None, payload: Some(1) };
     let audience = || {
         Audience::of_tenant(&event(Some("acme")), SmallVec::from_vec(vec![build(&spec), Clause::default()])).unwrap()
     };
-    let mut found = Vec::new();
-    sessions.deliver(&[audience(), audience()], |connection| found.push(connection));
-    assert_eq!(found, [5]);
+    assert_eq!(reached(&mut sessions, [audience(), audience()]), [(5, "1".to_owned())].into());
 }
