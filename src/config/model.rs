@@ -337,11 +337,23 @@ pub struct Limits {
     pub outbox: OutboxLimits,
 }
 
-/// What may wait to be written to one connection before it counts as too slow and is closed with 4408.
+/// What may wait to be written to one connection before it counts as too slow.
 #[derive(Clone, Copy, Debug)]
 pub struct OutboxLimits {
     /// Messages.
     pub messages: usize,
     /// Bytes.
     pub bytes: usize,
+    /// What becomes of a connection for which more waits.
+    pub when_full: WhenFull,
+}
+
+/// What becomes of a connection whose outbox is full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WhenFull {
+    /// It is closed with 4408.
+    Disconnect,
+    /// The oldest events that wait for it are dropped. It is closed too, where what was promised to it alone, such as
+    /// answers, is too much.
+    DropOldest,
 }

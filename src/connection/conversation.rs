@@ -112,10 +112,14 @@ pub fn react(standing: Standing, message: Message, limits: &Limits) -> Reaction 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::OutboxLimits;
+    use crate::config::{OutboxLimits, WhenFull};
 
-    const LIMITS: Limits =
-        Limits { connections: 1, topics: 2, message: 100, outbox: OutboxLimits { messages: 1, bytes: 1 } };
+    const LIMITS: Limits = Limits {
+        connections: 1,
+        topics: 2,
+        message: 100,
+        outbox: OutboxLimits { messages: 1, bytes: 1, when_full: WhenFull::Disconnect },
+    };
     const GUEST: Standing = Standing::Guest { by_message: true };
 
     /// What a message leads to, in short.

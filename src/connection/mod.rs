@@ -2,8 +2,10 @@
 //!
 //! Invariant: no sockets and no clock. A shard owns the connections and does what is decided here.
 
+mod batch;
 mod conversation;
 mod outbox;
 
+pub use batch::{Batch, Chain, Variants};
 pub use conversation::{MAX_DENIALS, Reaction, Standing, TokenQuestion, TopicQuestion, react};
-pub use outbox::{Batch, Chain, Outbox, Progress, Variants};
+pub use outbox::{Outbox, Progress, Waiting};

@@ -12,15 +12,12 @@ use mio::{Interest as Readiness, Token};
 use super::run::Shard;
 use super::timers::Due;
 use super::{ConnectionKey, SessionId};
-use crate::connection::{Chain, Outbox, Progress, TokenQuestion, TopicQuestion};
+use crate::connection::{Chain, Outbox, TokenQuestion, TopicQuestion, Waiting};
 use crate::listen::{Status, response};
-use crate::observe::DropCause;
 use crate::wire::{CloseReason, Unfinished, reply};
 
 /// How long a peer may take to read what it still gets from a connection that the server closes.
 const FAREWELL: Duration = Duration::from_secs(10);
-/// How long it may take, having got all, to end the connection too.
-const LINGER: Duration = Duration::from_secs(2);
 /// Connections accepted in one turn, so that events do not wait behind a crowd at the door.
 const ACCEPTS: usize = 64;
 /// Connections whose room is kept when they have all left.
@@ -181,10 +178,10 @@ impl Shard {
         ConnectionKey { index: u32::try_from(index).expect("far fewer descriptors than 2^32"), generation }
     }
 
-    /// Gives a connection a frame, to be written at the end of the turn.
+    /// Gives a connection a frame that is promised to it, to be written at the end of the turn.
     pub(super) fn send(&mut self, index: usize, frame: Bytes) {
         let key = self.key(index);
-        let frame = self.batch.frame(frame);
+        let frame = self.batch.promised(frame);
         self.batch.link(key.index, &mut self.connections[index].chain, frame);
     }
 
@@ -214,15 +211,6 @@ impl Shard {
         self.end(index);
     }
 
-    /// A connection that cannot take what it is sent: all of it is dropped but the close frame.
-    fn close_too_slow(&mut self, index: usize) {
-        let connection = &mut self.connections[index];
-        connection.outbox.truncate();
-        self.parts.metrics.drops(DropCause::slow_client).inc();
-        tracing::info!(shard = self.id.index(), remote = %connection.remote, "a client is too slow and is closed");
-        self.close(index, CloseReason::TooSlow);
-    }
-
     fn end(&mut self, index: usize) {
         self.leave_session(index);
         let connection = &mut self.connections[index];
@@ -247,6 +235,7 @@ impl Shard {
         let mut connection = self.connections.remove(index);
         // Closing it takes it out of the poll too; this way the order is plain.
         self.poll.registry().deregister(&mut connection.socket).ok();
+        self.backlog.change(connection.outbox.waiting(), Waiting::default());
         if connection.admitted {
             self.parts.admission.leave();
         }
@@ -254,39 +243,6 @@ impl Shard {
         if self.connections.is_empty() && self.connections.capacity() > CROWD {
             // What a crowd needed does not stay when all have left.
             self.connections.shrink_to_fit();
-        }
-    }
-
-    /// Writes what a connection got in this turn, and what waits from before.
-    pub(super) fn write(&mut self, index: usize) {
-        let Some(connection) = self.connections.get_mut(index) else { return };
-        let chain = std::mem::take(&mut connection.chain);
-        if connection.phase == Phase::Closed {
-            return;
-        }
-        if connection.writable {
-            match connection.outbox.write(chain, &self.batch, &mut connection.socket) {
-                Ok(Progress::Done) => {}
-                Ok(Progress::Blocked) => connection.writable = false,
-                Err(_) => return self.remove(index),
-            }
-        } else {
-            connection.outbox.keep(chain, &self.batch);
-        }
-        match connection.phase {
-            Phase::Closing if connection.outbox.is_empty() => {
-                // The peer reads to the end of the stream and ends it too; resetting it could lose what it has not read.
-                connection.phase = Phase::Closed;
-                if connection.socket.shutdown(std::net::Shutdown::Write).is_err() {
-                    return self.remove(index);
-                }
-                self.timers.set(self.now + LINGER, Due::Linger, self.key(index));
-                // It may have ended already, in what was not read while it waited for an answer.
-                self.hear_again(index);
-            }
-            Phase::Closing => {}
-            _ if connection.outbox.is_over(self.parts.limits.outbox) => self.close_too_slow(index),
-            _ => {}
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Shards: single-threaded event loops, each the only owner of its sessions.
 
 mod answers;
+mod backlog;
 mod connection;
 mod interest;
 mod leave;
@@ -10,6 +11,7 @@ mod read;
 mod run;
 mod sessions;
 mod timers;
+mod write;
 
 pub use connection::Admission;
 pub use interest::{Interest, ShardSet};

@@ -12,9 +12,11 @@ use std::time::{Duration, Instant, SystemTime};
 
 use mio::net::TcpListener;
 use mio::{Events, Interest as Readiness, Poll, Token, Waker};
+use prometheus_client::metrics::counter::Counter;
 use slab::Slab;
 use tokio::sync::mpsc;
 
+use super::backlog::Backlog;
 use super::connection::Connection;
 use super::leave::Leaving;
 use super::message::Bell;
@@ -27,7 +29,7 @@ use crate::config::Limits;
 use crate::connection::Batch;
 use crate::lane::Lanes;
 use crate::listen::Door;
-use crate::observe::Metrics;
+use crate::observe::{DropCause, Metrics, Throttle};
 
 const LISTENER: Token = Token(usize::MAX);
 const BELL: Token = Token(usize::MAX - 1);
@@ -41,6 +43,8 @@ const FRAMES: usize = 1 << 16;
 const EVENTS: usize = 256;
 /// Of those that had more to say than a turn allows, as many are heard in the next one.
 const AGAIN: usize = 64;
+/// How often it is logged that events are dropped because outboxes are full.
+const DROP_LOG: Duration = Duration::from_secs(10);
 /// Bytes read at once, into one buffer for all connections.
 const READ_BYTES: usize = 64 * 1024;
 
@@ -110,6 +114,9 @@ impl ShardSeat {
                 accepted: 0,
                 sessions: Sessions::default(),
                 batch: Batch::default(),
+                backlog: Backlog::default(),
+                dropped: parts.metrics.drops(DropCause::outbox_full),
+                drop_log: Throttle::new(DROP_LOG),
                 timers: Timers::default(),
                 pings: Pings::default(),
                 leaving: None,
@@ -138,6 +145,12 @@ pub(super) struct Shard {
     pub(super) accepted: u32,
     pub(super) sessions: Sessions,
     pub(super) batch: Batch,
+    /// What waits in the outboxes of all connections.
+    pub(super) backlog: Backlog,
+    /// Events that were dropped because an outbox was full.
+    pub(super) dropped: Counter,
+    /// Of logs of them.
+    pub(super) drop_log: Throttle,
     pub(super) timers: Timers,
     pub(super) pings: Pings,
     pub(super) leaving: Option<Leaving>,
@@ -214,7 +227,7 @@ impl Shard {
             let Ok(word) = self.inbox.try_recv() else { return false };
             match word {
                 ToShard::Deliver(routed) => {
-                    let frames = self.batch.frames(routed.frames());
+                    let frames = self.batch.event(routed.frames());
                     let (batch, connections) = (&mut self.batch, &mut self.connections);
                     let before = batch.len();
                     self.sessions.deliver(routed.audiences(), |index, clause| {
@@ -252,6 +265,7 @@ impl Shard {
             at += 1;
         }
         self.batch.clear();
+        self.backlog.tell(&self.parts.metrics);
         if !self.written.is_empty() {
             let now = now();
             for received in self.written.drain(..) {

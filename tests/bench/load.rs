@@ -1,31 +1,27 @@
-//! The load generator: one thread, all clients, and the count of what they got.
+//! The load of a broadcast: one thread, all clients, and the count of what they got.
 //!
 //! Invariant: nothing is allocated per message, and every message is compared with what was published.
 
-use std::io;
 use std::time::Duration;
 
-use mio::{Events, Interest, Poll, Token};
+use mio::Interest;
 
 use crate::Outcome;
 use crate::client::Client;
+use crate::crowd::{Crowd, STRANGER};
 use crate::publish::Publisher;
 use crate::stats::now;
 
 /// A server that sends nothing for this long, while something is awaited, has lost it.
 const STALL: Duration = Duration::from_secs(5);
-const PUBLISHER: Token = Token(usize::MAX);
 
 /// Clients, and who publishes what they get.
 #[derive(Debug)]
 pub(crate) struct Load {
-    poll: Poll,
-    events: Events,
     publisher: Publisher,
-    clients: Vec<Client>,
+    crowd: Crowd,
     /// The last event that each client got.
     got: Vec<u64>,
-    buffer: Vec<u8>,
     awaited: Awaited,
 }
 
@@ -43,35 +39,25 @@ struct Awaited {
 impl Load {
     /// Of clients that are in.
     pub(crate) fn new(publisher: Publisher) -> Outcome<Self> {
-        let mut load = Self {
-            poll: Poll::new()?,
-            events: Events::with_capacity(1024),
-            publisher,
-            clients: Vec::new(),
-            got: Vec::new(),
-            buffer: vec![0; 256 * 1024],
-            awaited: Awaited::default(),
-        };
-        load.poll.registry().register(&mut load.publisher.stream, PUBLISHER, Interest::READABLE)?;
+        let mut load = Self { publisher, crowd: Crowd::new()?, got: Vec::new(), awaited: Awaited::default() };
+        load.crowd.registry().register(&mut load.publisher.stream, STRANGER, Interest::READABLE)?;
         Ok(load)
     }
 
     /// One client more.
-    pub(crate) fn add(&mut self, mut client: Client) -> Outcome<()> {
-        let token = Token(self.clients.len());
-        self.poll.registry().register(&mut client.stream, token, Interest::READABLE)?;
-        self.clients.push(client);
+    pub(crate) fn add(&mut self, client: Client) -> Outcome<()> {
+        self.crowd.add(client)?;
         self.got.push(self.awaited.number);
         Ok(())
     }
 
     /// Publishes an event, and comes back when it was accepted and every client has it. `payload` is what they get of it.
     pub(crate) fn deliver(&mut self, body: &[u8], payload: &[u8]) -> Outcome<()> {
-        self.awaited.expect(payload, self.clients.len());
+        self.awaited.expect(payload, self.crowd.len());
         self.publisher.send(body)?;
         while self.awaited.missing > 0 || self.publisher.waits() {
             if !self.turn(STALL)? {
-                let (missing, all) = (self.awaited.missing, self.clients.len());
+                let (missing, all) = (self.awaited.missing, self.crowd.len());
                 return Err(format!("an event did not reach {missing} of {all} clients within {STALL:?}").into());
             }
         }
@@ -94,20 +80,12 @@ impl Load {
 
     /// Reads from all sockets that have something; answers whether there were any within this time.
     fn turn(&mut self, timeout: Duration) -> Outcome<bool> {
-        match self.poll.poll(&mut self.events, Some(timeout)) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(true),
-            outcome => outcome?,
+        let (got, awaited) = (&mut self.got, &mut self.awaited);
+        let turn = self.crowd.turn(timeout, |index, message| awaited.arrived(&mut got[index], message))?;
+        if turn.stranger {
+            self.publisher.receive()?;
         }
-        for event in &self.events {
-            if event.token() == PUBLISHER {
-                self.publisher.receive()?;
-                continue;
-            }
-            let Token(index) = event.token();
-            let got = &mut self.got[index];
-            self.clients[index].receive(&mut self.buffer, |message| self.awaited.arrived(got, message))?;
-        }
-        Ok(!self.events.is_empty())
+        Ok(!turn.quiet)
     }
 }
 

@@ -7,6 +7,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 use crate::Outcome;
+use crate::process::TICKS_PER_SECOND;
 use crate::stats::float;
 
 /// Shares of the machine's time, given to other machines and used by other processes, from which on a report says so.
@@ -41,6 +42,20 @@ impl Cores {
         let started = start();
         pin(load)?;
         Ok(started)
+    }
+
+    /// From now on this thread, and whatever it starts, runs on the load's core.
+    pub(crate) fn beside(self) -> Outcome<()> {
+        self.0.map_or(Ok(()), |Pair { load, .. }| pin(load))
+    }
+
+    /// Seconds for which the load's core has been at work since the machine started. Nothing where there is one core.
+    pub(crate) fn load_core_seconds(self) -> Option<f64> {
+        let stat = fs::read_to_string("/proc/stat").ok()?;
+        let name = format!("cpu{} ", self.0?.load);
+        let [user, nice, system, _idle, _waiting, irq, softirq] =
+            *numbers(stat.lines().find_map(|line| line.strip_prefix(&name))?.split(' ')).first_chunk()?;
+        Some(float(user + nice + system + irq + softirq) / TICKS_PER_SECOND)
     }
 }
 
@@ -87,7 +102,7 @@ struct Ticks {
     all: u64,
     /// Given to other machines on the same host.
     stolen: u64,
-    /// Used by processes that are not this one or its children that have ended.
+    /// Used by processes that are neither this one nor its descendants.
     others: u64,
 }
 
@@ -117,11 +132,31 @@ fn ticks() -> Option<Ticks> {
     let fields: Vec<u64> = numbers(text.lines().next()?.split_whitespace().skip(1));
     // What follows the eighth is counted in the first already.
     let [user, nice, system, idle, waiting, irq, softirq, stolen] = *fields.first_chunk()?;
-    let own = fs::read_to_string("/proc/self/stat").ok()?;
-    // After the name in brackets: user and system time, of itself and of its children that have ended, from the 12th on.
-    let own: u64 = numbers(own.rsplit_once(") ")?.1.split(' ').skip(11).take(4)).iter().sum();
+    let own = family()?;
     let busy = user + nice + system + irq + softirq;
     Some(Ticks { all: busy + idle + waiting + stolen, stolen, others: busy.saturating_sub(own) })
+}
+
+/// What this process, its descendants, and those of its descendants that have ended have used, in ticks.
+fn family() -> Option<u64> {
+    let processes: Vec<[u64; 3]> = fs::read_dir("/proc").ok()?.filter_map(|entry| process(&entry.ok()?)).collect();
+    let mut members = vec![u64::from(std::process::id())];
+    let mut at = 0;
+    while let Some(member) = members.get(at).copied() {
+        members.extend(processes.iter().filter(|[_, parent, _]| *parent == member).map(|[id, ..]| id));
+        at += 1;
+    }
+    Some(processes.iter().filter(|[id, ..]| members.contains(id)).map(|[.., ticks]| ticks).sum())
+}
+
+/// Its id, its parent's, and the time of itself and of its children that have ended.
+fn process(entry: &fs::DirEntry) -> Option<[u64; 3]> {
+    let id = entry.file_name().to_str()?.parse().ok()?;
+    let stat = fs::read_to_string(entry.path().join("stat")).ok()?;
+    // After the name in brackets: the state, the parent; user and system time, of both kinds, from the 12th on.
+    let fields = stat.rsplit_once(") ")?.1;
+    let parent = fields.split(' ').nth(1)?.parse().ok()?;
+    Some([id, parent, numbers(fields.split(' ').skip(11).take(4)).iter().sum()])
 }
 
 fn numbers<'a>(words: impl Iterator<Item = &'a str>) -> Vec<u64> {

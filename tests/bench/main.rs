@@ -1,23 +1,32 @@
 //! The project's own benchmarks: the built program beside the least that could do the same work, in one run.
 //!
-//! `cargo bench --bench bench -- t1` (or `t3`, or `all`, which is the default) prints a table for the README.
+//! `cargo bench --bench bench -- t1` (or `t3`, `t4`, `t5`, or `all`, which is the default) prints a table for the README.
 //! `--short` only shows that everything works; its figures mean nothing.
 //!
 //! Machines differ and are noisy, so what counts is the ratio to the baseline that ran in turn with the program, pinned
-//! to the same core, under the same load generator. One file a benchmark (`t1`, `t3`), each made of the same parts:
-//! a [`server`] under test, the [`load`] that is put on it, and a [`report`].
+//! to the same core, under the same load generator. One file a benchmark (`t1`, `t3`, ...), each made of the same
+//! parts: a [`server`] under test, the load that is put on it ([`load`], [`targeted`]), and a [`report`]. Where events
+//! come over AMQP, [`broker`] is a real RabbitMQ, which is started for the run.
 
 mod baseline;
+mod broker;
 mod client;
+mod consumer;
+mod crowd;
 mod frame;
 mod load;
 mod machine;
+mod process;
 mod publish;
 mod report;
 mod server;
 mod stats;
+mod support;
 mod t1;
 mod t3;
+mod t4;
+mod t5;
+mod targeted;
 
 use std::env;
 use std::error::Error;
@@ -26,11 +35,16 @@ use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum};
 
+use broker::Broker;
 use machine::Cores;
 use server::Subject;
 
 /// What can go wrong here ends the run with a sentence; nobody tells one fault from another.
-type Outcome<T> = Result<T, Box<dyn Error>>;
+type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
+
+// The program's own: the bare consumer shall not lose by what is no part of its work.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 /// Benchmarks of the whole program beside their baselines.
 #[derive(Debug, Parser)]
@@ -42,7 +56,7 @@ struct Arguments {
     /// A form of some seconds that only shows that everything works
     #[arg(long)]
     short: bool,
-    /// How often each subject is measured, in turn [default: 5 for t1, 3 for t3]
+    /// How often each subject is measured, in turn [default: 5 for t1 and t4, 3 for t3, 7 for t5]
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1000))]
     rounds: Option<u16>,
     /// Measure the baseline beside itself: how exact a ratio is on this machine
@@ -59,6 +73,10 @@ enum Work {
     T1,
     /// Memory of 10,000 idle sessions
     T3,
+    /// Events for one of 2,500 users each, to 5,000 connections, flat out over AMQP
+    T4,
+    /// The same at 1,000 events a second: latency
+    T5,
     /// Everything
     All,
 }
@@ -73,8 +91,10 @@ struct Options {
 }
 
 fn main() -> ExitCode {
-    let done = match env::args().nth(1).as_deref() {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    let done = match arguments.first().map(String::as_str) {
         Some(baseline::ARGUMENT) => baseline::run(),
+        Some(consumer::ARGUMENT) => consumer::run(&arguments[1..]),
         Some(_) => measure(&Arguments::parse()),
         // `cargo test --all-targets` starts benchmarks too, with no argument at all.
         None => {
@@ -113,6 +133,15 @@ fn measure(arguments: &Arguments) -> Outcome<()> {
     }
     if asked(Work::T3) {
         writeln!(out, "{}", t3::run(options)?)?;
+    }
+    if asked(Work::T4) || asked(Work::T5) {
+        let broker = Broker::start(options.cores)?;
+        if asked(Work::T4) {
+            writeln!(out, "{}", t4::run(options, &broker)?)?;
+        }
+        if asked(Work::T5) {
+            writeln!(out, "{}", t5::run(options, &broker)?)?;
+        }
     }
     if let Some(note) = watch.note() {
         writeln!(out, "{note}")?;

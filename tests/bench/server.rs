@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::net::SocketAddr;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
@@ -12,12 +12,11 @@ use tempfile::TempDir;
 use crate::Outcome;
 use crate::baseline;
 use crate::machine::Cores;
-use crate::stats::{float, now};
+use crate::process::Running;
+use crate::stats::now;
 
 /// How long a server may take until it listens.
 const START: Duration = Duration::from_secs(20);
-/// The kernel counts a process's time in hundredths of a second, on every architecture.
-const TICKS_PER_SECOND: f64 = 100.0;
 
 /// What is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +30,7 @@ pub(crate) enum Subject {
 /// A running one. It ends when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Server {
-    child: Child,
+    pub(crate) process: Running,
     folder: TempDir,
     /// Where clients connect.
     pub(crate) clients: SocketAddr,
@@ -62,21 +61,15 @@ impl Server {
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         let child = cores.apart(|| command.spawn())??;
         let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
-        let mut server = Self { child, folder, clients: nowhere, admin: nowhere };
-        server.wait_until_it_listens()?;
+        let mut server = Self { process: Running::new(child), folder, clients: nowhere, admin: nowhere };
+        let addresses = |log: &str| Some((listening(log, "clients")?, listening(log, "admin")?));
+        (server.clients, server.admin) = server.wait_until("listens", addresses)?;
         Ok(server)
     }
 
-    /// Memory that it has in RAM, in bytes.
-    pub(crate) fn resident(&self) -> Outcome<u64> {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
-        let kibibytes = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB"));
-        Ok(kibibytes.ok_or("the system does not tell the server's memory")?.parse::<u64>()? * 1024)
-    }
-
-    /// CPU time that it has used, in seconds.
-    pub(crate) fn cpu_seconds(&self) -> Outcome<f64> {
-        cpu_seconds(&self.child.id().to_string())
+    /// Waits until it consumes what the broker has.
+    pub(crate) fn wait_until_it_consumes(&mut self) -> Outcome<()> {
+        self.wait_until("consumes", |log| log.contains(r#""connected to the broker""#).then_some(()))
     }
 
     /// Adds what the server has said last to an error of a benchmark.
@@ -89,19 +82,17 @@ impl Server {
         })
     }
 
-    fn wait_until_it_listens(&mut self) -> Outcome<()> {
+    fn wait_until<T>(&mut self, what: &str, find: impl Fn(&str) -> Option<T>) -> Outcome<T> {
         let deadline = now() + START;
         loop {
-            let log = self.log();
-            if let (Some(clients), Some(admin)) = (listening(&log, "clients"), listening(&log, "admin")) {
-                (self.clients, self.admin) = (clients, admin);
-                return Ok(());
+            if let Some(found) = find(&self.log()) {
+                return Ok(found);
             }
-            if let Some(status) = self.child.try_wait()? {
-                return self.explain(Err(format!("the server ended before it listened, with {status}").into()));
+            if let Some(status) = self.process.ended()? {
+                return self.explain(Err(format!("the server ended before it {what}, with {status}").into()));
             }
             if now() > deadline {
-                return self.explain(Err(format!("the server does not listen after {START:?}").into()));
+                return self.explain(Err(format!("{START:?} have gone before the server {what}").into()));
             }
             thread::park_timeout(Duration::from_millis(5));
         }
@@ -110,27 +101,6 @@ impl Server {
     fn log(&self) -> String {
         fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        // It may have ended already; there is nothing more to do about it.
-        self.child.kill().ok();
-        self.child.wait().ok();
-    }
-}
-
-/// CPU time that this process itself has used, in seconds.
-pub(crate) fn own_cpu_seconds() -> Outcome<f64> {
-    cpu_seconds("self")
-}
-
-fn cpu_seconds(process: &str) -> Outcome<f64> {
-    let stat = fs::read_to_string(format!("/proc/{process}/stat"))?;
-    // The second field is a name in brackets, which may hold anything; user and system time are the 14th and 15th.
-    let (_, fields) = stat.rsplit_once(") ").ok_or("the system does not tell a process's CPU time")?;
-    let ticks = fields.split(' ').skip(11).take(2).map(str::parse::<u64>).sum::<Result<u64, _>>()?;
-    Ok(float(ticks) / TICKS_PER_SECOND)
 }
 
 /// The address that a log line names for this listener. Its fields stand at the top or under `fields`.

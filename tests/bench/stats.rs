@@ -56,6 +56,12 @@ impl fmt::Display for Grouped {
     }
 }
 
+/// The value below which this share of the sorted ones lies.
+pub(crate) fn percentile(sorted: &[u64], hundredths: usize) -> f64 {
+    let at = (sorted.len() * hundredths / 100).min(sorted.len().saturating_sub(1));
+    sorted.get(at).copied().map_or(f64::NAN, float)
+}
+
 /// For arithmetic: counts here are far below 2^53.
 #[expect(clippy::cast_precision_loss, reason = "counts of a benchmark are far below 2^53")]
 pub(crate) fn float(count: u64) -> f64 {

@@ -5,9 +5,10 @@ use std::time::Duration;
 use crate::client::{Client, Hello};
 use crate::frame;
 use crate::load::Load;
+use crate::process::own_cpu_seconds;
 use crate::publish::Publisher;
 use crate::report::Report;
-use crate::server::{Server, Subject, own_cpu_seconds};
+use crate::server::{Server, Subject};
 use crate::stats::{Grouped, Summary, float, now};
 use crate::{Options, Outcome};
 
@@ -119,7 +120,8 @@ impl Contender {
     }
 
     fn turn(&mut self, plan: Plan) -> Outcome<()> {
-        let (first, server_cpu, load_cpu, start) = (self.number, self.server.cpu_seconds()?, own_cpu_seconds()?, now());
+        let (first, server_cpu, load_cpu, start) =
+            (self.number, self.server.process.cpu_seconds()?, own_cpu_seconds()?, now());
         let elapsed = loop {
             self.deliver()?;
             let elapsed = start.elapsed();
@@ -129,7 +131,7 @@ impl Contender {
         };
         self.deliveries += float((self.number - first) * plan.connections as u64);
         self.seconds += elapsed.as_secs_f64();
-        self.server_cpu += self.server.cpu_seconds()? - server_cpu;
+        self.server_cpu += self.server.process.cpu_seconds()? - server_cpu;
         self.load_cpu += own_cpu_seconds()? - load_cpu;
         Ok(())
     }

@@ -77,10 +77,10 @@ fn measure(server: &Server, subject: Subject, sessions: usize) -> Outcome<f64> {
 
 /// Resident bytes, once they have stopped changing.
 fn settled(server: &Server, load: &mut Load) -> Outcome<u64> {
-    let mut last = server.resident()?;
+    let mut last = server.process.resident()?;
     for _ in 0..LOOKS {
         load.stay_quiet(SETTLE)?;
-        let resident = server.resident()?;
+        let resident = server.process.resident()?;
         if resident == last {
             return Ok(resident);
         }

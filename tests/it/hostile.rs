@@ -6,7 +6,6 @@ use std::time::Duration;
 use rustix::process::Signal;
 use serde_json::json;
 use tokio::io::AsyncWriteExt;
-use tokio::net::TcpSocket;
 use tokio::time::timeout;
 
 use crate::support::client::Client;
@@ -15,7 +14,8 @@ use crate::support::process::{Process, Stream};
 use crate::support::raw::{HANDSHAKE, Raw, frame, text};
 use crate::support::server::{POINTSMAN, Server};
 
-const CONFIG: &str = "
+/// Two people of a tenant, and every event to both.
+pub(crate) const CONFIG: &str = "
 event: { payload: data, tenant: tenant }
 auth: { providers: [{ tokens: { ann: { user: 1, tenant: acme }, bob: { user: 2, tenant: acme } } }] }
 topics: [{ match: \"board:*\", allow: true }]
@@ -23,15 +23,15 @@ routes: [{ name: all, to: { tenant: true } }]
 ";
 
 /// A server, and a client of it that everything must go well for.
-struct Scene {
-    server: Server,
-    witness: Client,
-    events: u32,
+pub(crate) struct Scene {
+    pub(crate) server: Server,
+    pub(crate) witness: Client,
+    pub(crate) events: u32,
     descriptors: usize,
 }
 
 impl Scene {
-    async fn start(yaml: &str) -> Self {
+    pub(crate) async fn start(yaml: &str) -> Self {
         let server = Server::start(yaml).await;
         let descriptors = server.descriptors();
         let witness = Client::session(&server, "bob", &[]).await;
@@ -39,14 +39,14 @@ impl Scene {
     }
 
     /// The next event comes to the witness.
-    async fn goes_on(&mut self) {
+    pub(crate) async fn goes_on(&mut self) {
         self.events += 1;
         self.server.publish(json!({ "tenant": "acme", "data": self.events })).await;
         assert_eq!(self.witness.next_event().await, self.events);
     }
 
     /// Waits until only the witness is left, and has noticed nothing.
-    async fn settles(&mut self) {
+    pub(crate) async fn settles(&mut self) {
         tokio::select! {
             () = self.server.wait_for_metric("pointsman_connections", 1) => {}
             code = self.witness.closed() => panic!("the witness was closed: {code:?}"),
@@ -55,7 +55,7 @@ impl Scene {
     }
 
     /// The witness leaves, and nothing of anybody has stayed.
-    async fn ends(self) {
+    pub(crate) async fn ends(self) {
         let Self { server, witness, descriptors, .. } = self;
         witness.leave().await;
         server.wait_for_metric("pointsman_connections", 0).await;
@@ -294,48 +294,6 @@ async fn who_falls_silent_is_found_dead() {
     let gone = scene.server.log().iter().filter(|line| line["message"] == "a client has gone without a word").count();
     assert_eq!(gone, 2);
     drop((silent, hanging, rude));
-    scene.ends().await;
-}
-
-#[tokio::test]
-async fn who_does_not_read_is_closed_and_holds_up_nobody() {
-    const CLOSED: &str = "pointsman_connections_closed_total{code=\"4408\"}";
-    let mut scene = Scene::start(&format!("{CONFIG}limits: {{ outbox: {{ messages: 16, bytes: 256KiB }} }}")).await;
-    let socket = TcpSocket::new_v4().unwrap();
-    // So that little fits on the way.
-    socket.set_recv_buffer_size(4096).unwrap();
-    let mut raw = Raw::over(socket.connect(scene.server.clients).await.unwrap());
-    raw.send(HANDSHAKE).await;
-    raw.send(text("{\"access_token\":\"ann\"}")).await;
-    scene.server.wait_for_metric("pointsman_sessions", 2).await;
-    let large = "x".repeat(64 << 10);
-    while scene.server.metric(CLOSED).await == 0 {
-        scene.events += 1;
-        assert!(scene.events < 1000, "more than fits into any socket");
-        let data = json!({ "number": scene.events, "large": large });
-        scene.server.publish(json!({ "tenant": "acme", "data": data })).await;
-        assert_eq!(scene.witness.next_event().await, data);
-    }
-    // What was on its way comes whole, and then it is told why it ends.
-    raw.shaken_hands().await;
-    assert_eq!(raw.closed().await, Some(4408));
-    assert_eq!(scene.server.metric("pointsman_drops_total{cause=\"slow_client\"}").await, 1);
-    drop(raw);
-    scene.settles().await;
-    scene.ends().await;
-}
-
-#[tokio::test]
-async fn who_asks_without_end_and_does_not_read_is_closed() {
-    let mut scene = Scene::start(&format!("{CONFIG}limits: {{ outbox: {{ messages: 16, bytes: 64KiB }} }}")).await;
-    let mut raw = Raw::session(&scene.server, "ann").await;
-    let pings = frame(0x89, &[b'x'; 125]).repeat(1000);
-    // It is not read from any more once it is too slow, or it is gone.
-    while raw.socket.write_all(&pings).await.is_ok() {
-        scene.goes_on().await;
-    }
-    assert_eq!(scene.server.metric("pointsman_connections_closed_total{code=\"4408\"}").await, 1);
-    scene.settles().await;
     scene.ends().await;
 }
 

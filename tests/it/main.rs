@@ -9,14 +9,13 @@ mod checking;
 mod clients;
 mod commands;
 mod delivery;
+mod deployment;
 mod drain;
 mod hostile;
 mod ordering;
-<<<<<<< HEAD
-mod production;
-=======
+mod outbox;
 mod payload;
->>>>>>> main
+mod production;
 mod routing;
 mod simulation;
 mod support;

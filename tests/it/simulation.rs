@@ -216,7 +216,7 @@ impl World {
         for _ in 0..fastrand::usize(1..4) {
             match shard.inbox.pop_front() {
                 Some(Word::Deliver(routed)) => {
-                    let frames = shard.batch.frames(routed.frames());
+                    let frames = shard.batch.event(routed.frames());
                     let (batch, connections) = (&mut shard.batch, &mut shard.connections);
                     shard.sessions.deliver(routed.audiences(), |reached, clause| {
                         let chain = &mut connections.get_mut(&reached).unwrap().chain;

@@ -24,7 +24,9 @@ pub(super) use auth::{RawAccept, RawAuth, RawProvider, RawTokenOwner, RawTokens}
 pub(super) use condition::{RawCondition, RawConditions, is_empty};
 pub(super) use database::RawDatabase;
 pub(super) use read::{At, Field, FromNode, Scalars};
-pub(super) use root::{RawAdmin, RawConfig, RawEvent, RawLimits, RawPing, RawShards, root_schema, vocabulary};
+pub(super) use root::{
+    RawAdmin, RawConfig, RawEvent, RawLimits, RawPing, RawShards, RawWhenFull, root_schema, vocabulary,
+};
 pub(super) use routes::{RawAudience, RawNames, RawPayload, RawRoute, RawTarget, RawUsers};
 pub(super) use scalars::{Literal, Text};
 pub(super) use secrets::{SecretUrl, hide};

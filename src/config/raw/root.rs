@@ -128,7 +128,8 @@ section! {
         "messages" messages: Number<1, 1_000_000> = Optional,
         /// Bytes. Default: 1MiB.
         "bytes" bytes: Size<1024, 0x4000_0000> = Optional,
-        /// What becomes of a connection whose outbox is full. Default: disconnect.
+        /// What becomes of a connection whose outbox is full: `disconnect` closes it, `drop_oldest` drops the oldest
+        /// events that wait for it. Default: disconnect.
         "when_full" when_full: RawWhenFull = Optional,
     }
     later []
@@ -139,8 +140,10 @@ choice! {
     RawWhenFull {
         /// It is closed.
         "disconnect" Disconnect,
+        /// The oldest events that wait for it are dropped.
+        "drop_oldest" DropOldest,
     }
-    later ["drop_oldest"]
+    later []
 }
 
 /// How many shards.

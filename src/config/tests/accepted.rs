@@ -19,7 +19,7 @@ fn what_is_left_out_has_a_default() {
     assert!(accept.message && accept.header && accept.query && !config.demo);
     let Limits { connections, topics, message, outbox } = config.limits;
     assert_eq!((connections, topics, message), (100_000, 100, 16_384));
-    assert_eq!((outbox.messages, outbox.bytes), (256, 1_048_576));
+    assert_eq!((outbox.messages, outbox.bytes, outbox.when_full), (256, 1_048_576, WhenFull::Disconnect));
     let [Provider::Tokens(tokens)] = config.auth.providers.as_slice() else { panic!("{:?}", config.auth) };
     let (token, owner) = &tokens[0];
     assert_eq!((token.expose_secret(), owner.user.as_str(), owner.tenant.as_str()), ("t0ken", "1", "acme"));
@@ -101,6 +101,13 @@ fn an_audience_says_what_it_gets_of_the_payload() {
         }
         assert_eq!(audiences[0].payload.as_ref(), Some(&filter), "{written}");
     }
+}
+
+#[test]
+fn a_full_outbox_may_drop_what_is_oldest() {
+    let outbox =
+        config(&format!("{BASE}limits: {{ outbox: {{ bytes: 2KiB, when_full: drop_oldest }} }}\n")).limits.outbox;
+    assert_eq!((outbox.messages, outbox.bytes, outbox.when_full), (256, 2048, WhenFull::DropOldest));
 }
 
 #[test]

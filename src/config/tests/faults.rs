@@ -40,7 +40,7 @@ demo: yes
 drain: 10 sec
 shards: 65
 listen: :8080
-limits: { connections: many, message: 16KB, outbox: { messages: 0, when_full: drop_oldest } }
+limits: { connections: many, message: 16KB, outbox: { messages: 0, when_full: drop } }
 ping: { every: 10ms }
 admin: [1]
 ");

@@ -108,7 +108,6 @@ fn all_that_is_not_yet_supported_is_refused_at_its_place() {
         ("", "catch_up: { query: events_since, limit: 500 }\n"),
         ("", "plugins: { dir: ../plugins, budget: 10ms, memory: 8MiB }\n"),
         ("", "reload: { watch: true, tests: true }\n"),
-        ("outbox: { messages: 256, bytes: 1MiB, when_full: disconnect }", "outbox: { when_full: drop_oldest }"),
         ("  topics: 100\n", "  unauthenticated: 1000\n"),
         ("  topics: 100\n", "  per_tenant: { connections: 10000, events_per_second: 5000 }\n"),
         ("  topics: 100\n", "  per_user: { connections: 50 }\n"),

@@ -9,9 +9,9 @@ use secrecy::ExposeSecret;
 use super::{Queries, templates};
 use crate::config::MAX_SHARDS;
 use crate::config::diagnostics::Diagnostics;
-use crate::config::model::{Admin, Limits, OutboxLimits, Ping};
+use crate::config::model::{Admin, Limits, OutboxLimits, Ping, WhenFull};
 use crate::config::place::Place;
-use crate::config::raw::{Field, RawAdmin, RawConfig, RawEvent, RawLimits, RawPing, RawShards};
+use crate::config::raw::{Field, RawAdmin, RawConfig, RawEvent, RawLimits, RawPing, RawShards, RawWhenFull};
 use crate::event::{Path, Shape};
 
 const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 8080);
@@ -22,7 +22,7 @@ const LIMITS: Limits = Limits {
     connections: 100_000,
     topics: 100,
     message: 16 << 10,
-    outbox: OutboxLimits { messages: 256, bytes: 1 << 20 },
+    outbox: OutboxLimits { messages: 256, bytes: 1 << 20, when_full: WhenFull::Disconnect },
 };
 const EVENT_EXAMPLE: &str = "say where the tenant stands in a published body:\n\
     event:\n  payload: data\n  tenant: data.tenant_id";
@@ -134,6 +134,10 @@ pub(super) fn limits(raw: &Field<RawLimits>) -> Limits {
         outbox: OutboxLimits {
             messages: messages.map_or(LIMITS.outbox.messages, |number| count(number.0)),
             bytes: bytes.map_or(LIMITS.outbox.bytes, |size| size.0),
+            when_full: match outbox.and_then(|outbox| outbox.when_full.value()) {
+                Some(RawWhenFull::DropOldest) => WhenFull::DropOldest,
+                Some(RawWhenFull::Disconnect) | None => WhenFull::Disconnect,
+            },
         },
     }
 }

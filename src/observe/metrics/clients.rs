@@ -13,6 +13,8 @@ pub(super) struct ClientMetrics {
     connections: Gauge,
     sessions: Gauge,
     closed: Family<ByCode, Counter>,
+    outbox_messages: Gauge,
+    outbox_bytes: Gauge,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -22,10 +24,18 @@ struct ByCode {
 
 impl ClientMetrics {
     pub(super) fn register(r: &mut Registry) -> Self {
-        let own = Self { connections: Gauge::default(), sessions: Gauge::default(), closed: Family::default() };
+        let own = Self {
+            connections: Gauge::default(),
+            sessions: Gauge::default(),
+            closed: Family::default(),
+            outbox_messages: Gauge::default(),
+            outbox_bytes: Gauge::default(),
+        };
         r.register("connections", "Open connections", own.connections.clone());
         r.register("sessions", "Authenticated connections", own.sessions.clone());
         r.register("connections_closed", "Connections that the server closed, by close code", own.closed.clone());
+        r.register("outbox_messages", "Frames that wait for connections to take them", own.outbox_messages.clone());
+        r.register("outbox_bytes", "Bytes of such frames, for each connection", own.outbox_bytes.clone());
         own
     }
 }
@@ -39,6 +49,16 @@ impl Metrics {
     /// Connections that are sessions.
     pub fn sessions(&self) -> &Gauge {
         &self.clients.sessions
+    }
+
+    /// Frames that wait in all outboxes.
+    pub fn outbox_messages(&self) -> &Gauge {
+        &self.clients.outbox_messages
+    }
+
+    /// Their bytes, counted for each connection that they wait for.
+    pub fn outbox_bytes(&self) -> &Gauge {
+        &self.clients.outbox_bytes
     }
 
     /// Connections that the server closed with this code.

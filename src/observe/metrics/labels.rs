@@ -30,8 +30,10 @@ pub enum DropCause {
     shed,
     /// The broker gave it out again, after a lost connection, and it had been handed on.
     repeated,
-    /// The connection did not take what was written to it fast enough.
+    /// The connection did not take what was written to it fast enough, and was closed.
     slow_client,
+    /// An event for a connection that did not take what was written to it fast enough, and stays.
+    outbox_full,
 }
 
 /// Of an answer, by what it was: from a closed set of the part that answers.
