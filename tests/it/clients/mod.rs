@@ -11,7 +11,7 @@ use crate::support::server::Server;
 use crate::support::tools;
 
 /// Waits for a message with this key, and answers all of it.
-async fn message(client: &Process, key: &str) -> Value {
+pub(crate) async fn message(client: &Process, key: &str) -> Value {
     let parse = |line: &String| serde_json::from_str::<Value>(line).unwrap_or_else(|error| panic!("{error}: {line}"));
     let find = |lines: &[String]| lines.iter().map(parse).find(|message| message.get(key).is_some());
     client.wait_for(&format!("a message with `{key}`"), find).await

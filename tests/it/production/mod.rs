@@ -161,7 +161,7 @@ async fn what_is_for_operators_is_for_them(world: &World) {
     assert_eq!(world.server.get("/metrics").await.status, 401);
     let metrics = world.get_with_key("/metrics").await;
     assert_eq!(metrics.status, 200);
-    assert!(metrics.body.contains("pointsman_events_total"), "{}", metrics.body);
+    assert!(metrics.body.contains("\npointsman_broker_connected 1\n"), "{}", metrics.body);
     // What is secret is in no log.
     let log = format!("{:?}", world.server.log());
     for secret in [KEY, "demo-", "s3cret-m", world::ENDPOINT_TOKEN] {
