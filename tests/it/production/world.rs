@@ -1,23 +1,26 @@
 //! What stands around a server in production, all of it real.
 
-use std::path::Path;
-use std::process::Command;
+use std::path::{Path, PathBuf};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{AssertSqlSafe, Connection, SqliteConnection};
+use tempfile::TempDir;
 
 use crate::support::http::{self, Answer};
 use crate::support::process::{Process, Stream};
 use crate::support::rabbitmq::shared_vhost;
 use crate::support::server::Server;
 use crate::support::tools::{self, example};
+use crate::support::web::Php;
 use crate::support::{mariadb, postgres};
 
 /// The shipped configuration.
 const CONFIGURATION: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/config/rabbitmq.yaml");
 /// The admin listener's.
 pub(super) const KEY: &str = "s3cret-key";
+/// What the endpoint knows the server by.
+pub(super) const AUTH_KEY: &str = "s3cret-header";
 /// A token that the database does not know and the endpoint does, and what its owner is told.
 pub(super) const ENDPOINT_TOKEN: &str = "demo-api";
 pub(super) const ENDPOINT_SAYS: &str = "Connected as user 9";
@@ -51,20 +54,21 @@ pub(super) struct World {
     pub(super) server: Server,
     database: Database,
     broker: String,
-    _endpoint: Process,
+    /// And the folder of its users.
+    _endpoint: (Php, TempDir),
 }
 
 impl World {
     /// Starts all of it, and returns when the server is ready.
     pub(super) async fn start(database: Database) -> Self {
-        let mut command = Command::new("php");
-        command.args(["-S", "127.0.0.1:0", &example("auth/endpoint.php")]);
-        let endpoint = Process::start("the endpoint", &mut command, Stream::Stderr);
-        let address = |lines: &[String]| {
-            let line = lines.iter().find_map(|line| line.split_once("Development Server ("))?;
-            Some(line.1.split_once(')')?.0.to_owned())
-        };
-        let auth = format!("{}/ws-auth", endpoint.wait_for("where it listens", address).await);
+        let folder = tempfile::tempdir().unwrap();
+        let users = folder.path().join("users.json");
+        let known = json!({ ENDPOINT_TOKEN: { "id": 9, "company": "acme", "role": "sales" } });
+        std::fs::write(&users, known.to_string()).unwrap();
+        let script = PathBuf::from(example("auth/endpoint.php"));
+        let environment = [("USERS_FILE", users.to_str().unwrap()), ("WS_AUTH_KEY", AUTH_KEY)];
+        let endpoint = Php::start(Php::somewhere(), &[&script], &environment).await;
+        let auth = format!("http://{}/ws-auth", endpoint.address);
         let broker = shared_vhost();
         let environment = [
             ("POINTSMAN_LISTEN", "127.0.0.1:0"),
@@ -75,10 +79,11 @@ impl World {
             ("AMQP_URL", &broker),
             ("DATABASE_URL", database.url()),
             ("AUTH_URL", &auth),
+            ("AUTH_KEY", AUTH_KEY),
         ];
         let server = Server::start_file(CONFIGURATION, &environment, &["--instance", "test"]).await;
         crate::broker::ready(&server).await;
-        Self { server, database, broker, _endpoint: endpoint }
+        Self { server, database, broker, _endpoint: (endpoint, folder) }
     }
 
     /// Has the back end in PHP publish events, in this order.
