@@ -82,6 +82,9 @@ final class EventPublisher
         $config->setPassword(rawurldecode($url['pass'] ?? 'guest'));
         $config->setVhost(rawurldecode(substr($url['path'] ?? '', 1)) ?: '/');
         $config->setConnectionTimeout(5.0);
+        $config->setReadTimeout(5.0);
+        $config->setWriteTimeout(5.0);
+        $config->setChannelRPCTimeout(5.0);
         $channel = AMQPConnectionFactory::create($config)->channel();
         // The same words as in Pointsman's configuration: whoever comes first makes it.
         $channel->exchange_declare($this->exchange, 'fanout', false, true, false);

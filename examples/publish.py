@@ -13,6 +13,7 @@ import os
 import sys
 
 import pika
+from pika.adapters.utils.connection_workflow import AMQPConnectorException
 from pika.exceptions import AMQPChannelError, AMQPConnectionError, AMQPError
 
 
@@ -25,6 +26,7 @@ class EventPublisher:
     def __init__(self, url, exchange="events"):
         self.parameters = pika.URLParameters(url)
         self.parameters.socket_timeout = 5
+        self.parameters.stack_timeout = 5
         # A broker that is short of memory takes nothing for a while.
         self.parameters.blocked_connection_timeout = 5
         self.exchange = exchange
@@ -104,5 +106,5 @@ if __name__ == "__main__":
         main()
     except OSError as error:
         fail(3, f"cannot read {error.filename}: {error.strerror}")
-    except (AMQPError, ValueError) as error:
+    except (AMQPError, AMQPConnectorException, ValueError) as error:
         fail(3, f"cannot publish: {error!r}")
