@@ -7,6 +7,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::support::client::Client;
+use crate::support::server::Server;
 use crate::support::{mariadb, postgres};
 use world::{Database, KEY, World};
 
@@ -198,4 +199,32 @@ async fn pings_tell_the_newest_event_and_leaving_is_told(world: World) {
     assert!(leaving["reconnect_in_ms"].is_number(), "{leaving}");
     assert_eq!(ann.closed().await, Some(1012));
     assert_eq!(world.server.exit_code().await, Some(0));
+}
+
+/// Ids and tokens have types in PostgreSQL, and clients send what they like.
+#[tokio::test]
+async fn what_no_row_can_hold_is_a_no_and_no_outage() {
+    let script = "CREATE TABLE users (id bigint, token uuid); CREATE TABLE deals (id bigint, team integer);
+        INSERT INTO users VALUES (7, '6f1c2a52-3c0b-4e58-9d52-0a6f4f8b7a10'); INSERT INTO deals VALUES (42, 1);";
+    let url = postgres::shared().database(script).await;
+    let server = Server::start(&format!(
+        "
+database:
+  url: {url}
+  queries:
+    by_token: {{ sql: \"SELECT id AS user, 'acme' AS tenant FROM users WHERE token = :token\" }}
+    deal: {{ sql: \"SELECT 1 FROM deals WHERE id = :deal AND :tenant = 'acme'\" }}
+event: {{ payload: data, tenant: data.tenant }}
+auth: {{ providers: [{{ sql: {{ query: by_token }} }}] }}
+topics: [{{ match: \"deal:{{id}}\", allow: {{ query: deal, with: {{ deal: \"{{id}}\" }} }} }}]
+routes: [{{ name: all, to: {{ tenant: true }} }}]
+"
+    ))
+    .await;
+    let mut client = Client::connect(&server).await;
+    client.send(&json!({ "access_token": "no-uuid" })).await;
+    client.expect(&json!({ "status": "error", "error": "access denied" })).await;
+    client.authenticate("6f1c2a52-3c0b-4e58-9d52-0a6f4f8b7a10").await;
+    client.send(&json!({ "subscribe": ["deal:42", "deal:x", "deal:99999999999999999999"] })).await;
+    client.expect(&json!({ "subscribed": ["deal:42"], "denied": ["deal:x", "deal:99999999999999999999"] })).await;
 }
