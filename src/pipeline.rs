@@ -95,6 +95,8 @@ impl Pipeline {
             shards: shards.clone(),
             interest: Arc::clone(&interest),
             lookups: lookups.clone(),
+            queries: config.database.as_ref().map_or_else(Arc::default, |database| database.queries.clone().into()),
+            forget: None,
             control: control.clone(),
             metrics: Arc::clone(&metrics),
             events: EVENTS,

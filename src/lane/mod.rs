@@ -2,11 +2,14 @@
 //!
 //! What a lane decides is in [`Lane`], a state machine without I/O and clock; [`Lanes::start`] runs it on threads.
 
+mod answers;
 mod authorize;
 mod delivery;
 mod handover;
 mod ledger;
 mod queue;
+mod review;
+mod rights;
 mod run;
 mod state;
 
@@ -17,13 +20,16 @@ use std::thread::JoinHandle;
 
 use tokio::sync::mpsc::{self, error::TrySendError};
 
+use self::run::Inboxes;
 use crate::event::TenantId;
-use crate::shard::AuthorizeRequest;
+use crate::shard::{AuthorizeRequest, Reviewed};
 
+pub use answers::KEPT_BYTES;
 pub use authorize::{AUTHORIZE_IN_FLIGHT, AUTHORIZE_TENANT_IN_FLIGHT, AUTHORIZE_TENANT_WAITING, AUTHORIZE_WAITING};
 pub use delivery::{Delivery, Receipt};
 pub use handover::{Addressed, Handover};
 pub use queue::TENANT_IN_FLIGHT;
+pub use review::{REVIEW_OPEN, REVIEW_TIME};
 pub use run::LaneParts;
 pub use state::{Ask, Effect, LANE_WAITING, LANE_WAITING_BYTES, Lane, TENANT_WAITING, Ticket, UNSETTLED_WAITING};
 
@@ -44,6 +50,9 @@ struct LaneHandle {
     events: mpsc::Sender<Delivery>,
     /// Bounded by what shards have connections: each has one request under way at most.
     requests: mpsc::Sender<AuthorizeRequest>,
+    /// Bounded by what shards have connections: a tenant has one review under way at most, of which each shard has said
+    /// one portion that was not taken yet. Full, it gives them back.
+    reviews: mpsc::Sender<Reviewed>,
 }
 
 impl Lanes {
@@ -55,8 +64,10 @@ impl Lanes {
             // Full, they make sources and shards wait or turn to something else: see the handle.
             let (events, events_in) = mpsc::channel(parts.events.get());
             let (requests, requests_in) = mpsc::channel(parts.requests.get());
-            threads.push(run::spawn(format!("lane-{index}"), parts.clone(), events_in, requests_in)?);
-            lanes.push(LaneHandle { events, requests });
+            let (reviews, reviews_in) = mpsc::channel(parts.requests.get());
+            let inboxes = Inboxes { events: events_in, requests: requests_in, reviews: reviews_in };
+            threads.push(run::spawn(format!("lane-{index}"), parts.clone(), count, inboxes)?);
+            lanes.push(LaneHandle { events, requests, reviews });
         }
         let inner = Inner { lanes: lanes.into(), hasher: hashbrown::DefaultHashBuilder::default() };
         Ok((Self(Arc::new(inner)), threads))
@@ -66,8 +77,8 @@ impl Lanes {
     #[doc(hidden)]
     pub fn to_channel(capacity: usize) -> (Self, mpsc::Receiver<Delivery>) {
         let (events, receiver) = mpsc::channel(capacity);
-        let (requests, _) = mpsc::channel(1);
-        let lanes = Box::new([LaneHandle { events, requests }]);
+        let ((requests, _), (reviews, _)) = (mpsc::channel(1), mpsc::channel(1));
+        let lanes = Box::new([LaneHandle { events, requests, reviews }]);
         (Self(Arc::new(Inner { lanes, hasher: hashbrown::DefaultHashBuilder::default() })), receiver)
     }
 
@@ -86,6 +97,11 @@ impl Lanes {
     /// full or gone.
     pub fn authorize(&self, request: AuthorizeRequest) -> Result<(), AuthorizeRequest> {
         self.of(Some(&request.tenant)).requests.try_send(request).map_err(TrySendError::into_inner)
+    }
+
+    /// Tells who is subscribed to what a review is about. Gives it back where the lane is full or gone.
+    pub fn reviewed(&self, word: Reviewed) -> Result<(), Reviewed> {
+        self.of(Some(&word.review.tenant)).reviews.try_send(word).map_err(TrySendError::into_inner)
     }
 
     fn of(&self, tenant: Option<&TenantId>) -> &LaneHandle {

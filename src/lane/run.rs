@@ -8,16 +8,19 @@ use std::time::Instant;
 
 use hashbrown::HashMap;
 use tokio::runtime::{Builder, Handle};
-use tokio::sync::mpsc::Receiver;
+use tokio::sync::mpsc::{Receiver, Sender};
 use tokio::task::{Id, JoinError, JoinSet};
+use tokio::time::sleep_until;
 
 use super::state::{Ask, Effect, Lane, Ticket};
 use super::{Addressed, Delivery, Handover};
-use crate::lookup::{LookupError, Lookups};
+use crate::config::Query;
+use crate::event::UserId;
+use crate::lookup::{Forget, LookupError, Lookups};
 use crate::observe::Metrics;
 use crate::reload::Live;
 use crate::route::Answer;
-use crate::shard::{AuthorizeRequest, Interest, ShardSet, Shards, ToShard};
+use crate::shard::{AuthorizeRequest, Interest, Reviewed, ShardSet, Shards, ToShard};
 
 /// Events taken at once: those of a burst share one wake of the lane.
 const BATCH: usize = 128;
@@ -33,14 +36,27 @@ pub struct LaneParts {
     pub interest: Arc<Interest>,
     /// Named queries, where there is a database.
     pub lookups: Option<Lookups>,
+    /// Those queries, by [`QueryId`](crate::config::QueryId): what is kept of their answers.
+    pub queries: Arc<[Query]>,
+    /// Told of answers that are no longer good and that others keep: those to queries that do not bind `:tenant`.
+    /// Whoever listens must be quick: full, it makes lanes wait.
+    pub forget: Option<Sender<Forget>>,
     /// Where lookups run. A lane does no I/O itself.
     pub control: Handle,
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// Events that a lane's inbox holds. Full, it makes sources wait.
     pub events: NonZeroUsize,
-    /// Requests to subscribe that it holds. Full, it gives them back.
+    /// Requests to subscribe that it holds, and portions of what is reviewed. Full, it gives them back.
     pub requests: NonZeroUsize,
+}
+
+/// The ends of a lane's channels.
+#[derive(Debug)]
+pub(super) struct Inboxes {
+    pub(super) events: Receiver<Delivery>,
+    pub(super) requests: Receiver<AuthorizeRequest>,
+    pub(super) reviews: Receiver<Reviewed>,
 }
 
 /// A lane at work.
@@ -55,22 +71,22 @@ struct Runner {
     effects: Vec<Effect>,
 }
 
-/// Starts a thread that ends when both inboxes are closed and nothing waits.
+/// Starts a thread, one of so many, that ends when its inboxes are closed and nothing waits.
 pub(super) fn spawn(
     name: String,
     parts: LaneParts,
-    events: Receiver<Delivery>,
-    requests: Receiver<AuthorizeRequest>,
+    lanes: NonZeroUsize,
+    inboxes: Inboxes,
 ) -> io::Result<JoinHandle<()>> {
-    // Neither I/O nor timers: the thread only waits for words from others.
-    let runtime = Builder::new_current_thread().build()?;
-    std::thread::Builder::new().name(name).spawn(move || runtime.block_on(Runner::new(parts).run(events, requests)))
+    // No I/O: the thread waits for words from others, and for the time to let go of something.
+    let runtime = Builder::new_current_thread().enable_time().build()?;
+    std::thread::Builder::new().name(name).spawn(move || runtime.block_on(Runner::new(parts, lanes).run(inboxes)))
 }
 
 impl Runner {
-    fn new(parts: LaneParts) -> Self {
+    fn new(parts: LaneParts, lanes: NonZeroUsize) -> Self {
         Self {
-            lane: Lane::new(Arc::clone(&parts.metrics)),
+            lane: Lane::new(&parts.queries, lanes, Arc::clone(&parts.metrics)),
             all: ShardSet::first(parts.shards.iter().count()),
             parts,
             lookups: JoinSet::new(),
@@ -79,10 +95,13 @@ impl Runner {
         }
     }
 
-    async fn run(mut self, mut events: Receiver<Delivery>, mut requests: Receiver<AuthorizeRequest>) {
+    async fn run(mut self, inboxes: Inboxes) {
+        let Inboxes { mut events, mut requests, mut reviews } = inboxes;
         let mut batch = Vec::with_capacity(BATCH);
         let (mut events_open, mut requests_open) = (true, true);
         loop {
+            let due = self.lane.due();
+            let idle = !events_open && !requests_open && self.lane.is_idle();
             tokio::select! {
                 count = events.recv_many(&mut batch, BATCH), if events_open => {
                     events_open = count > 0;
@@ -94,13 +113,21 @@ impl Runner {
                 }
                 request = requests.recv(), if requests_open && self.lane.takes_requests() => match request {
                     Some(request) => {
-                        self.lane.authorize(request, &self.parts.live.load(), &mut self.effects);
+                        self.lane.authorize(request, &self.parts.live.load(), now(), &mut self.effects);
                         self.perform().await;
                     }
                     None => requests_open = false,
                 },
                 Some(done) = self.lookups.join_next_with_id() => {
                     self.answered(done);
+                    self.perform().await;
+                }
+                Some(word) = reviews.recv() => {
+                    self.lane.reviewed(word, now(), &mut self.effects);
+                    self.perform().await;
+                }
+                () = sleep_until(due.unwrap_or_else(now).into()), if due.is_some() && !idle => {
+                    self.lane.tick(now(), &mut self.effects);
                     self.perform().await;
                 }
                 else => break,
@@ -111,17 +138,53 @@ impl Runner {
     /// Does what the lane asked for, in order. Waits where a shard's inbox is full: so a shard that lags slows its
     /// sources down, not the memory of the process.
     async fn perform(&mut self) {
-        let mut effects = std::mem::take(&mut self.effects);
-        for effect in effects.drain(..) {
-            match effect {
-                Effect::HandOver(handover) => self.hand_over(handover).await,
-                Effect::Ask(ask) => self.ask(ask),
-                Effect::Authorized { shard, connection, verdicts } => {
-                    self.parts.shards.get(shard).send(ToShard::Authorized(connection, verdicts)).await;
+        // What is done may lead to more, which then is done in its turn.
+        while !self.effects.is_empty() {
+            let mut effects = std::mem::take(&mut self.effects);
+            for effect in effects.drain(..) {
+                self.perform_one(effect).await;
+            }
+            if self.effects.is_empty() {
+                self.effects = effects;
+                return;
+            }
+        }
+    }
+
+    async fn perform_one(&mut self, effect: Effect) {
+        let shards = &self.parts.shards;
+        match effect {
+            Effect::HandOver(handover) => self.hand_over(handover).await,
+            Effect::Ask(ask) => self.ask(ask),
+            Effect::Authorized { shard, connection, verdicts } => {
+                shards.get(shard).send(ToShard::Authorized(connection, verdicts)).await;
+            }
+            Effect::Review(order) => {
+                let told = self.parts.interest.of(&order.tenant);
+                for shard in told.iter() {
+                    shards.get(shard).send(ToShard::Review(Arc::clone(&order))).await;
+                }
+                self.lane.review_sent(&order, told, now(), &mut self.effects);
+            }
+            Effect::ReviewOn { shard, order } => shards.get(shard).send(ToShard::ReviewOn(order)).await,
+            Effect::Withdraw { shard, order } => shards.get(shard).send(ToShard::Withdraw(order)).await,
+            Effect::Unsubscribe { shard, connection, topics } => {
+                shards.get(shard).send(ToShard::Unsubscribe(connection, topics)).await;
+            }
+            Effect::Disconnect { tenant, users } => {
+                let users: Arc<[UserId]> = users.into();
+                for shard in self.parts.interest.of(&tenant).iter() {
+                    let (tenant, users) = (tenant.clone(), Arc::clone(&users));
+                    shards.get(shard).send(ToShard::Disconnect { tenant, users }).await;
+                }
+            }
+            Effect::Forget(forget) => {
+                // Nobody listens where nobody keeps anything.
+                if let Some(others) = &self.parts.forget {
+                    others.send(forget).await.ok();
                 }
             }
         }
-        self.effects = effects;
     }
 
     async fn hand_over(&self, handover: Handover) {
@@ -154,7 +217,7 @@ impl Runner {
             Err(error) => (error.id(), Err(LookupError::Failed(format!("the lookup ended early: {error}")))),
         };
         if let Some(ticket) = self.tickets.remove(&id) {
-            self.lane.answered(ticket, answer, now(), &mut self.effects);
+            self.lane.answered(ticket, &answer, now(), &mut self.effects);
         }
     }
 }

@@ -8,6 +8,7 @@ mod answer;
 mod backend;
 mod compiled;
 mod health;
+mod forget;
 mod lookups;
 mod mysql;
 mod number;
@@ -27,6 +28,7 @@ use smallvec::SmallVec;
 use crate::event::Scalar;
 
 pub use backend::check_url;
+pub use forget::{Forget, loose};
 pub use lookups::{Lookups, OpenError};
 
 /// What a rule binds to a query, beside `:tenant`.

@@ -21,6 +21,7 @@ use super::connection::Connection;
 use super::leave::Leaving;
 use super::message::Bell;
 use super::ping::Pings;
+use super::review::UnderReview;
 use super::timers::{Due, Timers};
 use super::{
     Admission, AuthenticateRequest, ConnectionKey, Interest, PublishRequest, Sessions, ShardHandle, ShardId, ToShard,
@@ -119,6 +120,7 @@ impl ShardSeat {
                 drop_log: Throttle::new(DROP_LOG),
                 timers: Timers::default(),
                 pings: Pings::default(),
+                reviews: Vec::new(),
                 leaving: None,
                 crowded: false,
                 resting: false,
@@ -153,6 +155,7 @@ pub(super) struct Shard {
     pub(super) drop_log: Throttle,
     pub(super) timers: Timers,
     pub(super) pings: Pings,
+    pub(super) reviews: Vec<UnderReview>,
     pub(super) leaving: Option<Leaving>,
     /// More connections may wait to be accepted.
     crowded: bool,
@@ -244,6 +247,11 @@ impl Shard {
                 ToShard::Authenticated(key, outcome) => self.authenticated(key, outcome),
                 ToShard::Authorized(key, verdicts) => self.authorized(key, &verdicts),
                 ToShard::Published(key, status, body) => self.published(key, status, &body),
+                ToShard::Review(order) => self.review(order),
+                ToShard::ReviewOn(order) => self.review_on(&order),
+                ToShard::Withdraw(order) => self.withdraw(&order),
+                ToShard::Unsubscribe(key, topics) => self.unsubscribe(key, topics),
+                ToShard::Disconnect { tenant, users } => self.disconnect(&tenant, &users),
                 ToShard::Ping { tenant, last_event_id } => {
                     self.pings.begin(&self.sessions, &self.connections, tenant.as_ref(), last_event_id.as_ref());
                 }

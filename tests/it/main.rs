@@ -16,6 +16,7 @@ mod ordering;
 mod outbox;
 mod payload;
 mod production;
+mod rights;
 mod routing;
 mod simulation;
 mod support;

@@ -3,6 +3,7 @@
 //! Invariant: every part is looked at, whatever is wrong with the others, so that all is reported at once. A reference to
 //! something faulty is not reported again.
 
+mod actions;
 mod amqp;
 mod auth;
 mod conditions;
@@ -47,6 +48,7 @@ pub(super) fn validate(
     let topics = topics::topics(&raw.topics, &queries, diagnostics);
     let scope = routes::Scope {
         queries: &queries,
+        asked_for_topics: topics::asked(topics.as_deref()),
         roots: root::path_roots(&raw.event),
         payload: root::payload_root(&raw.event),
     };

@@ -31,6 +31,8 @@ impl Running {
             interest: Arc::clone(&interest),
             // Queries are answered with an error: that takes the same way.
             lookups: None,
+            queries: queries().into(),
+            forget: None,
             control: control.handle().clone(),
             metrics: Arc::clone(&metrics),
             events: NonZeroUsize::new(4).unwrap(),
