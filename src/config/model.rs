@@ -13,6 +13,7 @@ use secrecy::SecretString;
 
 use crate::event::{Matcher, Path, PayloadFilter, Scalar, Shape, Template, TenantId, TopicPattern, UserId};
 use crate::lookup::scan::Dialect;
+use crate::tls::CertificateFiles;
 
 /// Shards at most, so that a set of them is one word.
 pub const MAX_SHARDS: u8 = 64;
@@ -22,6 +23,8 @@ pub const MAX_SHARDS: u8 = 64;
 pub struct Config {
     /// Where clients connect. Port 0 lets the system choose.
     pub listen: SocketAddr,
+    /// Where the certificate is with which clients speak TLS, where they do.
+    pub tls: Option<CertificateFiles>,
     /// How many shards: 1 to [`MAX_SHARDS`]. `auto` is one per core.
     pub shards: NonZeroUsize,
     /// How long leaving takes at most.

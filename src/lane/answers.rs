@@ -256,6 +256,17 @@ impl Answers {
         }
     }
 
+    /// As [`forget`](Self::forget), whosever answers they are; of those that are kept, all of the query's go.
+    pub(super) fn forget_for_all(&mut self, forget: &Forget) {
+        for flight in self.flights.values_mut() {
+            flight.stale |= flight.binds.as_ref().is_some_and(|binds| forget.concerns(flight.query, binds));
+        }
+        if let Some(kept) = kept(&mut self.queries, forget.query) {
+            kept.cache.clear();
+            kept.tell(&self.entries, &self.evictions);
+        }
+    }
+
     /// When answers are to be let go that nobody asks for any more.
     pub(super) fn due(&self) -> Option<Instant> {
         let kept = self.queries.iter().filter_map(|known| known.kept.as_ref());

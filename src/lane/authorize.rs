@@ -50,6 +50,8 @@ pub(super) struct Authorizer {
 pub(super) enum Origin {
     /// A client that wants to subscribe.
     Client,
+    /// A client that is subscribed, and has become somebody else.
+    Changed,
     /// The review of this number.
     Review(u64),
 }
@@ -123,7 +125,7 @@ impl Authorizer {
 
     /// Takes what a client wants. It is done at once where nothing has to be asked.
     pub(super) fn take(&mut self, request: AuthorizeRequest, rulebook: &Rulebook, answers: &mut Answers, now: Instant) {
-        let AuthorizeRequest { shard, connection, user, tenant, attributes, topics } = request;
+        let AuthorizeRequest { shard, connection, user, tenant, attributes, topics, has_them } = request;
         let session = SessionView { user: &user, tenant: &tenant, attributes: &attributes };
         let room =
             AUTHORIZE_TENANT_WAITING.saturating_sub(self.lines.get(&tenant).map_or(0, |line| line.waiting.len()));
@@ -142,7 +144,8 @@ impl Authorizer {
             }
         });
         let wanted = wanted.collect();
-        self.open(tenant, Origin::Client, shard, connection, wanted);
+        let origin = if has_them { Origin::Changed } else { Origin::Client };
+        self.open(tenant, origin, shard, connection, wanted);
     }
 
     /// Takes what a session has and is judged again: each of these topics by this call.
@@ -188,8 +191,11 @@ impl Authorizer {
     pub(super) fn forget(&mut self, tenant: &TenantId, forget: &Forget) {
         let Some(line) = self.lines.get_mut(tenant) else { return };
         let mut done = SmallVec::<[u64; 4]>::new();
-        // What is reviewed is reviewed again after this.
-        for (number, open) in line.requests.iter_mut().filter(|(_, open)| open.origin == Origin::Client) {
+        for (number, open) in &mut line.requests {
+            // What is reviewed is reviewed again after this.
+            if matches!(open.origin, Origin::Review(_)) {
+                continue;
+            }
             for (index, wanted) in open.wanted.iter_mut().enumerate() {
                 let concerns = |call: &Call| forget.concerns(call.query, &call.binds);
                 if wanted.stage == Stage::Waiting || !wanted.call.as_ref().is_some_and(concerns) {
@@ -216,6 +222,14 @@ impl Authorizer {
             self.close(tenant, number);
         }
         self.line_up(tenant);
+    }
+
+    /// As [`forget`](Self::forget), of all tenants.
+    pub(super) fn forget_for_all(&mut self, forget: &Forget) {
+        let tenants: Vec<TenantId> = self.lines.keys().cloned().collect();
+        for tenant in &tenants {
+            self.forget(tenant, forget);
+        }
     }
 
     /// Gives up on all that a review wants to know: what has no verdict is unavailable.
@@ -293,7 +307,7 @@ impl Authorizer {
         let waiting = open.wanted.iter().enumerate().filter(|(_, wanted)| is_missing(wanted));
         let tickets = waiting.map(|(topic, _)| TopicTicket { request, topic, attempt: 0 });
         match origin {
-            Origin::Client => line.waiting.extend(tickets),
+            Origin::Client | Origin::Changed => line.waiting.extend(tickets),
             // Events wait for it.
             Origin::Review(_) => tickets.rev().for_each(|ticket| line.waiting.push_front(ticket)),
         }

@@ -10,7 +10,7 @@ use crate::event::TenantId;
 use crate::lookup::Forget;
 use crate::reload::Rulebook;
 use crate::route::{Action, Plan};
-use crate::shard::{AuthorizeRequest, Review, Reviewed, ShardSet};
+use crate::shard::{AuthorizeRequest, Review, Reviewed, ShardSet, Verdict};
 
 impl Lane {
     /// Takes a request to subscribe, to be judged by this rulebook.
@@ -86,6 +86,9 @@ impl Lane {
             }
             if !self.answers.is_of_tenant(forget.query) {
                 effects.push(Effect::Forget(forget.clone()));
+                if owner.0.is_none() {
+                    effects.push(Effect::ForgetForAll(forget.clone()));
+                }
             }
         }
         if forgets.is_empty() {
@@ -93,6 +96,25 @@ impl Lane {
         }
         self.settle_requests(now, effects);
         self.reviews.begin(owner.0.as_ref()?, forgets, rulebook, now, effects)
+    }
+
+    /// An event of no tenant says that answers are no longer good: to a query that is no tenant's own, whoever was given
+    /// them. `tenants` are those of this lane that have sessions.
+    pub fn forget_for_all(
+        &mut self,
+        forget: &Forget,
+        tenants: &[TenantId],
+        rulebook: &Arc<Rulebook>,
+        now: Instant,
+        effects: &mut Vec<Effect>,
+    ) {
+        self.answers.forget_for_all(forget);
+        self.authorizer.forget_for_all(forget);
+        self.settle_requests(now, effects);
+        for tenant in tenants {
+            let review = self.reviews.begin(tenant, vec![forget.clone()], rulebook, now, effects);
+            self.hold(&Owner(Some(tenant.clone())), review);
+        }
     }
 
     /// Asks what topics need and there is room for, and tells what has come of those that are done.
@@ -103,6 +125,13 @@ impl Lane {
                 Origin::Client => {
                     let Judged { shard, connection, verdicts, .. } = judged;
                     effects.push(Effect::Authorized { shard, connection, verdicts });
+                }
+                Origin::Changed => {
+                    let Judged { shard, connection, mut verdicts, .. } = judged;
+                    verdicts.retain(|(_, verdict)| *verdict != Verdict::Allowed);
+                    if !verdicts.is_empty() {
+                        effects.push(Effect::Unsubscribe { shard, connection, topics: verdicts });
+                    }
                 }
                 Origin::Review(number) => {
                     let tenant = judged.tenant.clone();

@@ -8,19 +8,20 @@ use std::time::Instant;
 
 use hashbrown::HashMap;
 use tokio::runtime::{Builder, Handle};
-use tokio::sync::mpsc::{Receiver, Sender};
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::mpsc::{Receiver, Sender, WeakSender};
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::sleep_until;
 
 use super::state::{Ask, Effect, Lane, Ticket};
-use super::{Addressed, Delivery, Handover};
+use super::{Addressed, Delivery, Handover, Mapping, Word};
 use crate::config::Query;
 use crate::event::UserId;
 use crate::lookup::{Forget, LookupError, Lookups};
 use crate::observe::Metrics;
 use crate::reload::Live;
 use crate::route::Answer;
-use crate::shard::{AuthorizeRequest, Interest, Reviewed, ShardSet, Shards, ToShard};
+use crate::shard::{AuthorizeRequest, Interest, ShardSet, Shards, ToShard};
 
 /// Events taken at once: those of a burst share one wake of the lane.
 const BATCH: usize = 128;
@@ -56,12 +57,22 @@ pub struct LaneParts {
 pub(super) struct Inboxes {
     pub(super) events: Receiver<Delivery>,
     pub(super) requests: Receiver<AuthorizeRequest>,
-    pub(super) reviews: Receiver<Reviewed>,
+    pub(super) words: Receiver<Word>,
+}
+
+/// Which of all lanes one is.
+#[derive(Debug)]
+pub(super) struct Seat {
+    pub(super) index: usize,
+    pub(super) mapping: Mapping,
+    /// The ways to all of them.
+    pub(super) lanes: Arc<[WeakSender<Word>]>,
 }
 
 /// A lane at work.
 struct Runner {
     lane: Lane,
+    seat: Seat,
     parts: LaneParts,
     /// All shards there are.
     all: ShardSet,
@@ -71,22 +82,19 @@ struct Runner {
     effects: Vec<Effect>,
 }
 
-/// Starts a thread, one of so many, that ends when its inboxes are closed and nothing waits.
-pub(super) fn spawn(
-    name: String,
-    parts: LaneParts,
-    lanes: NonZeroUsize,
-    inboxes: Inboxes,
-) -> io::Result<JoinHandle<()>> {
+/// Starts a thread, named `lane-0` and so on, that ends when its inboxes are closed and nothing waits.
+pub(super) fn spawn(seat: Seat, parts: LaneParts, inboxes: Inboxes) -> io::Result<JoinHandle<()>> {
     // No I/O: the thread waits for words from others, and for the time to let go of something.
     let runtime = Builder::new_current_thread().enable_time().build()?;
-    std::thread::Builder::new().name(name).spawn(move || runtime.block_on(Runner::new(parts, lanes).run(inboxes)))
+    let name = format!("lane-{}", seat.index);
+    std::thread::Builder::new().name(name).spawn(move || runtime.block_on(Runner::new(seat, parts).run(inboxes)))
 }
 
 impl Runner {
-    fn new(parts: LaneParts, lanes: NonZeroUsize) -> Self {
+    fn new(seat: Seat, parts: LaneParts) -> Self {
         Self {
-            lane: Lane::new(&parts.queries, lanes, Arc::clone(&parts.metrics)),
+            lane: Lane::new(&parts.queries, seat.mapping.lanes, Arc::clone(&parts.metrics)),
+            seat,
             all: ShardSet::first(parts.shards.iter().count()),
             parts,
             lookups: JoinSet::new(),
@@ -96,7 +104,7 @@ impl Runner {
     }
 
     async fn run(mut self, inboxes: Inboxes) {
-        let Inboxes { mut events, mut requests, mut reviews } = inboxes;
+        let Inboxes { mut events, mut requests, mut words } = inboxes;
         let mut batch = Vec::with_capacity(BATCH);
         let (mut events_open, mut requests_open) = (true, true);
         loop {
@@ -122,8 +130,11 @@ impl Runner {
                     self.answered(done);
                     self.perform().await;
                 }
-                Some(word) = reviews.recv() => {
-                    self.lane.reviewed(word, now(), &mut self.effects);
+                Some(word) = words.recv() => {
+                    match word {
+                        Word::Reviewed(word) => self.lane.reviewed(word, now(), &mut self.effects),
+                        Word::Forget(forget) => self.forget_for_all(&forget),
+                    }
                     self.perform().await;
                 }
                 () = sleep_until(due.unwrap_or_else(now).into()), if due.is_some() && !idle => {
@@ -178,11 +189,34 @@ impl Runner {
                     shards.get(shard).send(ToShard::Disconnect { tenant, users }).await;
                 }
             }
+            Effect::ForgetForAll(forget) => {
+                self.forget_for_all(&forget);
+                self.tell_lanes(&forget);
+            }
             Effect::Forget(forget) => {
                 // Nobody listens where nobody keeps anything.
                 if let Some(others) = &self.parts.forget {
                     others.send(forget).await.ok();
                 }
+            }
+        }
+    }
+
+    /// Answers are no longer good, whoever of this lane's tenants got them.
+    fn forget_for_all(&mut self, forget: &Forget) {
+        let Seat { index, mapping, .. } = &self.seat;
+        let mut tenants = self.parts.interest.tenants();
+        tenants.retain(|tenant| mapping.index(Some(tenant)) == *index);
+        self.lane.forget_for_all(forget, &tenants, &self.parts.live.load(), now(), &mut self.effects);
+    }
+
+    /// Tells the other lanes.
+    fn tell_lanes(&self, forget: &Forget) {
+        let others = self.seat.lanes.iter().enumerate().filter(|(index, _)| *index != self.seat.index);
+        for lane in others.filter_map(|(_, lane)| lane.upgrade()) {
+            if let Err(TrySendError::Full(word)) = lane.try_send(Word::Forget(forget.clone())) {
+                // Two lanes do not wait for each other.
+                self.parts.control.spawn(async move { lane.send(word).await.ok() });
             }
         }
     }

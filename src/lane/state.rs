@@ -112,6 +112,8 @@ pub enum Effect {
         /// Which of them.
         users: Vec<UserId>,
     },
+    /// Have all lanes forget this, whosever answers they are.
+    ForgetForAll(Forget),
     /// Tell those outside of lanes who keep answers that some are no longer good.
     Forget(Forget),
 }
@@ -165,9 +167,7 @@ impl Lane {
                 self.wait(&owner, size, plan, rulebook, receipt, now, effects);
             }
         }
-        if let Some(review) = review {
-            self.queues.entry(owner).or_default().hold(self.numbered, review);
-        }
+        self.hold(&owner, review);
     }
 
     /// Takes the answer to an [`Ask`].
@@ -217,6 +217,13 @@ impl Lane {
 
     fn is_busy(&self, owner: &Owner) -> bool {
         !self.queues.is_empty() && self.queues.get(owner).is_some_and(Queue::is_busy)
+    }
+
+    /// Events that come from now on wait for a review.
+    pub(super) fn hold(&mut self, owner: &Owner, review: Option<u64>) {
+        if let Some(review) = review {
+            self.queues.entry_ref(owner).or_default().hold(self.numbered, review);
+        }
     }
 
     /// Puts an event into its tenant's queue.

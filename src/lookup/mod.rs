@@ -7,8 +7,8 @@
 mod answer;
 mod backend;
 mod compiled;
-mod health;
 mod forget;
+mod health;
 mod lookups;
 mod mysql;
 mod number;

@@ -111,6 +111,11 @@ impl OpenClause {
 }
 
 impl Draft {
+    /// Whether it leads to something else than that somebody gets the event.
+    fn acts(&self) -> bool {
+        matches!(self, Self::Done(Outcome::Act(_)))
+    }
+
     /// Whether some of whom it is about would get a part of the payload alone.
     fn says_payload(&self) -> bool {
         match self {
@@ -199,7 +204,9 @@ impl Pending {
         let mut unanswered: Option<LookupError> = None;
         let decided = parts.into_iter().map(|Part { route, draft }| {
             let says_payload = draft.says_payload();
-            let outcome = match (draft, &unanswered) {
+            // By one that acts nobody gets anything.
+            let unknown = unanswered.as_ref().filter(|_| !draft.acts());
+            let outcome = match (draft, unknown) {
                 (_, Some(error)) => Outcome::LookupFailed(error.clone()),
                 (Draft::Done(outcome), None) => outcome,
                 (Draft::Open(clauses), None) => close(&event, clauses, &answers),

@@ -185,6 +185,8 @@ pub struct AuthorizeRequest {
     pub attributes: Arc<Attributes>,
     /// The topics, in the order in which they were asked for.
     pub topics: Vec<Topic>,
+    /// Whether it has them already, and is to lose those that it may not have: by [`ToShard::Unsubscribe`].
+    pub has_them: bool,
 }
 
 /// Who is subscribed to topics of these patterns? One review is one value, and known by it.

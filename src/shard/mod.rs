@@ -11,6 +11,7 @@ mod read;
 mod review;
 mod run;
 mod sessions;
+mod socket;
 mod timers;
 mod write;
 

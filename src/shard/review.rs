@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::connection::Phase;
 use super::run::Shard;
-use super::{ConnectionKey, Review, Reviewed, Subscriber, Verdict};
+use super::{AuthorizeRequest, ConnectionKey, Review, Reviewed, SessionId, Subscriber, Verdict};
 use crate::event::{TenantId, Topic, UserId};
 use crate::wire::{CloseReason, reply};
 
@@ -60,6 +60,29 @@ impl Shard {
         }
     }
 
+    /// A session's user is known by other attributes than before: asks whether it may still have what it has.
+    pub(super) fn ask_again(&mut self, index: usize, session: SessionId) {
+        let topics: Vec<Topic> = self.sessions.topics(session).cloned().collect();
+        if topics.is_empty() {
+            return;
+        }
+        let (view, connection) = (self.sessions.view(session), self.key(index));
+        let request = AuthorizeRequest {
+            shard: self.id,
+            connection,
+            user: view.user.clone(),
+            tenant: view.tenant.clone(),
+            attributes: Arc::clone(view.attributes),
+            topics,
+            has_them: true,
+        };
+        if let Err(request) = self.parts.lanes.authorize(request) {
+            // Nobody can be asked now.
+            let unknown = request.topics.into_iter().map(|topic| (topic, Verdict::Unavailable));
+            self.unsubscribe(connection, unknown.collect());
+        }
+    }
+
     /// Takes subscriptions of a session away, and tells the client.
     pub(super) fn unsubscribe(&mut self, key: ConnectionKey, mut topics: Vec<(Topic, Verdict)>) {
         let Some(index) = self.index(key) else { return };
@@ -105,7 +128,7 @@ impl Shard {
             subscribers.push(Subscriber { connection, user, attributes, topics: vec![topic] });
         }
         let word = Reviewed { shard: self.id, review: order, subscribers, is_last: told == 0 };
-        if self.parts.lanes.reviewed(word).is_err() {
+        if !self.parts.lanes.reviewed(word) {
             tracing::warn!(shard = self.id.index(), "a lane does not hear who is subscribed");
         }
     }

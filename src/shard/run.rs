@@ -31,6 +31,7 @@ use crate::connection::Batch;
 use crate::lane::Lanes;
 use crate::listen::Door;
 use crate::observe::{DropCause, Metrics, Throttle};
+use crate::tls::Acceptor;
 
 const LISTENER: Token = Token(usize::MAX);
 const BELL: Token = Token(usize::MAX - 1);
@@ -44,6 +45,8 @@ const FRAMES: usize = 1 << 16;
 const EVENTS: usize = 256;
 /// Of those that had more to say than a turn allows, as many are heard in the next one.
 const AGAIN: usize = 64;
+/// Handshakes of TLS that go on in one turn: each costs the time of some hundred events.
+const HANDSHAKES: usize = 8;
 /// How often it is logged that events are dropped because outboxes are full.
 const DROP_LOG: Duration = Duration::from_secs(10);
 /// Bytes read at once, into one buffer for all connections.
@@ -68,6 +71,8 @@ pub struct ShardParts {
     pub publish: mpsc::Sender<PublishRequest>,
     /// Told which tenants have sessions here.
     pub interest: Arc<Interest>,
+    /// Makes sessions of TLS, where clients are to speak it.
+    pub tls: Option<Acceptor>,
     /// Counts connections, over all shards.
     pub admission: Arc<Admission>,
     /// Told what happens.
@@ -123,6 +128,7 @@ impl ShardSeat {
                 reviews: Vec::new(),
                 leaving: None,
                 crowded: false,
+                handshakes: HANDSHAKES,
                 resting: false,
                 again: VecDeque::new(),
                 buffer: vec![0; READ_BYTES],
@@ -159,6 +165,8 @@ pub(super) struct Shard {
     pub(super) leaving: Option<Leaving>,
     /// More connections may wait to be accepted.
     crowded: bool,
+    /// How many handshakes of TLS may go on in this turn.
+    pub(super) handshakes: usize,
     /// Accepting pauses, as there is no descriptor left.
     pub(super) resting: bool,
     /// Connections that have more to read than a turn allows.
@@ -187,6 +195,7 @@ impl Shard {
                 }
             }
             self.now = now();
+            self.handshakes = HANDSHAKES;
             // First: whoever sends from now on rings again.
             self.bell.silence();
             for event in &events {

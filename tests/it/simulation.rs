@@ -278,6 +278,7 @@ impl World {
             user: view.user.clone(),
             tenant: view.tenant.clone(),
             attributes: Arc::clone(view.attributes),
+            has_them: false,
             topics: vec![Topic::new(format!("deal:{}", fastrand::usize(..USERS))).unwrap()],
         };
         let lane = connection.client.tenant % LANES;

@@ -116,7 +116,6 @@ fn all_that_is_supported_is_accepted_without_a_word() {
 #[test]
 fn all_that_is_not_yet_supported_is_refused_at_its_place() {
     let later = [
-        ("", "tls: { cert: tls.crt, key: tls.key }\n"),
         ("", "catch_up: { query: events_since, limit: 500 }\n"),
         ("", "plugins: { dir: ../plugins, budget: 10ms, memory: 8MiB }\n"),
         ("", "reload: { watch: true, tests: true }\n"),
@@ -159,13 +158,13 @@ fn what_is_not_yet_supported_is_refused_all_at_once() {
         .replace("  providers:\n", "  providers:\n    - http: {}\n    - jwt: {}\n    - script: a.lua\n")
         .replace("topics:\n", "topics:\n  - { match: \"report:{id}\", script: reports.lua }\n")
         .replace("\nroutes:\n", "\nroutes:\n  - { name: a, when: { x: 1 }, script: a.lua, with: {}, on_error: next }\n")
-        + "tls: {}\ncatch_up: {}\nplugins: {}\nreload: {}\n";
+        + "catch_up: {}\nplugins: {}\nreload: {}\n";
     let said = said(&[("c.yaml", &text)]);
     let mut refused: Vec<&str> =
         said.lines().filter_map(|line| line.strip_prefix("error: ")?.strip_suffix(" is not yet supported")).collect();
     refused.sort_unstable();
     let expected = "`catch_up` `http` `jwt` `messages_per_second` `on_error` `origins` `per_ip` `per_tenant` \
-                    `per_user` `plugins` `reload` `script` `script` `script` `tls` `unauthenticated` `with`";
+                    `per_user` `plugins` `reload` `script` `script` `script` `unauthenticated` `with`";
     assert_eq!(refused.join(" "), expected, "{said}");
     assert_eq!(said.lines().filter(|line| line.starts_with("error: ")).count(), refused.len(), "{said}");
 }

@@ -15,6 +15,7 @@ mod queries;
 mod root;
 mod routes;
 mod templates;
+mod tls;
 mod topics;
 
 use super::diagnostics::Diagnostics;
@@ -35,6 +36,7 @@ pub(super) fn validate(
 ) -> Option<Config> {
     let queries = Queries::read(&raw.database, diagnostics);
     let listen = root::listen(raw);
+    let tls = optional(&raw.tls, |raw| tls::tls(raw, files, diagnostics));
     let admin = root::admin(&raw.admin, diagnostics);
     root::listeners_differ(raw, diagnostics);
     let amqp = optional(&raw.amqp, |raw| amqp::amqp(raw, instance, diagnostics));
@@ -56,6 +58,7 @@ pub(super) fn validate(
     let limits = root::limits(&raw.limits);
     Some(Config {
         listen,
+        tls: tls?,
         shards: root::shards(&raw.shards),
         drain: root::drain(&raw.drain),
         demo: or(&raw.demo, false),

@@ -11,6 +11,7 @@ pub(super) fn request(index: u32, topics: &[&str]) -> AuthorizeRequest {
         tenant: TenantId::new("acme").unwrap(),
         attributes: Arc::new(Attributes::default()),
         topics: topics.iter().map(|topic| Topic::new(*topic).unwrap()).collect(),
+        has_them: false,
     }
 }
 

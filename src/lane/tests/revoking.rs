@@ -254,7 +254,7 @@ impl World {
                         *other != connection.index || !topics.iter().any(|(gone, _)| gone == topic)
                     });
                 }
-                Effect::Disconnect { .. } | Effect::Forget(_) => {}
+                Effect::Disconnect { .. } | Effect::Forget(_) | Effect::ForgetForAll(_) => {}
             }
         }
     }

@@ -4,6 +4,7 @@ use super::authorizing::request;
 use super::*;
 use crate::auth::Attributes;
 use crate::event::{Topic, UserId};
+use crate::lookup::Forget;
 use crate::shard::{ConnectionKey, Review, Reviewed, ShardId, ShardSet, Subscriber};
 
 #[expect(clippy::unnecessary_wraps, reason = "one of two kinds of answers")]
@@ -168,12 +169,52 @@ fn what_is_nobodys_own_is_forgotten_elsewhere_too_and_the_rest_needs_a_tenant() 
     let mut bench = Bench::new();
     bench.offer(None, "leaky 7", 1);
     bench.offer(Some("acme"), "leaky 8", 2);
-    let told: Vec<String> = bench.others.iter().map(|effect| format!("{effect:?}")).collect();
-    assert_eq!(told.len(), 2);
-    assert!(told[0].contains("Int(7)") && told[1].contains("Int(8)"), "{told:?}");
+    let told: Vec<String> = bench.others.iter().map(|effect| format!("{effect:?}").replace('"', "")).collect();
+    let binds = |number: u8| format!("Forget {{ query: QueryId(4), binds: [(record, Int({number}))] }}");
+    let expected =
+        [format!("Forget({})", binds(7)), format!("ForgetForAll({})", binds(7)), format!("Forget({})", binds(8))];
+    assert_eq!(told, expected, "an event of no tenant speaks for all");
     bench.offer(None, "forget 1", 3);
     bench.offer(None, "kick 1", 4);
-    assert_eq!((bench.drops(DropCause::no_tenant), bench.others.len()), (2, 2));
+    assert_eq!((bench.drops(DropCause::no_tenant), bench.others.len()), (2, 3));
+}
+
+#[test]
+fn what_is_forgotten_for_all_is_forgotten_of_each_tenant_and_reviewed() {
+    let mut bench = Bench::new();
+    for tenant in ["acme", "globex"] {
+        bench.offer(Some(tenant), "kept 1", 1);
+        bench.answer(0, found());
+        bench.offer(Some(tenant), "kept 2", 2);
+    }
+    bench.authorize(request(1, &["kept:2"]));
+    let tenants = ["acme", "globex"].map(|name| TenantId::new(name).unwrap());
+    for query in [3, 8] {
+        let forget = Forget { query: QueryId(query), binds: [].into_iter().collect() };
+        let (mut effects, rulebook) = (Vec::new(), Arc::clone(&bench.rulebook));
+        bench.lane.forget_for_all(&forget, &tenants, &rulebook, bench.now, &mut effects);
+        bench.take(effects);
+    }
+    let orders: Vec<_> = bench.others.iter().filter(|effect| matches!(effect, Effect::Review(_))).collect();
+    assert_eq!(orders.len(), 2, "each of the tenants");
+    assert_eq!(bench.asked.len(), 4, "the two events', the topic's, and the topic's once more");
+    while !bench.asked.is_empty() {
+        bench.answer(0, found());
+    }
+    assert_eq!(bench.metrics.lookup_cache_entries().get(), 1, "what was under way is not kept");
+    bench.offer(Some("globex"), "plain", 3);
+    assert_eq!(bench.handed_of(Some("globex")), [1, 2], "later events wait for the review");
+}
+
+#[test]
+fn who_has_become_somebody_else_loses_what_is_not_theirs_any_more() {
+    let mut bench = Bench::new();
+    bench.authorize(AuthorizeRequest { has_them: true, ..request(1, &["free:1", "ask:1", "other", "ask:2"]) });
+    bench.answer(0, found());
+    bench.answer(0, failed());
+    bench.authorize(AuthorizeRequest { has_them: true, ..request(2, &["free:1"]) });
+    assert_eq!(bench.done, ["unsubscribe 1: other Denied, ask:2 Unavailable"]);
+    assert!(bench.answers().is_empty() && bench.lane.is_idle());
 }
 
 #[test]

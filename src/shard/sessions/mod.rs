@@ -177,6 +177,13 @@ impl Sessions {
         }
     }
 
+    /// The topics that a session is subscribed to.
+    pub fn topics(&self, id: SessionId) -> impl Iterator<Item = &Topic> {
+        let session = &self.all[id.0 as usize];
+        let topics = &self.tenants[session.tenant as usize].topics;
+        session.subscriptions.iter().map(|subscription| &topics[subscription.topic as usize].name)
+    }
+
     /// Subscribes a session to a topic that it may see. Does nothing where it is already.
     pub fn subscribe(&mut self, id: SessionId, topic: Topic) {
         let session = &mut self.all[id.0 as usize];
