@@ -12,7 +12,7 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
 use crate::admin::{self, AdminParts, Readiness};
-use crate::auth::{self, Authenticator};
+use crate::auth::{self, Authenticator, ProviderError};
 use crate::config::Config;
 use crate::heartbeat;
 use crate::lane::{LaneParts, Lanes};
@@ -30,6 +30,8 @@ use crate::tls::{self, Acceptor, Certificate, CertificateError};
 const EVENTS: NonZeroUsize = NonZeroUsize::new(4096).expect("not zero");
 /// Publishes from the demo page that may wait.
 const PUBLISHES: usize = 256;
+/// Words to the authenticator that may wait. It takes each at once; full, they make lanes wait.
+const FORGETS: usize = 1024;
 
 /// Everything that runs.
 #[derive(Debug)]
@@ -69,6 +71,9 @@ pub enum StartError {
     /// TLS cannot be spoken at all.
     #[error("cannot speak TLS: {0}")]
     Tls(#[from] rustls::Error),
+    /// A provider of identities can never be asked.
+    #[error(transparent)]
+    Provider(#[from] ProviderError),
     /// A thread or a poll could not be made.
     #[error("the system has no room for what is to run: {0}")]
     System(#[from] io::Error),
@@ -99,7 +104,9 @@ impl Pipeline {
             None => None,
         };
         let pings_by_tenant = config.pings_by_tenant();
-        let authenticator = Arc::new(Authenticator::new(&config.auth, lookups.as_ref(), &metrics));
+        let queries = config.database.as_ref().map_or(&[][..], |database| &database.queries);
+        let authenticator = Arc::new(Authenticator::new(&config.auth, queries, lookups.as_ref(), &metrics)?);
+        let comeback = authenticator.comeback();
         let live = Live::new(Rulebook::compile(Generation(1), config.event, config.routes, config.topics));
         metrics.generation().set(1);
 
@@ -108,13 +115,15 @@ impl Pipeline {
         let seats = seats.collect::<io::Result<Vec<_>>>()?;
         let shards = Shards::new(seats.iter().map(ShardSeat::handle).collect());
         let interest = Arc::new(Interest::default());
+        let (forget, forgets) = mpsc::channel(FORGETS);
+        control.spawn(auth::forget(Arc::clone(&authenticator), forgets));
         let lane_parts = LaneParts {
             live: live.clone(),
             shards: shards.clone(),
             interest: Arc::clone(&interest),
             lookups: lookups.clone(),
             queries: config.database.as_ref().map_or_else(Arc::default, |database| database.queries.clone().into()),
-            forget: None,
+            forget: Some(forget),
             control: control.clone(),
             metrics: Arc::clone(&metrics),
             events: EVENTS,
@@ -142,6 +151,7 @@ impl Pipeline {
                 ping_every: config.ping.every,
                 lanes: lanes.clone(),
                 auth: ask.clone(),
+                comeback: comeback.clone(),
                 publish: publish.clone(),
                 interest: Arc::clone(&interest),
                 tls: tls.clone(),

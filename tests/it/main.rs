@@ -3,6 +3,9 @@
 
 mod admin;
 mod amqp;
+mod auth_cache;
+mod auth_http;
+mod auth_jwt;
 mod broker;
 mod broker_lost;
 mod checking;

@@ -11,12 +11,15 @@ mod database;
 mod database_url;
 mod overlap;
 mod payload;
+mod providers;
+mod public_key;
 mod queries;
 mod root;
 mod routes;
 mod templates;
 mod tls;
 mod topics;
+mod web_url;
 
 use super::diagnostics::Diagnostics;
 use super::files::Files;
@@ -42,7 +45,7 @@ pub(super) fn validate(
     let amqp = optional(&raw.amqp, |raw| amqp::amqp(raw, instance, diagnostics));
     let mut database = optional(&raw.database, |raw| database::database(raw, &queries, files, diagnostics));
     let event = root::event(&raw.event, root, diagnostics);
-    let auth = auth::auth(&raw.auth, &queries, root, diagnostics);
+    let auth = auth::auth(&raw.auth, &queries, root, files, diagnostics);
     if let (Some(Some(database)), Some(auth)) = (&mut database, &auth) {
         database::note_needs(database, auth);
     }

@@ -165,7 +165,7 @@ fn query(name: &str, raw: &RawQuery, dialect: Dialect, diagnostics: &mut Diagnos
         Err(error) => return templates::report(&sql.place, sql.value.expanded, "SQL", error, diagnostics),
     };
     let timeout = raw.timeout.value().map(|span| span.0);
-    Some(Query { name: name.into(), sql: sql.value.text.clone(), binds, timeout, cache, needs: &[] })
+    Some(Query { name: name.into(), sql: sql.value.text.clone(), binds, timeout, needs: &[], cache })
 }
 
 fn has(binds: &[CompactString], name: &str) -> bool {

@@ -14,6 +14,7 @@ pub mod rabbitmq;
 pub mod raw;
 pub mod server;
 pub mod tools;
+pub mod web;
 
 use pointsman::config::{self, Config, ConfigFile};
 
