@@ -63,7 +63,7 @@ impl Server {
     /// Starts a server with a configuration that stays where it is, in a folder of its own.
     pub async fn start_file(file: &str, environment: &[(&str, &str)], arguments: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let mut command = command(folder.path(), file, &Setup { environment, arguments, ..Setup::default() });
+        let mut command = command(folder.path(), file, &Setup { arguments, environment, ..Setup::default() });
         Self::started(&mut command, folder).await
     }
 
