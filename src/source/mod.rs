@@ -4,6 +4,7 @@ pub mod amqp;
 pub mod publish;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -27,6 +28,7 @@ pub struct Intake {
     rejections: Arc<Throttle>,
     accepted: Counter,
     bytes: Counter,
+    closed: Arc<AtomicBool>,
 }
 
 impl Intake {
@@ -34,7 +36,16 @@ impl Intake {
     pub fn new(live: Live, lanes: Lanes, metrics: Arc<Metrics>, source: SourceKind) -> Self {
         let (accepted, bytes) = (metrics.events(source), metrics.received_bytes(source));
         let rejections = Arc::new(Throttle::of(REJECTIONS, Duration::from_secs(1)));
-        Self { live, lanes, metrics, source, rejections, accepted, bytes }
+        Self { live, lanes, metrics, source, rejections, accepted, bytes, closed: Arc::default() }
+    }
+
+    /// There is nobody left whom an event could reach: what comes by HTTP from now on is refused.
+    pub fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+    }
+
+    fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
     }
 
     /// Decodes a body that came in just now. A bad one is counted, logged, and settled by its receipt's end.

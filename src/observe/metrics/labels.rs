@@ -1,6 +1,6 @@
 //! Labels that several parts use, and their values.
 
-use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
+use prometheus_client::encoding::EncodeLabelValue;
 
 /// Where an event came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
@@ -48,10 +48,4 @@ pub enum RoutedOutcome {
     acted,
     /// No route held, those that did failed, or too many waited.
     dropped,
-}
-
-/// Of an answer, by what it was: from a closed set of the part that answers.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(super) struct ByOutcome {
-    pub(super) outcome: &'static str,
 }

@@ -33,6 +33,7 @@ use self::queues::QueueMetrics;
 use self::rights::RightsMetrics;
 use super::tenants::Tenants;
 
+pub use self::broker::{BrokerFault, BrokerPhase};
 pub use self::depths::{LaneGauges, ShardGauges};
 pub use self::labels::{DropCause, RoutedOutcome, SourceKind};
 pub use self::queues::QueueMeter;

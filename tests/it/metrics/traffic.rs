@@ -28,17 +28,20 @@ routes:
   - { name: deals, when: { data.kind: deal }, to: { topic: "deal:{data.deal}" } }
 "#;
 
+/// Nobody listens there, so that a connection fails.
+const NOBODY: &str = "amqp://guest:guest@127.0.0.1:1/x";
+
 /// The server, and those who are connected.
 pub(super) struct Traffic {
     pub(super) server: Server,
-    /// One more, with a certificate.
+    /// One more, with a certificate, and with a provider that has to be asked.
     pub(super) secure: Server,
     _ann: Client,
 }
 
 pub(super) async fn start() -> Traffic {
     let url = shared_vhost();
-    let server = Server::start(&format!("amqp:\n  url: {url}{FANOUT}{REST}")).await;
+    let server = Server::start(&format!("amqp:\n  url: [\"{NOBODY}\", \"{url}\"]{FANOUT}{REST}")).await;
     ready(&server).await;
     let mut ann = Client::session(&server, "ann", &["deal:1"]).await;
 
@@ -76,7 +79,8 @@ async fn secure() -> Server {
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let (cert, key) = (made.cert.pem(), made.signing_key.serialize_pem());
     let files = [("tls.crt", cert.as_str()), ("tls.key", key.as_str())];
-    let yaml = format!("tls: {{ cert: tls.crt, key: tls.key }}{REST}");
+    let asking = "  providers:\n    - http: { url: \"http://127.0.0.1:1/auth\" }";
+    let yaml = format!("tls: {{ cert: tls.crt, key: tls.key }}{}", REST.replace("  providers:", asking));
     Server::start_with(&yaml, &Setup { files: &files, ..Setup::default() }).await
 }
 
