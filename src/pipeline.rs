@@ -44,6 +44,7 @@ pub struct Pipeline {
     pub admin: SocketAddr,
     readiness: Readiness,
     broker: Option<Broker>,
+    http: Intake,
     shards: Shards,
     shard_threads: Threads,
     drain: std::time::Duration,
@@ -170,12 +171,12 @@ impl Pipeline {
             None => None,
         };
         let readiness = Readiness::new(broker.iter().map(|broker| broker_fact(broker.state())).collect());
-        let parts = AdminParts { metrics, readiness: readiness.clone(), intake: http, key: config.admin.key };
+        let parts = AdminParts { metrics, readiness: readiness.clone(), intake: http.clone(), key: config.admin.key };
         control.spawn(admin::serve(admin_listener, parts));
         tracing::info!(listener = "clients", address = %clients, tls = is_secure, shards = config.shards, "listening");
         tracing::info!(listener = "admin", address = %admin, "listening");
         let shard_threads = Threads::new(threads);
-        Ok(Self { clients, is_secure, admin, readiness, broker, shards, shard_threads, drain: config.drain })
+        Ok(Self { clients, is_secure, admin, readiness, broker, http, shards, shard_threads, drain: config.drain })
     }
 
     /// Waits until the broker is given up, where the configuration asks for that, and says why.
@@ -196,6 +197,8 @@ impl Pipeline {
         for thread in self.shard_threads.ended().await {
             tracing::error!(thread, "died of a panic");
         }
+        // Until here, events went to those who were still here. Now they would go nowhere.
+        self.http.close();
         if let Some(broker) = &self.broker {
             broker.stop().await;
         }
@@ -205,7 +208,8 @@ impl Pipeline {
 /// What `/readyz` says of the broker.
 fn broker_fact(state: tokio::sync::watch::Receiver<BrokerState>) -> admin::Fact {
     Box::new(move || match &*state.borrow() {
-        BrokerState::Consuming => None,
+        // One that blocks is still connected. That is no reason to turn clients away, here and at every other process.
+        BrokerState::Consuming | BrokerState::Blocked { .. } => None,
         BrokerState::Connecting => Some("broker: connecting".to_owned()),
         BrokerState::Lost { reason, .. } | BrokerState::GaveUp { reason } => Some(format!("broker: {reason}")),
         BrokerState::Stopped => Some("broker: stopped".to_owned()),

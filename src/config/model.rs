@@ -71,14 +71,34 @@ pub struct Admin {
 /// RabbitMQ: where to connect, what to declare, what to consume.
 #[derive(Debug)]
 pub struct Amqp {
-    /// `amqp://` URLs, tried in turn. At least one.
+    /// `amqp://` or `amqps://` URLs, tried in turn. At least one.
     pub urls: Vec<SecretString>,
+    /// For those that are `amqps://`.
+    pub tls: AmqpTls,
     /// Declared on each connection.
     pub exchanges: Vec<Exchange>,
     /// Declared, bound and consumed on each connection. At least one.
     pub queues: Vec<Queue>,
     /// What to do when the connection is lost.
     pub when_lost: WhenLost,
+}
+
+/// TLS to the broker: files that are read for each connection, and were good when the configuration was read.
+#[derive(Clone, Debug, Default)]
+pub struct AmqpTls {
+    /// CA certificates to trust, beside those whom the system trusts.
+    pub ca: Option<PathBuf>,
+    /// As whom to come, where the broker asks for a certificate.
+    pub identity: Option<TlsIdentity>,
+}
+
+/// A certificate and its key: files, in PEM.
+#[derive(Clone, Debug)]
+pub struct TlsIdentity {
+    /// The certificate with its chain.
+    pub cert: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
 }
 
 /// An exchange to declare.

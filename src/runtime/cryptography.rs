@@ -1,6 +1,6 @@
-//! The cryptography that TLS and signatures use: one provider for all of them.
+//! The one provider of cryptography that everything here uses.
 
-/// Makes it the process's own. Does nothing where it already is.
+/// Makes it the process's own, for all that asks for none by name. May be called again.
 pub fn cryptography() {
     rustls::crypto::aws_lc_rs::default_provider().install_default().ok();
 }

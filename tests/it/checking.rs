@@ -187,7 +187,7 @@ routes: [{ name: all, script: b.lua }]
     error: `reload` is not yet supported
      --> a.yaml:1:1
       |
-    1 | reload: { watch: true, tests: true }
+    1 | reload: { ***: ***, ***: *** }
       | ^^^^^^
 
     error: `script` is not yet supported

@@ -20,7 +20,7 @@ mod section;
 mod topics;
 mod units;
 
-pub(super) use amqp::{RawAmqp, RawBinding, RawExchange, RawQueue, RawWhenLost};
+pub(super) use amqp::{RawAmqp, RawAmqpTls, RawBinding, RawExchange, RawQueue, RawWhenLost};
 pub(super) use auth::{RawAccept, RawAuth, RawProvider, RawTokenOwner, RawTokens};
 pub(super) use condition::{RawCondition, RawConditions, is_empty};
 pub(super) use database::{RawDatabase, RawPool, RawQuery};

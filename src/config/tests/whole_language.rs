@@ -147,7 +147,6 @@ fn all_that_is_not_yet_supported_is_refused_at_its_place() {
         ("    to: everyone\n", "    to: everyone\n    script: tasks.lua\n"),
         ("    to: everyone\n", "    to: everyone\n    with: { a: 1 }\n"),
         ("    to: everyone\n", "    to: everyone\n    on_error: next\n"),
-        ("${AMQP_URL:-amqp://mq}", "amqps://mq"),
     ];
     for (old, new) in later {
         let text = if old.is_empty() { format!("{SUPPORTED}{new}") } else { SUPPORTED.replacen(old, new, 1) };

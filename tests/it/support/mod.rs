@@ -2,6 +2,7 @@
 #![expect(unreachable_pub, reason = "items say that they are for all tests")]
 
 pub mod amqp_client;
+pub mod certificates;
 pub mod client;
 pub mod held;
 pub mod http;

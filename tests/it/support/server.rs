@@ -115,6 +115,13 @@ impl Server {
         std::fs::read_dir(format!("/proc/{}/fd", self.process.pid())).unwrap().count()
     }
 
+    /// The most memory it has ever held (resident), in bytes.
+    pub fn peak_memory(&self) -> usize {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.pid())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a peak");
+        line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() * 1024
+    }
+
     /// The log so far; a line that is no JSON is a string.
     pub fn log(&self) -> Vec<Value> {
         self.process.lines().iter().map(|line| entry(line)).collect()
@@ -123,6 +130,20 @@ impl Server {
     /// Waits for a line of the log.
     pub async fn wait_for_log(&self, what: &str, mut is_it: impl FnMut(&Value) -> bool) -> Value {
         self.process.wait_for(what, |lines| lines.iter().map(|line| entry(line)).find(&mut is_it)).await
+    }
+
+    /// As [`wait_for_log`](Self::wait_for_log), after the first lines. Answers also how many lines there are up to it.
+    pub async fn wait_for_log_from(
+        &self,
+        first: usize,
+        what: &str,
+        mut is_it: impl FnMut(&Value) -> bool,
+    ) -> (usize, Value) {
+        let read = |lines: &[String]| {
+            let entries = lines.iter().enumerate().skip(first).map(|(index, line)| (index + 1, entry(line)));
+            entries.into_iter().find(|(_, entry)| is_it(entry))
+        };
+        self.process.wait_for(what, read).await
     }
 
     /// Sends a signal.
