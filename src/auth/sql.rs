@@ -37,6 +37,8 @@ impl Sql {
         binds.push(("token".into(), Scalar::Text(token.expose_secret().into())));
         let answer = match lookups.run(self.query, None, &binds).await {
             Ok(rows) => read(&rows, now).map_err(|fault| LookupError::Failed(fault).to_string()),
+            // Nobody can have such a token.
+            Err(LookupError::Unfit(_)) => Ok(Answer::Unknown),
             Err(error) => Err(error.to_string()),
         };
         answer

@@ -1,8 +1,8 @@
 //! A back end, and an administrator, at a broker.
 
 use lapin::options::{
-    BasicPublishOptions, ConfirmSelectOptions, ExchangeDeclareOptions, ExchangeDeleteOptions, QueueDeclareOptions,
-    QueueDeleteOptions,
+    BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions, ExchangeDeclareOptions, ExchangeDeleteOptions,
+    QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions,
 };
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Channel, Confirmation, Connection, ConnectionProperties, ExchangeKind};
@@ -76,6 +76,22 @@ impl AmqpClient {
     pub(crate) async fn declare_queue(&self, name: &str, durable: bool) {
         let options = QueueDeclareOptions { durable, ..QueueDeclareOptions::default() };
         self.channel.queue_declare(name.into(), options, FieldTable::default()).await.unwrap();
+    }
+
+    /// Binds a queue to a fanout exchange.
+    pub(crate) async fn bind(&self, queue: &str, exchange: &str) {
+        let options = QueueBindOptions::default();
+        self.channel
+            .queue_bind(queue.into(), exchange.into(), "".into(), options, FieldTable::default())
+            .await
+            .unwrap();
+    }
+
+    /// Takes a message, which must be there. Answers its body and properties.
+    pub(crate) async fn take(&self, queue: &str) -> (Vec<u8>, BasicProperties) {
+        let message = self.channel.basic_get(queue.into(), BasicGetOptions { no_ack: true }).await.unwrap();
+        let delivery = message.unwrap_or_else(|| panic!("nothing is in {queue}")).delivery;
+        (delivery.data, delivery.properties)
     }
 
     /// Deletes a queue.

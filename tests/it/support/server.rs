@@ -56,8 +56,19 @@ impl Server {
     /// Starts a server with this configuration and more.
     pub async fn start_with(yaml: &str, setup: &Setup<'_>) -> Self {
         let folder = folder(yaml, setup);
-        let mut command = command(folder.path(), setup);
-        let process = Process::start("pointsman", &mut command, Stream::Stderr);
+        let mut command = command(folder.path(), "pointsman.yaml", setup);
+        Self::started(&mut command, folder).await
+    }
+
+    /// Starts a server with a configuration that stays where it is, in a folder of its own.
+    pub async fn start_file(file: &str, environment: &[(&str, &str)], arguments: &[&str]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mut command = command(folder.path(), file, &Setup { arguments, environment, ..Setup::default() });
+        Self::started(&mut command, folder).await
+    }
+
+    async fn started(command: &mut Command, folder: TempDir) -> Self {
+        let process = Process::start("pointsman", command, Stream::Stderr);
         let clients = address(&process, "clients").await;
         let admin = address(&process, "admin").await;
         Self { process, folder, clients, admin }
@@ -181,9 +192,9 @@ fn folder(yaml: &str, setup: &Setup<'_>) -> TempDir {
     folder
 }
 
-fn command(folder: &Path, setup: &Setup<'_>) -> Command {
+fn command(folder: &Path, file: &str, setup: &Setup<'_>) -> Command {
     let mut command = Command::new(POINTSMAN);
-    command.current_dir(folder).args(["serve", "--config", "pointsman.yaml", "--log", "json"]).args(setup.arguments);
+    command.current_dir(folder).args(["serve", "--config", file, "--log", "json"]).args(setup.arguments);
     command.env_remove("POINTSMAN_LOG").env_remove("POINTSMAN_ADMIN_KEY").envs(setup.environment.iter().copied());
     command
 }
