@@ -6,6 +6,8 @@ pub mod client;
 pub mod held;
 pub mod http;
 pub mod keeper;
+pub mod mariadb;
+pub mod postgres;
 pub mod process;
 pub mod proxy;
 pub mod rabbitmq;
