@@ -12,6 +12,7 @@ use compact_str::CompactString;
 use secrecy::SecretString;
 
 use crate::event::{Matcher, Path, PayloadFilter, Scalar, Shape, Template, TenantId, TopicPattern, UserId};
+use crate::lookup::scan::Dialect;
 
 /// Shards at most, so that a set of them is one word.
 pub const MAX_SHARDS: u8 = 64;
@@ -145,16 +146,43 @@ pub enum WhenLost {
 /// The database of named queries.
 #[derive(Debug)]
 pub struct Database {
-    /// `sqlite:` URL.
+    /// Its URL.
     pub url: SecretString,
+    /// Whose SQL the queries are.
+    pub dialect: Dialect,
     /// SQL scripts run on each new in-memory database, in order: text, with the name it is known by in messages.
     pub init: Vec<(PathBuf, String)>,
-    /// Connections at most.
-    pub pool_max: u32,
-    /// How long a query may wait for a connection and run.
-    pub timeout: Duration,
+    /// How its connections are used.
+    pub pool: Pool,
     /// The queries, by [`QueryId`].
     pub queries: Vec<Query>,
+}
+
+/// How the database's connections are used.
+#[derive(Clone, Debug)]
+pub struct Pool {
+    /// Connections at most.
+    pub max: u32,
+    /// Connections that are kept, used or not. At most [`max`](Self::max).
+    pub min: u32,
+    /// How long a query may wait for a connection and run, unless it says otherwise; how long a connection may take.
+    pub timeout: Duration,
+    /// A connection that nobody has used for this long is closed, unless it is one of those that are kept.
+    pub idle_timeout: Duration,
+    /// A connection is closed at this age.
+    pub max_lifetime: Duration,
+}
+
+impl Default for Pool {
+    fn default() -> Self {
+        Self {
+            max: 10,
+            min: 1,
+            timeout: Duration::from_secs(2),
+            idle_timeout: Duration::from_mins(10),
+            max_lifetime: Duration::from_mins(30),
+        }
+    }
 }
 
 /// One named query.
@@ -166,6 +194,10 @@ pub struct Query {
     pub sql: String,
     /// The names it binds, each once, in order of appearance.
     pub binds: Vec<CompactString>,
+    /// How long it may wait for a connection and run, where it says so itself.
+    pub timeout: Option<Duration>,
+    /// Columns that whoever asks it cannot do without.
+    pub needs: &'static [&'static str],
 }
 
 /// A named query of the configuration.

@@ -7,7 +7,8 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::*;
-use crate::config::{Database, Query};
+use crate::config::{Database, Pool, Query};
+use crate::lookup::scan::Dialect;
 use crate::observe::Metrics;
 use crate::shard::{ShardId, test_pair};
 
@@ -31,14 +32,16 @@ async fn lookups(sql: &[&str], url: &str) -> Lookups {
     let query = |sql: &&str| Query {
         name: "newest".into(),
         sql: (*sql).to_owned(),
-        binds: crate::lookup::scan::binds(sql).unwrap(),
+        binds: crate::lookup::scan::binds(Dialect::Sqlite, sql).unwrap(),
+        timeout: None,
+        needs: &[],
     };
     let schema = "CREATE TABLE events (id, tenant TEXT); INSERT INTO events VALUES (7, 'acme'), (9, 'globex');";
     let database = Database {
         url: SecretString::from(url.to_owned()),
         init: vec![(PathBuf::from("schema.sql"), schema.to_owned())],
-        pool_max: 2,
-        timeout: Duration::from_secs(5),
+        dialect: Dialect::Sqlite,
+        pool: Pool { max: 2, timeout: Duration::from_secs(5), ..Pool::default() },
         queries: sql.iter().map(query).collect(),
     };
     Lookups::open(&database, &Metrics::new()).await.unwrap()

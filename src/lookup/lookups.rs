@@ -2,42 +2,43 @@
 
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use compact_str::CompactString;
-use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::gauge::Gauge;
 use secrecy::ExposeSecret;
-use sqlx::{AssertSqlSafe, SqlSafeStr, SqlStr};
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
+use super::backend::Backend;
+use super::compiled::Compiled;
+use super::progress::Progress;
 use super::shares::Shares;
-use super::sqlite::Sqlite;
-use super::{Binds, LookupError, Rows, scan};
-use crate::config::{Database, Query, QueryId};
-use crate::event::{Scalar, TenantId};
-use crate::observe::{LatencyHistogram, Metrics};
+use super::{Binds, LookupError, Rows};
+use crate::config::{Database, QueryId};
+use crate::event::TenantId;
+use crate::observe::Metrics;
 
-/// The bind that only the core gives.
-const TENANT: &str = "tenant";
+/// How often connections are looked after, and a database that was lost is looked for.
+const TENDED: Duration = Duration::from_secs(1);
 
 /// The named queries of the configuration, and the database that answers them. Cheap to clone.
 #[derive(Clone)]
 pub struct Lookups(Arc<Inner>);
 
 struct Inner {
-    database: Sqlite,
+    database: Backend,
     shares: Shares,
-    timeout: Duration,
     /// By [`QueryId`].
     queries: Vec<Compiled>,
+    waiting: Gauge,
 }
 
 /// Why the database of the configuration can never answer.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// The URL names no database.
-    #[error("`database.url` names no SQLite database: {0}")]
+    #[error("`database.url` names no database: {0}")]
     Url(String),
     /// A query's text cannot be read.
     #[error("the query `{0}` cannot be read: {1}")]
@@ -52,52 +53,37 @@ pub enum OpenError {
     },
 }
 
-/// A query as the database gets it.
-struct Compiled {
-    name: CompactString,
-    sql: SqlStr,
-    /// What is bound, by number.
-    binds: Vec<CompactString>,
-    ok: Counter,
-    unavailable: Counter,
-    failed: Counter,
-    latency: LatencyHistogram,
-}
-
 impl Lookups {
     /// Opens the database: runs the configuration's scripts where it is a new one in memory, and lets it compile
-    /// each query. Waits at most the configuration's timeout for each.
+    /// each query. Waits at most the configuration's timeout for each. Looks after the connections from then on, until
+    /// the last handle is dropped.
     ///
-    /// Only what no retry mends is an error. A database that is not there, or a query that does not fit its schema,
-    /// is logged; the program goes on, and each call tries anew.
+    /// Only what no retry mends is an error. A database that is not there is said so, and looked for every second; a
+    /// query that does not fit its schema is said so when it is there. The program goes on.
     pub async fn open(database: &Database, metrics: &Metrics) -> Result<Self, OpenError> {
-        let url = database.url.expose_secret();
-        let sqlite = Sqlite::new(url, database.pool_max, database.timeout, database.queries.len() + 1);
-        let sqlite = sqlite.map_err(OpenError::Url)?;
+        let backend = Backend::new(database, database.url.expose_secret(), metrics).map_err(OpenError::Url)?;
+        let compile = |query| {
+            let compiled = Compiled::new(query, database.dialect, database.pool.timeout, metrics);
+            compiled.map_err(|error| OpenError::Query(query.name.clone(), error))
+        };
         let lookups = Self(Arc::new(Inner {
-            shares: Shares::new(sqlite.connections()),
-            database: sqlite,
-            timeout: database.timeout,
-            queries: database.queries.iter().map(|query| compile(query, metrics)).collect::<Result<_, _>>()?,
+            shares: Shares::new(backend.connections()),
+            database: backend,
+            queries: database.queries.iter().map(compile).collect::<Result<_, _>>()?,
+            waiting: metrics.lookup_waiting(),
         }));
-        if lookups.0.database.is_in_memory() {
-            for (path, script) in &database.init {
-                let run = lookups.in_time(lookups.0.database.execute_script(script)).await;
-                run.map_err(|(LookupError::Unavailable(said) | LookupError::Failed(said))| OpenError::Script {
-                    script: path.clone(),
-                    said,
-                })?;
-            }
-        }
-        lookups.prepare_all().await;
+        lookups.run_scripts(database).await?;
+        lookups.0.database.open(&lookups.0.queries).await;
+        tokio::spawn(tend(Arc::downgrade(&lookups.0)));
         Ok(lookups)
     }
 
     /// Runs a query with these binds, in the time that the configuration gives it to wait and run.
     ///
-    /// `:tenant` is `tenant`, whatever `binds` says, and always a text: SQLite compares it with an INTEGER column as
-    /// a number and with a TEXT column as a text. Where the query compares it with an expression that has neither
-    /// type (`json_extract`, a column without a type), it must say `CAST(:tenant AS INTEGER)` for an integer.
+    /// `:tenant` is `tenant`, whatever `binds` says, and always a text. PostgreSQL takes it for whatever it is compared
+    /// with. SQLite compares it with an INTEGER column as a number and with a TEXT column as a text; where the query
+    /// compares it with an expression that has neither type (`json_extract`, a column without a type), it must say
+    /// `CAST(:tenant AS INTEGER)` for an integer. MySQL makes a number of it for a column of numbers.
     pub async fn run(
         &self,
         query: QueryId,
@@ -108,20 +94,17 @@ impl Lookups {
         let started = Instant::now();
         let answer = match query.values(tenant, binds) {
             Ok(values) => {
+                let progress = Progress::new(self.0.waiting.clone());
                 let fetch = async {
                     let _place = self.0.shares.place(tenant).await;
-                    self.0.database.fetch(&query.sql, &values).await
+                    self.0.database.fetch(query, &values, &progress).await
                 };
-                self.in_time(fetch).await
+                let late = |_| Err(LookupError::Unavailable(progress.timed_out(query.timeout)));
+                timeout(query.timeout, fetch).await.unwrap_or_else(late)
             }
             Err(error) => Err(error),
         };
-        query.latency.observe(started.elapsed(), 1);
-        match &answer {
-            Ok(_) => query.ok.inc(),
-            Err(LookupError::Unavailable(_)) => query.unavailable.inc(),
-            Err(LookupError::Failed(_)) => query.failed.inc(),
-        };
+        query.observe(started.elapsed(), &answer);
         answer.map(Arc::new)
     }
 
@@ -130,34 +113,36 @@ impl Lookups {
         self.query(query).map_or("?", |query| query.name.as_str())
     }
 
-    async fn prepare_all(&self) {
-        for query in &self.0.queries {
-            match self.in_time(self.0.database.prepare(&query.sql)).await {
-                Ok(()) => {}
-                Err(LookupError::Failed(said)) => {
-                    tracing::error!(query = %query.name, said, "the database refuses the query; check it against the schema");
-                }
-                // The others would wait as long and say the same.
-                Err(error @ LookupError::Unavailable(_)) => {
-                    tracing::error!(%error, "what needs the database is refused until it is there");
-                    return;
-                }
-            }
+    async fn run_scripts(&self, database: &Database) -> Result<(), OpenError> {
+        let Backend::Sqlite(sqlite) = &self.0.database else { return Ok(()) };
+        if !sqlite.is_in_memory() {
+            return Ok(());
         }
+        for (script, text) in &database.init {
+            let said = match timeout(database.pool.timeout, sqlite.execute_script(text)).await {
+                Ok(Ok(())) => continue,
+                Ok(Err(LookupError::Unavailable(said) | LookupError::Failed(said))) => said,
+                Err(_) => format!("it takes longer than {:?}", database.pool.timeout),
+            };
+            return Err(OpenError::Script { script: script.clone(), said });
+        }
+        Ok(())
     }
 
     fn query(&self, query: QueryId) -> Result<&Compiled, LookupError> {
         let found = self.0.queries.get(usize::from(query.0));
         found.ok_or_else(|| LookupError::Failed(format!("there is no query of number {}", query.0)))
     }
+}
 
-    async fn in_time<T>(&self, work: impl Future<Output = Result<T, LookupError>>) -> Result<T, LookupError> {
-        timeout(self.0.timeout, work).await.unwrap_or_else(|_| {
-            Err(LookupError::Unavailable(format!(
-                "no answer in {:?}, waiting for a connection included",
-                self.0.timeout
-            )))
-        })
+/// Looks after the database's connections for as long as there is a handle.
+async fn tend(inner: Weak<Inner>) {
+    let mut ticks = interval(TENDED);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let Some(inner) = inner.upgrade() else { return };
+        inner.database.tend(&inner.queries).await;
     }
 }
 
@@ -165,39 +150,6 @@ impl fmt::Debug for Lookups {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.0.queries.iter().map(|query| &query.name)).finish()
     }
-}
-
-impl Compiled {
-    /// The values of the binds, by number.
-    fn values(&self, tenant: Option<&TenantId>, binds: &Binds) -> Result<Vec<Scalar>, LookupError> {
-        let value = |name: &CompactString| {
-            if name == TENANT {
-                return tenant.map(|tenant| Scalar::Text(tenant.as_str().into())).ok_or_else(|| {
-                    LookupError::Failed("it binds `:tenant`, and what it is asked for has no tenant".to_owned())
-                });
-            }
-            let given = binds.iter().find(|(given, _)| given == name);
-            given
-                .map(|(_, value)| value.clone())
-                .ok_or_else(|| LookupError::Failed(format!("it binds `:{name}`, which was not given")))
-        };
-        self.binds.iter().map(value).collect()
-    }
-}
-
-fn compile(query: &Query, metrics: &Metrics) -> Result<Compiled, OpenError> {
-    let (sql, binds) = scan::rewrite(&query.sql).map_err(|error| OpenError::Query(query.name.clone(), error))?;
-    // The operator's own text: values come in by binds alone.
-    let sql = AssertSqlSafe(Arc::<str>::from(sql)).into_sql_str();
-    Ok(Compiled {
-        name: query.name.clone(),
-        sql,
-        binds,
-        ok: metrics.lookups(&query.name, "ok"),
-        unavailable: metrics.lookups(&query.name, "unavailable"),
-        failed: metrics.lookups(&query.name, "failed"),
-        latency: metrics.lookup_latency(&query.name),
-    })
 }
 
 #[cfg(test)]

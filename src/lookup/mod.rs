@@ -4,7 +4,17 @@
 //!
 //! Invariant: `:tenant` is bound here, from the tenant that the caller proves, and never from what a rule gives.
 
+mod answer;
+mod backend;
+mod compiled;
+mod health;
 mod lookups;
+mod mysql;
+mod number;
+mod pool;
+mod postgres;
+mod progress;
+mod remote;
 pub mod scan;
 mod shares;
 mod sqlite;
@@ -16,6 +26,7 @@ use smallvec::SmallVec;
 
 use crate::event::Scalar;
 
+pub use backend::check_url;
 pub use lookups::{Lookups, OpenError};
 
 /// What a rule binds to a query, beside `:tenant`.

@@ -8,20 +8,23 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use compact_str::CompactString;
 use futures_util::TryStreamExt;
+use prometheus_client::metrics::gauge::Gauge;
 use sqlx::pool::PoolConnection;
 use sqlx::sqlite::{SqliteArguments, SqliteConnectOptions, SqlitePool, SqlitePoolOptions, SqliteRow};
-use sqlx::{Arguments, AssertSqlSafe, Column, ConnectOptions, Decode, Executor, Row, SqlStr, TypeInfo, ValueRef};
+use sqlx::{Arguments, AssertSqlSafe, Column, ConnectOptions, Decode, Executor, Row, Statement, TypeInfo, ValueRef};
+use tokio::time::timeout;
 
+use super::answer::Answer;
+use super::backend::name;
+use super::compiled::Compiled;
+use super::health::Health;
+use super::progress::Progress;
 use super::{LookupError, Rows};
+use crate::config::Pool;
 use crate::event::Scalar;
+use crate::observe::Metrics;
 
-/// Rows of one answer at most.
-const MAX_ROWS: usize = 100_000;
-/// Bytes of one answer at most, as it is held here.
-const MAX_BYTES: usize = MAX_MEBIBYTES << 20;
-const MAX_MEBIBYTES: usize = 32;
 /// How many steps of its machine SQLite takes between two looks at whether anyone still waits: some 0.1 ms.
 const STEPS: i32 = 10_000;
 
@@ -30,27 +33,46 @@ pub(super) struct Sqlite {
     pool: SqlitePool,
     /// Where the file is, unless the database is in memory.
     file: Option<PathBuf>,
+    health: Health,
+    idle: Gauge,
+    used: Gauge,
+}
+
+/// Reads a URL. The error is for people.
+pub(super) fn options(url: &str) -> Result<SqliteConnectOptions, String> {
+    if !url.starts_with("sqlite:") {
+        return Err("it does not begin with `sqlite:`".to_owned());
+    }
+    SqliteConnectOptions::from_str(url).map_err(|error| error.to_string())
 }
 
 impl Sqlite {
-    /// The database that this URL names. Connects later, when the first query comes. The error is for people.
-    pub(super) fn new(url: &str, pool_max: u32, timeout: Duration, statements: usize) -> Result<Self, String> {
-        if !url.starts_with("sqlite:") {
-            return Err("it does not begin with `sqlite:`".to_owned());
-        }
-        let options = SqliteConnectOptions::from_str(url)
-            .map_err(|error| error.to_string())?
-            .busy_timeout(timeout)
-            .statement_cache_capacity(statements)
-            .disable_statement_logging();
-        let pool = SqlitePoolOptions::new().acquire_timeout(timeout).test_before_acquire(false);
-        if in_memory(url) {
+    /// The database that this URL names, in which nobody waits for longer than `longest`, and each connection holds so
+    /// many prepared statements. Connects later, when the first query comes. The error is for people.
+    pub(super) fn new(
+        url: &str,
+        settings: &Pool,
+        longest: Duration,
+        statements: usize,
+        metrics: &Metrics,
+    ) -> Result<Self, String> {
+        let options =
+            options(url)?.busy_timeout(longest).statement_cache_capacity(statements).disable_statement_logging();
+        let pool = SqlitePoolOptions::new().acquire_timeout(longest).test_before_acquire(false);
+        let (file, pool) = if in_memory(url) {
             // The data lives as long as its connection does.
-            let pool = pool.max_connections(1).idle_timeout(None).max_lifetime(None);
-            return Ok(Self { pool: pool.connect_lazy_with(options), file: None });
-        }
-        let file = Some(options.get_filename().to_owned());
-        Ok(Self { pool: pool.max_connections(pool_max).connect_lazy_with(options), file })
+            (None, pool.max_connections(1).idle_timeout(None).max_lifetime(None))
+        } else {
+            let pool = pool.max_connections(settings.max).idle_timeout(settings.idle_timeout);
+            (Some(options.get_filename().to_owned()), pool.max_lifetime(settings.max_lifetime))
+        };
+        Ok(Self {
+            pool: pool.connect_lazy_with(options),
+            file,
+            health: Health::new(metrics.database_up()),
+            idle: metrics.database_connections("idle"),
+            used: metrics.database_connections("used"),
+        })
     }
 
     /// How many connections there are at most.
@@ -71,22 +93,55 @@ impl Sqlite {
         script.execute(&mut *connection).await.map(|_| ()).map_err(|error| self.error(&error))
     }
 
-    /// Lets SQLite compile a query, which shows whether it fits the schema.
-    pub(super) async fn prepare(&self, sql: &SqlStr) -> Result<(), LookupError> {
-        let (mut connection, _running) = self.connection().await?;
-        connection.prepare(sql.clone()).await.map(|_| ()).map_err(|error| self.error(&error))
+    /// Lets SQLite compile the queries, which shows whether they fit the schema.
+    pub(super) async fn open(&self, queries: &[Compiled]) {
+        for query in queries {
+            let prepared = async {
+                let (mut connection, _running) = self.connection().await?;
+                let statement = connection.prepare(query.text.clone()).await.map_err(|error| self.error(&error))?;
+                Ok(statement.columns().iter().map(name).collect())
+            };
+            match timeout(query.timeout, prepared).await {
+                Ok(Ok(columns)) => query.check(Ok(columns)),
+                Ok(Err(LookupError::Failed(said))) => query.check(Err(said)),
+                // The others would wait as long and say the same.
+                Ok(Err(LookupError::Unavailable(said))) => return self.health.is_lost(&said),
+                Err(_) => return self.health.is_lost("no answer in time"),
+            }
+        }
+        self.health.is_up();
     }
 
     /// Runs a query with these values for its binds, by number. Prepared once a connection.
-    pub(super) async fn fetch(&self, sql: &SqlStr, values: &[Scalar]) -> Result<Rows, LookupError> {
+    pub(super) async fn fetch(
+        &self,
+        query: &Compiled,
+        values: &[Scalar],
+        progress: &Progress,
+    ) -> Result<Rows, LookupError> {
+        let answer = self.ask(query, values, progress).await;
+        match &answer {
+            Err(LookupError::Unavailable(said)) => self.health.is_lost(said),
+            Ok(_) | Err(LookupError::Failed(_)) => self.health.is_up(),
+        }
+        answer
+    }
+
+    async fn ask(&self, query: &Compiled, values: &[Scalar], progress: &Progress) -> Result<Rows, LookupError> {
         let arguments = arguments(values).map_err(|error| self.error(&error))?;
         let (mut connection, _running) = self.connection().await?;
+        progress.asks();
         let mut answer = Answer::default();
-        let mut rows = sqlx::query_with(sql.clone(), arguments).fetch(&mut *connection);
+        let mut rows = sqlx::query_with(query.text.clone(), arguments).fetch(&mut *connection);
         while let Some(row) = rows.try_next().await.map_err(|error| self.error(&error))? {
-            answer.add(&row).map_err(LookupError::Failed)?;
+            let values = (0..row.len()).map(|index| scalar(&row, index)).collect::<Result<Box<[Scalar]>, String>>();
+            let added = values.and_then(|values| answer.add(row.columns().iter().map(name), values));
+            added.map_err(LookupError::Failed)?;
         }
-        Ok(Rows { columns: answer.columns, rows: answer.rows })
+        drop(rows);
+        drop(connection);
+        self.count();
+        Ok(answer.into_rows())
     }
 
     /// A connection, and the guard whose end stops what runs on it.
@@ -97,7 +152,15 @@ impl Sqlite {
         let mut handle = connection.lock_handle().await.map_err(|error| self.error(&error))?;
         handle.set_progress_handler(STEPS, move || !stopped.load(Ordering::Relaxed));
         drop(handle);
+        self.count();
         Ok((connection, running))
+    }
+
+    fn count(&self) {
+        let idle = self.pool.num_idle();
+        let used = (self.pool.size() as usize).saturating_sub(idle);
+        self.idle.set(i64::try_from(idle).unwrap_or(i64::MAX));
+        self.used.set(i64::try_from(used).unwrap_or(i64::MAX));
     }
 
     fn error(&self, error: &sqlx::Error) -> LookupError {
@@ -163,37 +226,6 @@ fn arguments(values: &[Scalar]) -> Result<SqliteArguments, sqlx::Error> {
         .map_err(sqlx::Error::Encode)?;
     }
     Ok(arguments)
-}
-
-/// Rows as they come in, and what they weigh.
-#[derive(Default)]
-struct Answer {
-    columns: Arc<[CompactString]>,
-    rows: Vec<Box<[Scalar]>>,
-    bytes: usize,
-}
-
-impl Answer {
-    fn add(&mut self, row: &SqliteRow) -> Result<(), String> {
-        if self.rows.is_empty() {
-            self.columns = row.columns().iter().map(|column| column.name().into()).collect();
-        }
-        if self.rows.len() == MAX_ROWS {
-            return Err(format!("the answer has more than {MAX_ROWS} rows"));
-        }
-        let values = (0..row.len()).map(|index| scalar(row, index)).collect::<Result<Box<[Scalar]>, String>>()?;
-        self.bytes += values.iter().map(weight).sum::<usize>();
-        if self.bytes > MAX_BYTES {
-            return Err(format!("the answer has more than {MAX_MEBIBYTES} MiB"));
-        }
-        self.rows.push(values);
-        Ok(())
-    }
-}
-
-fn weight(value: &Scalar) -> usize {
-    let text = if let Scalar::Text(text) = value { text.len() } else { 0 };
-    size_of::<Scalar>() + text
 }
 
 /// A value by the type that it has, which need not be its column's. A column that is declared `BOOLEAN` holds

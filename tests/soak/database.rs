@@ -28,10 +28,8 @@ CREATE INDEX ON record_access (tenant_id, record_id);
 pub(crate) async fn set_rights(url: &str, tenant: u8, record: u8, users: UserSet) -> Result<(), sqlx::Error> {
     let mut connection = PgConnection::connect(url).await?;
     let mut change = connection.begin().await?;
-    let forget = format!(
-        "DELETE FROM record_access WHERE tenant_id = '{}' AND record_id = {record};\n",
-        tenant_name(tenant)
-    );
+    let forget =
+        format!("DELETE FROM record_access WHERE tenant_id = '{}' AND record_id = {record};\n", tenant_name(tenant));
     sqlx::raw_sql(AssertSqlSafe(forget + &insert(tenant, record, users))).execute(&mut *change).await?;
     change.commit().await?;
     connection.close().await

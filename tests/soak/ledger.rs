@@ -184,7 +184,8 @@ impl<'a> Facts<'a> {
         };
         let (broker, database) = (times(Part::Broker, BEFORE), times(Part::Database, QUERY));
         let excused = |event: &Event| {
-            let in_one_of = |times: &[RangeInclusive<Instant>]| times.iter().any(|time| time.contains(&event.published));
+            let in_one_of =
+                |times: &[RangeInclusive<Instant>]| times.iter().any(|time| time.contains(&event.published));
             let live = event.target == Target::Everyone || Queue::of(event.tenant) == Queue::Live;
             let queries = matches!(event.target, Target::Record(_));
             live && in_one_of(&broker) || queries && in_one_of(&database)

@@ -109,7 +109,8 @@ impl Traffic {
         self.counter.0.store(number + 1, Ordering::Release);
         let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
         let properties = BasicProperties::default().with_delivery_mode(PERSISTENT);
-        let sent = link.channel.basic_publish(EXCHANGE.into(), queue.key().into(), options, body.as_bytes(), properties);
+        let sent =
+            link.channel.basic_publish(EXCHANGE.into(), queue.key().into(), options, body.as_bytes(), properties);
         match timeout(PATIENCE, sent).await {
             // Where too many confirms are out, this one is not asked for, and its event owed to nobody.
             Ok(Ok(confirm)) => ask.try_send((number, confirm)).map_or(true, |()| true),

@@ -12,7 +12,7 @@ use crate::support::process::Process;
 
 /// A server may hold so much more memory than before.
 const MEMORY: f64 = 1.3;
-/// Memory is the least of so many looks: what is freed soon is not held.
+/// Figures are the least of so many looks: what is given back soon is not held.
 const LOOKS: usize = 10;
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
@@ -43,16 +43,17 @@ impl Vitals {
     /// Those of now. `pooled` is where the connections lead that do not count.
     pub(crate) async fn take(process: &Process, admin: SocketAddr, pooled: &[SocketAddr]) -> Self {
         let mut looks = interval(LOOK_EVERY);
-        let mut resident = u64::MAX;
+        let (mut resident, mut open) = (u64::MAX, usize::MAX);
         for _ in 0..LOOKS {
             looks.tick().await;
             resident = resident.min(resident_of(process.pid()));
+            open = open.min(descriptors(process.pid(), pooled));
         }
         let mut gauges = Vec::new();
         for name in GAUGES {
             gauges.push((name, metric(admin, name).await));
         }
-        Self { resident, threads: process.threads(), descriptors: descriptors(process.pid(), pooled), gauges }
+        Self { resident, threads: process.threads(), descriptors: open, gauges }
     }
 
     /// What is not as it was.

@@ -6,7 +6,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 /// After the last fault, and before rights are changed, which needs all parts.
-const CALM: Duration = Duration::from_secs(4);
+const CALM: Duration = Duration::from_secs(7);
 
 /// Cheap to clone.
 #[derive(Clone, Debug)]

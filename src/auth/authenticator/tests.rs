@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::*;
-use crate::config::{Accept, Database, Query, QueryId, TokenIdentity};
+use crate::config::{Accept, Database, Pool, Query, QueryId, TokenIdentity};
 use crate::event::{Scalar, TenantId, UserId, Value};
+use crate::lookup::scan::Dialect;
 
 const REMOTE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
@@ -29,7 +30,9 @@ pub(in crate::auth) async fn authenticator(providers: &[&str], url: &str) -> (Au
             queries.push(Query {
                 name: "by_token".into(),
                 sql: (*text).to_owned(),
-                binds: crate::lookup::scan::binds(text).unwrap(),
+                binds: crate::lookup::scan::binds(Dialect::Sqlite, text).unwrap(),
+                timeout: None,
+                needs: &[],
             });
             config::Provider::Sql(QueryId(u16::try_from(queries.len() - 1).unwrap()))
         });
@@ -37,8 +40,8 @@ pub(in crate::auth) async fn authenticator(providers: &[&str], url: &str) -> (Au
     let database = Database {
         url: SecretString::from(url.to_owned()),
         init: vec![(PathBuf::from("schema.sql"), SCHEMA.to_owned())],
-        pool_max: 2,
-        timeout: Duration::from_secs(5),
+        dialect: Dialect::Sqlite,
+        pool: Pool { max: 2, timeout: Duration::from_secs(5), ..Pool::default() },
         queries,
     };
     let lookups = Lookups::open(&database, &metrics).await.unwrap();

@@ -9,7 +9,8 @@ use super::units::Span;
 section! {
     /// The database of named queries.
     RawDatabase (Secret) {
-        /// `sqlite:FILE`, relative to the file that says so, or `sqlite::memory:`.
+        /// `postgres://user:password@host/database`, `mysql://user:password@host/database`, `sqlite:FILE`, relative to
+        /// the file that says so, or `sqlite::memory:`.
         "url" url: SecretUrl = Required,
         /// SQL scripts run on each new in-memory database, in order.
         "init" init: Vec<At<Text>> = Optional,
@@ -26,8 +27,14 @@ section! {
     RawPool (Plain) {
         /// Connections at most. Default: 10.
         "max" max: Number<1, 10_000> = Optional,
-        /// How long a query may wait for a connection and run. Default: 2s.
+        /// Connections that are kept open, used or not. Default: 1.
+        "min" min: Number<0, 10_000> = Optional,
+        /// How long a query may wait for a connection and run, unless it has a timeout of its own. Default: 2s.
         "timeout" timeout: Span<1> = Optional,
+        /// How long a connection that nobody uses is kept, beyond the fewest. Default: 10m.
+        "idle_timeout" idle_timeout: Span<1> = Optional,
+        /// The age at which a connection is replaced. Default: 30m.
+        "max_lifetime" max_lifetime: Span<1000> = Optional,
     }
     later []
 }
@@ -37,6 +44,8 @@ section! {
     RawQuery (Plain) {
         /// Its text, with `:name` binds. `:tenant` is always the event's or the session's own tenant.
         "sql" sql: Text = Required,
+        /// How long it may wait for a connection and run. Default: the pool's timeout.
+        "timeout" timeout: Span<1> = Optional,
     }
     later ["cache"]
 }

@@ -22,7 +22,7 @@ mod units;
 pub(super) use amqp::{RawAmqp, RawBinding, RawExchange, RawQueue, RawWhenLost};
 pub(super) use auth::{RawAccept, RawAuth, RawProvider, RawTokenOwner, RawTokens};
 pub(super) use condition::{RawCondition, RawConditions, is_empty};
-pub(super) use database::RawDatabase;
+pub(super) use database::{RawDatabase, RawPool, RawQuery};
 pub(super) use read::{At, Field, FromNode, Scalars};
 pub(super) use root::{
     RawAdmin, RawConfig, RawEvent, RawLimits, RawPing, RawShards, RawWhenFull, root_schema, vocabulary,

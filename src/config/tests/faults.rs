@@ -73,6 +73,30 @@ admin: { key: [s3cret], listen: nowhere }
 amqp: { url: [\"amqp://app:s3cret@mq:port/\", \"amqps://app:s3cret@mq\", \"http://app:s3cret@mq\", \"app:s3cret@mq\"], queues: [] }
 database: { url: \"postgres://app:s3cret@db/app\", queries: {} }
 ");
+    database_urls: base("\
+database: { url: \"mysql://app:s3cret@db\", pool: { max: 2, min: 3, idle_timeout: 0s } }
+");
+    a_database_url_without_a_host: base("database: { url: \"postgres://app:s3cret@/app\" }\n");
+    a_database_url_with_an_unknown_parameter: base("database: { url: \"postgres://app:s3cret@db/app?sslmod=require\" }\n");
+    a_database_url_with_a_wrong_value: base("database: { url: \"postgres://app:s3cret@db/app?sslmode=always\" }\n");
+    a_database_url_whose_password_ends_it_early: base("database: { url: \"postgres://app:s3?cret@db/app\" }\n");
+    a_database_url_with_a_bad_port: base("database: { url: \"mysql://app:s3cret@db:port/app\" }\n");
+    another_database: base("database: { url: \"oracle://app:s3cret@db/app\" }\n");
+    scripts_are_not_for_servers: base("database: { url: \"mysql://app:s3cret@db/app\", init: [none.sql] }\n");
+    queries_of_postgresql: base("\
+database:
+  url: postgres://db/app
+  queries:
+    right: { sql: \"SELECT a[1:2], E'\\\\' :x', $$ :y $$ FROM t WHERE id = :id::int8\", timeout: 500ms }
+    wrong: { sql: \"SELECT $1\" }
+");
+    queries_of_mysql: base("\
+database:
+  url: mysql://db/app
+  queries:
+    right: { sql: \"SELECT '\\\\' :x', `:y` FROM t WHERE id = :id # :z\" }
+    wrong: { sql: \"SELECT ?\" }
+");
     whatever_may_hold_a_secret_is_masked: "\
 event: { tenant: data.tenant_id }
 routes: [{ name: all, to: { tenant: true } }]

@@ -33,7 +33,7 @@ amqp:
 database:
   url: ${DATABASE_URL:-sqlite:app.db}
   init: []
-  pool: { max: 10, timeout: 2s }
+  pool: { max: 10, min: 1, timeout: 2s, idle_timeout: 10m, max_lifetime: 30m }
   queries:
     user_by_token:
       sql: SELECT id AS user, tenant_id AS tenant, role FROM users WHERE websocket_token = :token
@@ -43,6 +43,7 @@ database:
       sql: SELECT 1 FROM deals WHERE tenant_id = :tenant AND id = :deal AND viewer = :user
     last_event_id:
       sql: SELECT max(id) FROM events
+      timeout: 500ms
 
 event:
   payload: data
@@ -129,8 +130,6 @@ fn all_that_is_not_yet_supported_is_refused_at_its_place() {
         ("    to: everyone\n", "    to: everyone\n    with: { a: 1 }\n"),
         ("    to: everyone\n", "    to: everyone\n    on_error: next\n"),
         ("    to: everyone\n", "    to: everyone\n    do: { forget: users_with_access }\n"),
-        ("${DATABASE_URL:-sqlite:app.db}", "postgres://db/app"),
-        ("${DATABASE_URL:-sqlite:app.db}", "mysql://db/app"),
         ("${AMQP_URL:-amqp://mq}", "amqps://mq"),
     ];
     for (old, new) in later {

@@ -1,18 +1,17 @@
 //! The `database` section.
 
 use std::path::PathBuf;
-use std::time::Duration;
-
-use secrecy::{ExposeSecret, SecretString};
 
 use super::Queries;
+use super::database_url::{Url, url};
 use crate::config::diagnostics::Diagnostics;
 use crate::config::files::Files;
-use crate::config::model::Database;
-use crate::config::raw::{At, Field, RawDatabase, SecretUrl};
+use crate::config::model::{Auth, Database, Pool, Provider};
+use crate::config::raw::{Field, RawDatabase, RawPool};
+use crate::lookup::scan::Dialect;
 
-const POOL_MAX: u32 = 10;
-const TIMEOUT: Duration = Duration::from_secs(2);
+/// Without them, nobody knows whose a token is.
+const IDENTITY: &[&str] = &["user", "tenant"];
 
 pub(super) fn database(
     raw: &RawDatabase,
@@ -20,70 +19,48 @@ pub(super) fn database(
     files: &mut Files,
     diagnostics: &mut Diagnostics,
 ) -> Option<Database> {
-    let url = raw.url.given().and_then(|url| sqlite(url, files, diagnostics));
+    let url = raw.url.given().and_then(|given| url(given, files, diagnostics));
     let init = init(raw, url.as_ref(), files, diagnostics);
-    let pool = raw.pool.value();
-    let max = pool.and_then(|pool| pool.max.value());
-    let timeout = pool.and_then(|pool| pool.timeout.value());
-    Some(Database {
-        url: url?.text,
-        init: init?,
-        pool_max: max.map_or(POOL_MAX, |max| u32::try_from(max.0).unwrap_or(u32::MAX)),
-        timeout: timeout.map_or(TIMEOUT, |span| span.0),
-        queries: queries.all()?,
+    let pool = pool(raw.pool.value(), diagnostics);
+    let url = url?;
+    Some(Database { url: url.text, dialect: url.dialect, init: init?, pool: pool?, queries: queries.all()? })
+}
+
+/// Notes which columns cannot be done without.
+pub(super) fn note_needs(database: &mut Database, auth: &Auth) {
+    for provider in &auth.providers {
+        if let Provider::Sql(id) = provider
+            && let Some(query) = database.queries.get_mut(usize::from(id.0))
+        {
+            query.needs = IDENTITY;
+        }
+    }
+}
+
+fn pool(raw: Option<&RawPool>, diagnostics: &mut Diagnostics) -> Option<Pool> {
+    let default = Pool::default();
+    let Some(raw) = raw else { return Some(default) };
+    let count = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
+    let max = raw.max.value().map_or(default.max, |max| count(max.0));
+    let min = raw.min.value().map_or(default.min, |min| count(min.0));
+    if min > max {
+        if let Some(given) = raw.min.given() {
+            diagnostics.error(&given.place, format!("`min` is more than `max`, which is {max}"));
+        }
+        return None;
+    }
+    Some(Pool {
+        max,
+        min,
+        timeout: raw.timeout.value().map_or(default.timeout, |span| span.0),
+        idle_timeout: raw.idle_timeout.value().map_or(default.idle_timeout, |span| span.0),
+        max_lifetime: raw.max_lifetime.value().map_or(default.max_lifetime, |span| span.0),
     })
-}
-
-/// A `sqlite:` URL.
-struct Sqlite {
-    text: SecretString,
-    in_memory: bool,
-}
-
-/// Never repeats the URL: there may be a password in it.
-fn sqlite(url: &At<SecretUrl>, files: &Files, diagnostics: &mut Diagnostics) -> Option<Sqlite> {
-    let text = url.value.0.expose_secret();
-    let help = "write sqlite:FILE, or sqlite::memory:";
-    let Some((scheme, rest)) = text.split_once(':') else {
-        url.fault("this is no database URL", diagnostics).help(help);
-        return None;
-    };
-    match scheme {
-        "sqlite" => {}
-        "postgres" | "postgresql" | "mysql" | "mariadb" => {
-            url.fault(&format!("`{scheme}://` is not yet supported"), diagnostics).help(help);
-            return None;
-        }
-        _ => {
-            url.fault("this URL's scheme is no database's", diagnostics).help(help);
-            return None;
-        }
-    }
-    let rest = rest.strip_prefix("//").unwrap_or(rest);
-    let (path, parameters) = rest.split_once('?').map_or((rest, None), |(path, rest)| (path, Some(rest)));
-    if path.is_empty() {
-        url.fault("this URL names no database", diagnostics).help(help);
-        return None;
-    }
-    if path == ":memory:" || parameters.is_some_and(|parameters| parameters.split('&').any(|p| p == "mode=memory")) {
-        return Some(Sqlite { text: SecretString::from(text), in_memory: true });
-    }
-    let path = match files.folder_of(&url.place) {
-        Some(folder) if !path.starts_with('/') && !folder.is_empty() => format!("{}/{path}", encoded(&folder)),
-        _ => path.to_owned(),
-    };
-    let parameters = parameters.map(|parameters| format!("?{parameters}")).unwrap_or_default();
-    Some(Sqlite { text: SecretString::from(format!("sqlite://{path}{parameters}")), in_memory: false })
-}
-
-/// What would end a URL's path early is written in its encoded form.
-fn encoded(folder: &str) -> String {
-    folder.replace('%', "%25").replace('?', "%3F").replace('#', "%23")
 }
 
 fn init(
     raw: &RawDatabase,
-    url: Option<&Sqlite>,
+    url: Option<&Url>,
     files: &mut Files,
     diagnostics: &mut Diagnostics,
 ) -> Option<Vec<(PathBuf, String)>> {
@@ -92,11 +69,13 @@ fn init(
         Field::Faulty => return None,
         Field::Given(scripts) => scripts,
     };
-    if url.is_some_and(|url| !url.in_memory) && !scripts.value.is_empty() {
-        let message = "`init` is for databases in memory, and this one is a file";
-        diagnostics.error(&scripts.place, message).help("create the file's tables once, by hand");
+    if let Some(url) = url.filter(|url| !url.in_memory && !scripts.value.is_empty()) {
+        let (what, whose) =
+            if url.dialect == Dialect::Sqlite { ("a file", "the file's") } else { ("a server's", "its") };
+        let message = format!("`init` is for databases in memory, and this one is {what}");
+        diagnostics.error(&scripts.place, message).help(format!("create {whose} tables once, by hand"));
     }
-    let each = |script: &At<_>| {
+    let each = |script: &crate::config::raw::At<_>| {
         let source = files.read_beside(script, diagnostics)?;
         Some((source.path().to_owned(), source.text().to_owned()))
     };

@@ -7,6 +7,7 @@ mod amqp;
 mod auth;
 mod conditions;
 mod database;
+mod database_url;
 mod overlap;
 mod payload;
 mod queries;
@@ -36,9 +37,12 @@ pub(super) fn validate(
     let admin = root::admin(&raw.admin, diagnostics);
     root::listeners_differ(raw, diagnostics);
     let amqp = optional(&raw.amqp, |raw| amqp::amqp(raw, instance, diagnostics));
-    let database = optional(&raw.database, |raw| database::database(raw, &queries, files, diagnostics));
+    let mut database = optional(&raw.database, |raw| database::database(raw, &queries, files, diagnostics));
     let event = root::event(&raw.event, root, diagnostics);
     let auth = auth::auth(&raw.auth, &queries, root, diagnostics);
+    if let (Some(Some(database)), Some(auth)) = (&mut database, &auth) {
+        database::note_needs(database, auth);
+    }
     let ping = root::ping(&raw.ping, &queries, diagnostics);
     let topics = topics::topics(&raw.topics, &queries, diagnostics);
     let scope = routes::Scope {

@@ -2,11 +2,11 @@
 
 use compact_str::CompactString;
 
-use super::templates;
+use super::{database_url, templates};
 use crate::config::diagnostics::{Diagnostics, did_you_mean};
 use crate::config::model::{Query, QueryCall, QueryId};
-use crate::config::raw::{At, Field, RawDatabase, Scalars, Text};
-use crate::lookup::scan;
+use crate::config::raw::{At, Field, RawDatabase, RawQuery, Scalars, Text};
+use crate::lookup::scan::{self, Dialect};
 
 /// All queries of the configuration, those that are faulty too.
 pub(super) struct Queries {
@@ -26,10 +26,13 @@ impl Queries {
         let Some(entries) = raw.queries.value() else {
             return Self { known: Vec::new(), whole: raw.queries.is_missing(), database: true };
         };
+        // Whose SQL they are, the URL says. Where it does not, nobody can tell what is wrong with them.
+        let dialect = raw.url.given().and_then(database_url::dialect);
         let mut known = Vec::new();
         for (name, entry) in &entries.0 {
-            let sql = entry.value().and_then(|query| query.sql.given());
-            known.push((name.value.clone(), sql.and_then(|sql| query(&name.value, sql, diagnostics))));
+            let read = entry.value().zip(dialect);
+            let read = read.and_then(|(raw, dialect)| query(&name.value, raw, dialect, diagnostics));
+            known.push((name.value.clone(), read));
         }
         if let Some((name, _)) = entries.0.get(usize::from(u16::MAX)) {
             diagnostics.error(&name.place, format!("more than {} queries", u16::MAX));
@@ -104,15 +107,18 @@ impl Queries {
     }
 }
 
-fn query(name: &str, sql: &At<Text>, diagnostics: &mut Diagnostics) -> Option<Query> {
+fn query(name: &str, raw: &RawQuery, dialect: Dialect, diagnostics: &mut Diagnostics) -> Option<Query> {
+    let sql = raw.sql.given()?;
     if sql.value.text.trim().is_empty() {
         diagnostics.error(&sql.place, format!("the query `{name}` has no SQL"));
         return None;
     }
-    match scan::binds(&sql.value.text) {
-        Ok(binds) => Some(Query { name: name.into(), sql: sql.value.text.clone(), binds }),
-        Err(error) => templates::report(&sql.place, sql.value.expanded, "SQL", error, diagnostics),
-    }
+    let binds = match scan::binds(dialect, &sql.value.text) {
+        Ok(binds) => binds,
+        Err(error) => return templates::report(&sql.place, sql.value.expanded, "SQL", error, diagnostics),
+    };
+    let timeout = raw.timeout.value().map(|span| span.0);
+    Some(Query { name: name.into(), sql: sql.value.text.clone(), binds, timeout, needs: &[] })
 }
 
 fn has(binds: &[CompactString], name: &str) -> bool {

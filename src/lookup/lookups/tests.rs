@@ -5,6 +5,9 @@ use std::path::Path;
 use secrecy::SecretString;
 
 use super::*;
+use crate::config::{Pool, Query};
+use crate::event::Scalar;
+use crate::lookup::scan::{self, Dialect};
 
 const SCHEMA: &str = "
     CREATE TABLE users (id INTEGER, tenant_id INTEGER, name TEXT, admin BOOLEAN, score REAL, photo BLOB);
@@ -17,13 +20,15 @@ fn database(url: &str, queries: &[&str]) -> Database {
     let query = |(index, sql): (usize, &&str)| Query {
         name: compact_str::format_compact!("q{index}"),
         sql: (*sql).to_owned(),
-        binds: super::super::scan::binds(sql).unwrap(),
+        binds: scan::binds(Dialect::Sqlite, sql).unwrap(),
+        timeout: None,
+        needs: &[],
     };
     Database {
         url: SecretString::from(url.to_owned()),
         init: vec![(PathBuf::from("schema.sql"), SCHEMA.to_owned())],
-        pool_max: 2,
-        timeout: Duration::from_secs(5),
+        dialect: Dialect::Sqlite,
+        pool: Pool { max: 2, timeout: Duration::from_secs(5), ..Pool::default() },
         queries: queries.iter().enumerate().map(query).collect(),
     }
 }
@@ -144,7 +149,7 @@ async fn answers_are_bounded() {
 #[tokio::test]
 async fn a_slow_query_is_stopped_and_the_next_one_runs_on_its_connection() {
     let mut slow = database("sqlite::memory:", &[ENDLESS, "SELECT count(*) FROM users"]);
-    slow.timeout = Duration::from_millis(300);
+    slow.pool.timeout = Duration::from_millis(300);
     let metrics = Metrics::new();
     let lookups = Lookups::open(&slow, &metrics).await.unwrap();
     let error = ask(&lookups, None, &[]).await.unwrap_err();
@@ -228,14 +233,14 @@ async fn a_locked_or_broken_file_is_unavailable() {
     let url = |name: &str| format!("sqlite:{}?mode=rwc", folder.path().join(name).display());
 
     let mut held = database(&url("locked.db"), &["BEGIN EXCLUSIVE", "CREATE TABLE t (i)", "SELECT * FROM t"]);
-    held.pool_max = 1;
-    held.timeout = Duration::from_millis(300);
+    held.pool.max = 1;
+    held.pool.timeout = Duration::from_millis(300);
     let holder = Lookups::open(&held, &Metrics::new()).await.unwrap();
     for query in [1, 0] {
         holder.run(QueryId(query), None, &Binds::new()).await.unwrap();
     }
     let mut impatient = database(&url("locked.db"), &["SELECT * FROM t"]);
-    impatient.timeout = Duration::from_millis(300);
+    impatient.pool.timeout = Duration::from_millis(300);
     let error = ask(&Lookups::open(&impatient, &Metrics::new()).await.unwrap(), None, &[]).await.unwrap_err();
     assert!(matches!(error, LookupError::Unavailable(_)), "{error}");
 

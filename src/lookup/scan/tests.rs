@@ -38,14 +38,22 @@ fn binds_are_written_as_their_database_wants_them() {
         ("SELECT 1", "SELECT 1", "SELECT 1", "SELECT 1", &[][..]),
         ("SELECT :a", "SELECT ?1", "SELECT $1", "SELECT ?", &["a"]),
         ("SELECT :b, :a, :b", "SELECT ?1, ?2, ?1", "SELECT $1, $2, $1", "SELECT ?, ?, ?", &["b", "a"]),
-        ("SELECT x WHERE a=:a_1AND b", "SELECT x WHERE a=?1 b", "SELECT x WHERE a=$1 b", "SELECT x WHERE a=? b", &[
-            "a_1AND",
-        ]),
+        (
+            "SELECT x WHERE a=:a_1AND b",
+            "SELECT x WHERE a=?1 b",
+            "SELECT x WHERE a=$1 b",
+            "SELECT x WHERE a=? b",
+            &["a_1AND"],
+        ),
         ("SELECT (:a)||:b;", "SELECT (?1)||?2;", "SELECT ($1)||$2;", "SELECT (?)||?;", &["a", "b"]),
         ("SELECT :größe", "SELECT ?1", "SELECT $1", "SELECT ?", &["größe"]),
-        ("SELECT :a :b ; /* x */\n;", "SELECT ?1 ?2 ; /* x */\n;", "SELECT $1 $2 ; /* x */\n;", "SELECT ? ? ; /* x */\n;", &[
-            "a", "b",
-        ]),
+        (
+            "SELECT :a :b ; /* x */\n;",
+            "SELECT ?1 ?2 ; /* x */\n;",
+            "SELECT $1 $2 ; /* x */\n;",
+            "SELECT ? ? ; /* x */\n;",
+            &["a", "b"],
+        ),
         ("a IN(1)AND:a", "a IN(1)AND?1", "a IN(1)AND $1", "a IN(1)AND?", &["a"]),
     ] {
         for (dialect, expected) in [(Sqlite, sqlite), (Postgres, postgres), (Mysql, mysql)] {
@@ -72,17 +80,20 @@ fn binds_can_be_written_otherwise_and_the_end_left_out() {
 #[test]
 fn what_is_quoted_commented_or_an_operator_is_no_bind() {
     for dialect in ALL {
-        check_none(dialect, &[
-            "SELECT ':a'",
-            "SELECT 'it''s :a'",
-            "SELECT 1 -- :a",
-            "SELECT 1 -- :a\n",
-            "SELECT /* :a ' */ 1",
-            "SELECT /*/ :a */ 1",
-            "SELECT a::text",
-            "SELECT a:=1",
-            "SELECT a - b / c * d, a$b",
-        ]);
+        check_none(
+            dialect,
+            &[
+                "SELECT ':a'",
+                "SELECT 'it''s :a'",
+                "SELECT 1 -- :a",
+                "SELECT 1 -- :a\n",
+                "SELECT /* :a ' */ 1",
+                "SELECT /*/ :a */ 1",
+                "SELECT a::text",
+                "SELECT a:=1",
+                "SELECT a - b / c * d, a$b",
+            ],
+        );
         let (one, two) = match dialect {
             Sqlite => ("?1", "?2"),
             Postgres => ("$1", "$2"),
@@ -102,21 +113,24 @@ fn what_sqlite_quotes() {
 
 #[test]
 fn what_postgresql_quotes() {
-    check_none(Postgres, &[
-        r"SELECT E'it\'s :a'",
-        r"SELECT e'\\', 'b :a'",
-        "SELECT E'a'\n  'b\\' :a'",
-        r#"SELECT U&"d\0061t:a", U&'\0441 :a'"#,
-        "SELECT $$ :a ' $$",
-        "SELECT $tag$ :a $$ :b $t$ $tag$",
-        "SELECT /* one /* two :a */ :b */ 1",
-        "SELECT /* a */ 1 /**/",
-        "SELECT a[1:2], a[lo:hi], a[:], a[:2], a[1:], (a)[f(x):g(y)], a[b[1]:2]",
-        "SELECT '{1,2}'::int[] @> ARRAY[1]",
-        "SELECT data ? 'a' AND data ?| ARRAY['a'] AND data ?& ARRAY['b'] AND data #>> '{a}' = '1'",
-        "SELECT @ -5, 5 # 3, a.b$1, now() AT TIME ZONE 'x:y'",
-        "SELECT \"a:b\"\":c\"",
-    ]);
+    check_none(
+        Postgres,
+        &[
+            r"SELECT E'it\'s :a'",
+            r"SELECT e'\\', 'b :a'",
+            "SELECT E'a'\n  'b\\' :a'",
+            r#"SELECT U&"d\0061t:a", U&'\0441 :a'"#,
+            "SELECT $$ :a ' $$",
+            "SELECT $tag$ :a $$ :b $t$ $tag$",
+            "SELECT /* one /* two :a */ :b */ 1",
+            "SELECT /* a */ 1 /**/",
+            "SELECT a[1:2], a[lo:hi], a[:], a[:2], a[1:], (a)[f(x):g(y)], a[b[1]:2]",
+            "SELECT '{1,2}'::int[] @> ARRAY[1]",
+            "SELECT data ? 'a' AND data ?| ARRAY['a'] AND data ?& ARRAY['b'] AND data #>> '{a}' = '1'",
+            "SELECT @ -5, 5 # 3, a.b$1, now() AT TIME ZONE 'x:y'",
+            "SELECT \"a:b\"\":c\"",
+        ],
+    );
     for (sql, expected) in [
         // Backslashes are plain characters, but in E''.
         (r"SELECT '\', :a, '\'", r"SELECT '\', $1, '\'"),
@@ -138,17 +152,20 @@ fn what_postgresql_quotes() {
 
 #[test]
 fn what_mysql_quotes() {
-    check_none(Mysql, &[
-        r"SELECT 'it\'s :a'",
-        r#"SELECT "say \":a\"", '\\'"#,
-        "SELECT \"it\"\":a\"",
-        "SELECT `a:b``:c`",
-        "SELECT 1 # :a '\n, 2",
-        "SELECT 1 --\t:a",
-        "SELECT 1 --",
-        "SELECT @a, @@global.x, @a := 1, @'b:c'",
-        "SELECT [a], $b",
-    ]);
+    check_none(
+        Mysql,
+        &[
+            r"SELECT 'it\'s :a'",
+            r#"SELECT "say \":a\"", '\\'"#,
+            "SELECT \"it\"\":a\"",
+            "SELECT `a:b``:c`",
+            "SELECT 1 # :a '\n, 2",
+            "SELECT 1 --\t:a",
+            "SELECT 1 --",
+            "SELECT @a, @@global.x, @a := 1, @'b:c'",
+            "SELECT [a], $b",
+        ],
+    );
     for (sql, expected) in [
         (r"SELECT '\\', :a, '\\'", r"SELECT '\\', ?, '\\'"),
         (r"SELECT `\`, :a, `\`", r"SELECT `\`, ?, `\`"),
@@ -164,35 +181,47 @@ fn what_mysql_quotes() {
 #[test]
 fn what_cannot_be_read_says_why() {
     for dialect in ALL {
-        check_error(dialect, &[
-            ("SELECT 'abc", "`'abc` is never closed"),
-            ("SELECT 'abc''", "`'abc''` is never closed"),
-            ("SELECT \"a", "`\"a` is never closed"),
-            ("SELECT /* a very long comment it is", "`/* a very long comme…` is never closed"),
-            ("SELECT :", "is no bind"),
-            ("SELECT :1", "is no bind"),
-            ("SELECT 1; DELETE FROM t", "`DELETE` begins a second one"),
-            ("SELECT 1;:a", "begins a second one"),
-            ("", "there is no statement"),
-            (" -- nothing\n;", "there is no statement"),
-        ]);
+        check_error(
+            dialect,
+            &[
+                ("SELECT 'abc", "`'abc` is never closed"),
+                ("SELECT 'abc''", "`'abc''` is never closed"),
+                ("SELECT \"a", "`\"a` is never closed"),
+                ("SELECT /* a very long comment it is", "`/* a very long comme…` is never closed"),
+                ("SELECT :", "is no bind"),
+                ("SELECT :1", "is no bind"),
+                ("SELECT 1; DELETE FROM t", "`DELETE` begins a second one"),
+                ("SELECT 1;:a", "begins a second one"),
+                ("", "there is no statement"),
+                (" -- nothing\n;", "there is no statement"),
+            ],
+        );
     }
-    check_error(Sqlite, &[
-        ("SELECT [a", "`[a` is never closed"),
-        ("SELECT ?", "write `:name`"),
-        ("SELECT ?1", "write `:name`"),
-        ("SELECT @a", "write `:name`"),
-        ("SELECT $a", "write `:name`"),
-        ("SELECT :a$b", "write `:name`"),
-    ]);
-    check_error(Postgres, &[
-        ("SELECT $1", "write `:name`"),
-        ("SELECT $tag$ x $t$", "`$tag$ x $t$` is never closed"),
-        ("SELECT /* /* */", "is never closed"),
-        (r"SELECT E'\'", "is never closed"),
-        ("SELECT a[1]:2", "is no bind"),
-    ]);
-    check_error(Mysql, &[("SELECT ?", "write `:name`"), (r"SELECT '\'", "is never closed"), ("SELECT `a", "is never closed")]);
+    check_error(
+        Sqlite,
+        &[
+            ("SELECT [a", "`[a` is never closed"),
+            ("SELECT ?", "write `:name`"),
+            ("SELECT ?1", "write `:name`"),
+            ("SELECT @a", "write `:name`"),
+            ("SELECT $a", "write `:name`"),
+            ("SELECT :a$b", "write `:name`"),
+        ],
+    );
+    check_error(
+        Postgres,
+        &[
+            ("SELECT $1", "write `:name`"),
+            ("SELECT $tag$ x $t$", "`$tag$ x $t$` is never closed"),
+            ("SELECT /* /* */", "is never closed"),
+            (r"SELECT E'\'", "is never closed"),
+            ("SELECT a[1]:2", "is no bind"),
+        ],
+    );
+    check_error(
+        Mysql,
+        &[("SELECT ?", "write `:name`"), (r"SELECT '\'", "is never closed"), ("SELECT `a", "is never closed")],
+    );
 }
 
 proptest! {

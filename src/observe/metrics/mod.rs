@@ -5,6 +5,7 @@
 mod auth;
 mod broker;
 mod clients;
+mod database;
 mod events;
 mod labels;
 mod lookups;
@@ -15,6 +16,7 @@ use prometheus_client::registry::Registry;
 use self::auth::AuthMetrics;
 use self::broker::BrokerMetrics;
 use self::clients::ClientMetrics;
+use self::database::DatabaseMetrics;
 use self::events::EventMetrics;
 use self::lookups::LookupMetrics;
 use self::program::ProgramMetrics;
@@ -31,6 +33,7 @@ pub struct Metrics {
     clients: ClientMetrics,
     auth: AuthMetrics,
     lookups: LookupMetrics,
+    database: DatabaseMetrics,
     broker: BrokerMetrics,
     program: ProgramMetrics,
 }
@@ -45,6 +48,7 @@ impl Metrics {
             clients: ClientMetrics::register(r),
             auth: AuthMetrics::register(r),
             lookups: LookupMetrics::register(r),
+            database: DatabaseMetrics::register(r),
             broker: BrokerMetrics::register(r),
             program: ProgramMetrics::register(r),
             registry,
