@@ -14,6 +14,7 @@ use tokio_tungstenite::{WebSocketStream, client_async};
 
 use crate::cast::{TENANTS, TOPICS, USERS, tenant_name, token};
 use crate::ledger::{Number, Session};
+use crate::weather::Weather;
 
 /// How long the server may take for one step of a client's way in.
 const STEP: Duration = Duration::from_secs(15);
@@ -188,15 +189,27 @@ pub(crate) async fn stay(mut client: Client, mut over: Over, latest: Option<watc
 }
 
 /// One after the other that comes, stays for a while, and leaves one way or the other.
-pub(crate) async fn pass(address: SocketAddr, index: usize, mut rng: fastrand::Rng, over: Over) -> Memories {
+pub(crate) async fn pass(
+    address: SocketAddr,
+    index: usize,
+    mut rng: fastrand::Rng,
+    weather: Weather,
+    over: Over,
+) -> Memories {
     let mut memories = Memories::default();
     while !*over.borrow() {
         let entered = Client::enter(address, &format!("passer {index}"), &mut rng).await;
-        let Ok(mut client) = entered else {
-            // The database or the endpoint that knows tokens may be away.
-            memories.refused += 1;
-            sleep(Duration::from_millis(300)).await;
-            continue;
+        let mut client = match entered {
+            Ok(client) => client,
+            Err(error) => {
+                // What knows tokens may be away.
+                memories.refused += 1;
+                if weather.is_calm() {
+                    memories.complaints.push(format!("passer {index} did not get in, though all was well: {error}"));
+                }
+                sleep(Duration::from_millis(300)).await;
+                continue;
+            }
         };
         let stay = Duration::from_millis(rng.u64(100..12_000));
         let mut told = over.clone();

@@ -84,7 +84,7 @@ pub(crate) async fn run(plan: Plan) -> Report {
     eprintln!("{:.0?}: faults begin", begun.elapsed());
 
     let (end_others, others_over) = watch::channel(false);
-    let others = others(&world, &mut rng, &others_over);
+    let others = others(&world, &mut rng, &weather, &others_over);
     let until = Instant::now() + plan.faults;
     let gaps = if plan.quick { 50..300 } else { 300..3_000 };
     let faults = Faults { begun, until, gaps, quick: plan.quick, weather, counter, latest: seen };
@@ -131,11 +131,11 @@ pub(crate) async fn run(plan: Plan) -> Report {
 }
 
 /// Starts those that do not stay.
-fn others(world: &World, rng: &mut fastrand::Rng, over: &Over) -> JoinSet<Memories> {
+fn others(world: &World, rng: &mut fastrand::Rng, weather: &Weather, over: &Over) -> JoinSet<Memories> {
     let mut others = JoinSet::new();
     let (clients, link) = (world.server.clients, world.client_link.address());
     for index in 0..PASSING {
-        others.spawn(people::pass(clients, index, rng.fork(), over.clone()));
+        others.spawn(people::pass(clients, index, rng.fork(), weather.clone(), over.clone()));
     }
     for index in 0..DAWDLING {
         others.spawn(pests::dawdle(clients, index, rng.fork(), over.clone()));

@@ -15,7 +15,7 @@ use crate::support::rabbitmq::Rabbit;
 use crate::traffic::EXCHANGE;
 
 /// How often sessions are pinged; who does not answer is gone after a few of those.
-const PING: &str = "2s";
+const PING: &str = "5s";
 /// Lines of the log that a report ends with.
 const TAIL: usize = 40;
 
@@ -52,6 +52,9 @@ impl World {
         let database = postgres.database(&database::script()).await;
         let (database_link, sql) = link(&database);
         let server = Server::start(&configuration(&amqp, &sql)).await;
+        // Once, before anything counts: the first lost connection makes the client library start a thread for good.
+        broker_link.cut();
+        server.process.wait_for("that it is back", |lines| found(lines, "\"connected to the broker again\"")).await;
         let client_link = Proxy::start(server.clients);
         Self { rabbit, vhost, broker_link, postgres, database, database_link, client_link, server }
     }
@@ -131,7 +134,6 @@ database:
       sql: SELECT id AS "user", tenant_id AS tenant FROM users WHERE token = :token
     users_with_access:
       sql: SELECT user_id FROM record_access WHERE tenant_id = :tenant AND record_id = :record
-      cache: {{ ttl: 60s, max: 10000 }}
 
 event: {{ payload: data, tenant: data.tenant_id, type: data.type }}
 auth: {{ providers: [{{ sql: {{ query: user_by_token }} }}] }}
@@ -139,9 +141,6 @@ ping: {{ every: {PING} }}
 topics: [{{ match: "deal:{{id}}", allow: true }}]
 routes:
   - {{ name: everyone, when: {{ send_to_all: true }}, to: everyone }}
-  - name: rights
-    when: {{ data.type: rights.changed }}
-    do: {{ forget: users_with_access, with: {{ record: "{{data.record_id}}" }} }}
   - name: records
     when: {{ data.type: "record.*" }}
     to: {{ users: {{ query: users_with_access, with: {{ record: "{{data.record_id}}" }} }} }}
