@@ -12,7 +12,7 @@ use tokio::sync::mpsc::Receiver;
 use tokio::task::{Id, JoinError, JoinSet};
 
 use super::state::{Ask, Effect, Lane, Ticket};
-use super::{Addressed, Delivery, Handover};
+use super::{Addressed, Delivery, Handover, Receipt};
 use crate::lookup::{LookupError, Lookups};
 use crate::observe::Metrics;
 use crate::reload::Live;
@@ -53,6 +53,9 @@ struct Runner {
     /// What the lookups under way are for.
     tickets: HashMap<Id, Ticket>,
     effects: Vec<Effect>,
+    /// Shards that were handed events and are to be woken, and the events' receipts: see [`finish`](Runner::finish).
+    posted: ShardSet,
+    receipts: Vec<Receipt>,
 }
 
 /// Starts a thread that ends when both inboxes are closed and nothing waits.
@@ -76,6 +79,8 @@ impl Runner {
             lookups: JoinSet::new(),
             tickets: HashMap::new(),
             effects: Vec::new(),
+            posted: ShardSet::default(),
+            receipts: Vec::new(),
         }
     }
 
@@ -83,6 +88,7 @@ impl Runner {
         let mut batch = Vec::with_capacity(BATCH);
         let (mut events_open, mut requests_open) = (true, true);
         loop {
+            self.finish();
             tokio::select! {
                 count = events.recv_many(&mut batch, BATCH), if events_open => {
                     events_open = count > 0;
@@ -124,15 +130,30 @@ impl Runner {
         self.effects = effects;
     }
 
-    async fn hand_over(&self, handover: Handover) {
+    async fn hand_over(&mut self, handover: Handover) {
         let (addressed, receipt) = handover.address(&self.parts.interest, self.all);
         if let Some(Addressed { routed, shards }) = addressed {
             for shard in shards.iter() {
-                self.parts.shards.get(shard).send(ToShard::Deliver(Arc::clone(&routed))).await;
+                if let Err(word) = self.parts.shards.get(shard).post(ToShard::Deliver(Arc::clone(&routed))) {
+                    // There is no room, and what is to come may take its time.
+                    self.finish();
+                    self.parts.shards.get(shard).send(word).await;
+                }
             }
+            self.posted = self.posted.union(shards);
         }
-        // Only now: the source may take this event for done.
-        drop(receipt);
+        self.receipts.push(receipt);
+    }
+
+    /// Wakes the shards that were handed something, and tells sources that those events are done.
+    ///
+    /// Once for all events that came together: each wake may take the core from this thread, where threads share one, and
+    /// the shard would find one event where soon there are many.
+    fn finish(&mut self) {
+        for shard in std::mem::take(&mut self.posted).iter() {
+            self.parts.shards.get(shard).wake();
+        }
+        self.receipts.clear();
     }
 
     fn ask(&mut self, Ask { ticket, tenant, call }: Ask) {
