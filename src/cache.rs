@@ -184,6 +184,11 @@ impl<K: Eq + Hash, O: Eq + Hash + Clone, V> Cache<K, O, V> {
         self.entries.len()
     }
 
+    /// How many of them are this owner's.
+    pub fn len_of(&self, owner: &O) -> usize {
+        self.names.get(owner).map_or(0, |index| self.owners[*index].entries.len())
+    }
+
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()

@@ -18,4 +18,5 @@ pub mod route;
 pub mod runtime;
 pub mod shard;
 pub mod source;
+pub mod tls;
 pub mod wire;

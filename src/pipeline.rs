@@ -24,6 +24,7 @@ use crate::runtime::Threads;
 use crate::shard::{Admission, Interest, PublishRequest, ShardHandle, ShardId, ShardParts, ShardSeat, Shards, ToShard};
 use crate::source::amqp::{self, Broker, BrokerState};
 use crate::source::{Intake, publish};
+use crate::tls::{self, Acceptor, Certificate, CertificateError};
 
 /// Events that may wait for a lane. A full lane makes its sources wait.
 const EVENTS: NonZeroUsize = NonZeroUsize::new(4096).expect("not zero");
@@ -35,6 +36,8 @@ const PUBLISHES: usize = 256;
 pub struct Pipeline {
     /// Where clients connect.
     pub clients: SocketAddr,
+    /// Whether they speak TLS there.
+    pub is_secure: bool,
     /// Where operators do.
     pub admin: SocketAddr,
     readiness: Readiness,
@@ -60,6 +63,12 @@ pub enum StartError {
     /// The database of the configuration can never answer.
     #[error(transparent)]
     Database(#[from] OpenError),
+    /// The certificate cannot be used any more: it could when the configuration was read.
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
+    /// TLS cannot be spoken at all.
+    #[error("cannot speak TLS: {0}")]
+    Tls(#[from] rustls::Error),
     /// A thread or a poll could not be made.
     #[error("the system has no room for what is to run: {0}")]
     System(#[from] io::Error),
@@ -76,6 +85,15 @@ impl Pipeline {
         let admin = admin_listener.local_addr()?;
 
         let metrics = Arc::new(Metrics::new());
+        let tls = match config.tls.clone() {
+            Some(files) => {
+                let certificate = Certificate::read(&files)?;
+                let acceptor = Acceptor::new(&certificate)?;
+                control.spawn(tls::renew(files, certificate, acceptor.clone(), Arc::clone(&metrics)));
+                Some(acceptor)
+            }
+            None => None,
+        };
         let lookups = match &config.database {
             Some(database) => Some(Lookups::open(database, &metrics).await?),
             None => None,
@@ -95,6 +113,8 @@ impl Pipeline {
             shards: shards.clone(),
             interest: Arc::clone(&interest),
             lookups: lookups.clone(),
+            queries: config.database.as_ref().map_or_else(Arc::default, |database| database.queries.clone().into()),
+            forget: None,
             control: control.clone(),
             metrics: Arc::clone(&metrics),
             events: EVENTS,
@@ -112,6 +132,7 @@ impl Pipeline {
         control.spawn(answer_publishes(http.clone(), published, shards.clone()));
 
         let admission = Arc::new(Admission::new(config.limits.connections));
+        let is_secure = tls.is_some();
         let mut threads = Vec::new();
         for (seat, listener) in seats.into_iter().zip(listeners) {
             let parts = ShardParts {
@@ -123,6 +144,7 @@ impl Pipeline {
                 auth: ask.clone(),
                 publish: publish.clone(),
                 interest: Arc::clone(&interest),
+                tls: tls.clone(),
                 admission: Arc::clone(&admission),
                 metrics: Arc::clone(&metrics),
             };
@@ -140,10 +162,10 @@ impl Pipeline {
         let readiness = Readiness::new(broker.iter().map(|broker| broker_fact(broker.state())).collect());
         let parts = AdminParts { metrics, readiness: readiness.clone(), intake: http, key: config.admin.key };
         control.spawn(admin::serve(admin_listener, parts));
-        tracing::info!(listener = "clients", address = %clients, shards = config.shards, "listening");
+        tracing::info!(listener = "clients", address = %clients, tls = is_secure, shards = config.shards, "listening");
         tracing::info!(listener = "admin", address = %admin, "listening");
         let shard_threads = Threads::new(threads);
-        Ok(Self { clients, admin, readiness, broker, shards, shard_threads, drain: config.drain })
+        Ok(Self { clients, is_secure, admin, readiness, broker, shards, shard_threads, drain: config.drain })
     }
 
     /// Waits until the broker is given up, where the configuration asks for that, and says why.

@@ -100,15 +100,16 @@ async fn second(signals: &mut Signals) -> (&'static str, u8) {
 fn welcome(pipeline: &Pipeline, file: &ConfigFile) {
     let program = env::args().next().unwrap_or_else(|| "pointsman".to_owned());
     let (clients, admin) = (pipeline.clients, pipeline.admin);
+    let s = if pipeline.is_secure { "s" } else { "" };
     writeln!(
         io::stdout().lock(),
         "
 Pointsman runs its demo ({file}): two tenants, five people, events by HTTP.
 
-  Open   http://{clients}/   and see who gets what, and who does not
+  Open   http{s}://{clients}/   and see who gets what, and who does not
 
   Or in two terminals:
-         {program} listen --token demo-bob --topic deal:42 --server ws://{clients}/
+         {program} listen --token demo-bob --topic deal:42 --server ws{s}://{clients}/
          echo '{{\"data\":{{\"type\":\"deal.moved\",\"tenant_id\":\"acme\",\"deal_id\":42,\"actor_id\":1}}}}' |
            {program} publish - --server http://{admin}
 

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::diagnostics::Diagnostics;
 use super::file::{ConfigFile, embedded};
 use super::place::{Place, SourceFile};
-use super::raw::{At, Text};
+use super::raw::{At, FileName, Text};
 
 /// The largest file that is read.
 const MAX_BYTES: u64 = 1 << 20;
@@ -62,6 +62,11 @@ impl Files {
     pub(super) fn read_beside(&mut self, named: &At<Text>, diagnostics: &mut Diagnostics) -> Option<Arc<SourceFile>> {
         let path = folder(&named.place).join(&named.value.text);
         self.read_named(path, named, diagnostics)
+    }
+
+    /// Where a file is that another one names, relative to that one, for those who read it themselves.
+    pub(super) fn beside(named: &At<FileName>) -> PathBuf {
+        folder(&named.place).join(&named.value.text)
     }
 
     /// Reads the files that a pattern stands for, in the order of their names. A path without `*` is one file.

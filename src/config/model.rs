@@ -13,6 +13,7 @@ use secrecy::SecretString;
 
 use crate::event::{Matcher, Path, PayloadFilter, Scalar, Shape, Template, TenantId, TopicPattern, UserId};
 use crate::lookup::scan::Dialect;
+use crate::tls::CertificateFiles;
 
 /// Shards at most, so that a set of them is one word.
 pub const MAX_SHARDS: u8 = 64;
@@ -22,6 +23,8 @@ pub const MAX_SHARDS: u8 = 64;
 pub struct Config {
     /// Where clients connect. Port 0 lets the system choose.
     pub listen: SocketAddr,
+    /// Where the certificate is with which clients speak TLS, where they do.
+    pub tls: Option<CertificateFiles>,
     /// How many shards: 1 to [`MAX_SHARDS`]. `auto` is one per core.
     pub shards: NonZeroUsize,
     /// How long leaving takes at most.
@@ -52,8 +55,7 @@ impl Config {
     /// Whether pings tell each tenant's own newest event: where their query binds `:tenant`.
     pub fn pings_by_tenant(&self) -> bool {
         let query = self.ping.last_event_id.zip(self.database.as_ref());
-        query
-            .is_some_and(|(id, database)| database.queries[usize::from(id.0)].binds.iter().any(|bind| bind == "tenant"))
+        query.is_some_and(|(id, database)| database.queries[usize::from(id.0)].binds_tenant())
     }
 }
 
@@ -198,6 +200,24 @@ pub struct Query {
     pub timeout: Option<Duration>,
     /// Columns that whoever asks it cannot do without.
     pub needs: &'static [&'static str],
+    /// For how long its answers are good. `None`: each call asks anew.
+    pub cache: Option<QueryCache>,
+}
+
+impl Query {
+    /// Whether its answers are a tenant's own.
+    pub fn binds_tenant(&self) -> bool {
+        self.binds.iter().any(|bind| bind == "tenant")
+    }
+}
+
+/// What is kept of a query's answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QueryCache {
+    /// For how long an answer is good.
+    pub ttl: Duration,
+    /// Answers at most.
+    pub max: usize,
 }
 
 /// A named query of the configuration.
@@ -321,6 +341,28 @@ pub enum RouteTarget {
     Everyone,
     /// Sessions of the event's tenant that one of these holds. Empty: nobody.
     Audiences(Vec<AudienceRule>),
+    /// Nobody: this is done instead, in order.
+    Act(Vec<ActionRule>),
+}
+
+/// What an event leads to beside being sent.
+#[derive(Debug)]
+pub enum ActionRule {
+    /// What a query has answered is no longer good.
+    Forget(ForgetRule),
+    /// The connections of these users of the tenant are closed.
+    Disconnect(ListRule),
+}
+
+/// Which answers of a query are no longer good.
+#[derive(Debug)]
+pub struct ForgetRule {
+    /// Which query.
+    pub query: QueryId,
+    /// What was bound in them: of some of the query's binds, or all. One that cannot be filled narrows nothing.
+    pub with: Vec<(CompactString, Template<Path>)>,
+    /// They are a tenant's own: the query binds `:tenant`.
+    pub of_tenant: bool,
 }
 
 /// One audience of a route: all that is given must hold. With nothing given it is the whole tenant.

@@ -69,4 +69,5 @@ mod embedded_default;
 mod faults;
 mod including;
 mod schema_agrees;
+mod tls;
 mod whole_language;

@@ -35,6 +35,7 @@ async fn lookups(sql: &[&str], url: &str) -> Lookups {
         binds: crate::lookup::scan::binds(Dialect::Sqlite, sql).unwrap(),
         timeout: None,
         needs: &[],
+        cache: None,
     };
     let schema = "CREATE TABLE events (id, tenant TEXT); INSERT INTO events VALUES (7, 'acme'), (9, 'globex');";
     let database = Database {

@@ -27,7 +27,9 @@ pub(super) struct Ledger {
     everyone_of_a_tenant: Fault,
     lookup_failed: Fault,
     tenant_backlog: Fault,
+    forgets: Counter,
     authorization: Throttle,
+    reviews: Throttle,
 }
 
 /// A cause of drops that people want to know of.
@@ -47,7 +49,9 @@ impl Ledger {
             everyone_of_a_tenant: fault(DropCause::everyone_of_a_tenant),
             lookup_failed: fault(DropCause::lookup_failed),
             tenant_backlog: fault(DropCause::tenant_backlog),
+            forgets: metrics.forgets().clone(),
             authorization: Throttle::new(EVERY),
+            reviews: Throttle::new(EVERY),
             metrics,
         }
     }
@@ -70,13 +74,14 @@ impl Ledger {
 
     fn route(&mut self, decided: &Decided, tenant: Option<&TenantId>, rulebook: &Rulebook, now: Instant) {
         let (fault, why) = match &decided.outcome {
-            Outcome::Audience(_) | Outcome::Nobody => {
+            Outcome::Audience(_) | Outcome::Nobody | Outcome::Act(_) => {
                 self.decisions_of(rulebook)[decided.route.index()].inc();
                 return;
             }
-            Outcome::NoTenant => {
-                (&mut self.no_tenant, "the route is for a tenant's sessions and the event names none".to_owned())
-            }
+            Outcome::NoTenant => (
+                &mut self.no_tenant,
+                "the route is about a tenant's sessions or data, and the event names none".to_owned(),
+            ),
             Outcome::EveryoneOfATenant => (
                 &mut self.everyone_of_a_tenant,
                 "the route is for everyone and the event names a tenant; `all_tenants: true` would allow it".to_owned(),
@@ -96,6 +101,19 @@ impl Ledger {
         if let Some(left_out) = self.tenant_backlog.log.admit_at(now) {
             let why = "too many events wait for queries";
             tracing::warn!(tenant = tenant.map(TenantId::as_str), why, left_out, "event dropped");
+        }
+    }
+
+    /// An event said that answers are no longer good.
+    pub(super) fn forgot(&self) {
+        self.forgets.inc();
+    }
+
+    /// Who may stay subscribed could not be said in time.
+    pub(super) fn review_expired(&mut self, tenant: &TenantId, now: Instant) {
+        if let Some(left_out) = self.reviews.admit_at(now) {
+            let why = "who may stay subscribed could not be found out in time";
+            tracing::warn!(%tenant, why, left_out, "subscriptions taken away");
         }
     }
 

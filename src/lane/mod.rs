@@ -2,11 +2,14 @@
 //!
 //! What a lane decides is in [`Lane`], a state machine without I/O and clock; [`Lanes::start`] runs it on threads.
 
+mod answers;
 mod authorize;
 mod delivery;
 mod handover;
 mod ledger;
 mod queue;
+mod review;
+mod rights;
 mod run;
 mod state;
 
@@ -17,13 +20,17 @@ use std::thread::JoinHandle;
 
 use tokio::sync::mpsc::{self, error::TrySendError};
 
+use self::run::{Inboxes, Seat};
 use crate::event::TenantId;
-use crate::shard::AuthorizeRequest;
+use crate::lookup::Forget;
+use crate::shard::{AuthorizeRequest, Reviewed};
 
+pub use answers::KEPT_BYTES;
 pub use authorize::{AUTHORIZE_IN_FLIGHT, AUTHORIZE_TENANT_IN_FLIGHT, AUTHORIZE_TENANT_WAITING, AUTHORIZE_WAITING};
 pub use delivery::{Delivery, Receipt};
 pub use handover::{Addressed, Handover};
 pub use queue::TENANT_IN_FLIGHT;
+pub use review::{REVIEW_OPEN, REVIEW_TIME};
 pub use run::LaneParts;
 pub use state::{Ask, Effect, LANE_WAITING, LANE_WAITING_BYTES, Lane, TENANT_WAITING, Ticket, UNSETTLED_WAITING};
 
@@ -34,7 +41,14 @@ pub struct Lanes(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     lanes: Box<[LaneHandle]>,
-    /// One for all: two hashers of this kind do not agree.
+    mapping: Mapping,
+}
+
+/// Which tenant belongs to which lane.
+#[derive(Clone, Debug)]
+struct Mapping {
+    lanes: NonZeroUsize,
+    /// Its copies agree. Two that are made anew do not.
     hasher: hashbrown::DefaultHashBuilder,
 }
 
@@ -44,31 +58,52 @@ struct LaneHandle {
     events: mpsc::Sender<Delivery>,
     /// Bounded by what shards have connections: each has one request under way at most.
     requests: mpsc::Sender<AuthorizeRequest>,
+    /// Bounded by what shards have connections: a tenant has one review under way at most, of which each shard has said
+    /// one portion that was not taken yet. Full, it gives them back.
+    words: mpsc::Sender<Word>,
 }
+
+/// What shards and other lanes have to say to a lane.
+#[derive(Debug)]
+enum Word {
+    /// Who is subscribed to what a review is about.
+    Reviewed(Reviewed),
+    /// An event of no tenant said that answers are no longer good, whoever got them.
+    Forget(Forget),
+}
+
+/// Words that a lane's inbox holds at least.
+const WORDS: usize = 1_024;
 
 impl Lanes {
     /// Starts so many lanes, named `lane-0` and so on. An error where the system has no thread to give.
     pub fn start(count: NonZeroUsize, parts: &LaneParts) -> std::io::Result<(Self, Vec<JoinHandle<()>>)> {
+        let mapping = Mapping::new(count);
         let mut lanes = Vec::with_capacity(count.get());
         let mut threads = Vec::with_capacity(count.get());
-        for index in 0..count.get() {
+        let (words, words_in): (Vec<_>, Vec<_>) =
+            (0..count.get()).map(|_| mpsc::channel(parts.requests.get().max(WORDS))).unzip();
+        // They do not keep each other alive.
+        let others: Arc<[_]> = words.iter().map(mpsc::Sender::downgrade).collect();
+        for (index, (words, words_in)) in words.into_iter().zip(words_in).enumerate() {
             // Full, they make sources and shards wait or turn to something else: see the handle.
             let (events, events_in) = mpsc::channel(parts.events.get());
             let (requests, requests_in) = mpsc::channel(parts.requests.get());
-            threads.push(run::spawn(format!("lane-{index}"), parts.clone(), events_in, requests_in)?);
-            lanes.push(LaneHandle { events, requests });
+            let inboxes = Inboxes { events: events_in, requests: requests_in, words: words_in };
+            let seat = Seat { index, mapping: mapping.clone(), lanes: Arc::clone(&others) };
+            threads.push(run::spawn(seat, parts.clone(), inboxes)?);
+            lanes.push(LaneHandle { events, requests, words });
         }
-        let inner = Inner { lanes: lanes.into(), hasher: hashbrown::DefaultHashBuilder::default() };
-        Ok((Self(Arc::new(inner)), threads))
+        Ok((Self(Arc::new(Inner { lanes: lanes.into(), mapping })), threads))
     }
 
     /// One lane that is a plain channel of this capacity: for tests of what feeds lanes.
     #[doc(hidden)]
     pub fn to_channel(capacity: usize) -> (Self, mpsc::Receiver<Delivery>) {
         let (events, receiver) = mpsc::channel(capacity);
-        let (requests, _) = mpsc::channel(1);
-        let lanes = Box::new([LaneHandle { events, requests }]);
-        (Self(Arc::new(Inner { lanes, hasher: hashbrown::DefaultHashBuilder::default() })), receiver)
+        let ((requests, _), (words, _)) = (mpsc::channel(1), mpsc::channel(1));
+        let lanes = Box::new([LaneHandle { events, requests, words }]);
+        (Self(Arc::new(Inner { lanes, mapping: Mapping::new(NonZeroUsize::MIN) })), receiver)
     }
 
     /// Hands an event to its tenant's lane, waiting while that is full. `false` where the lanes are gone.
@@ -88,10 +123,25 @@ impl Lanes {
         self.of(Some(&request.tenant)).requests.try_send(request).map_err(TrySendError::into_inner)
     }
 
+    /// Tells who is subscribed to what a review is about. `false` where the lane is full or gone.
+    pub fn reviewed(&self, word: Reviewed) -> bool {
+        self.of(Some(&word.review.tenant)).words.try_send(Word::Reviewed(word)).is_ok()
+    }
+
     fn of(&self, tenant: Option<&TenantId>) -> &LaneHandle {
-        let hash = tenant.map_or(0, |tenant| self.0.hasher.hash_one(tenant));
-        let index = usize::try_from(hash % self.0.lanes.len() as u64).expect("a remainder of a usize");
-        &self.0.lanes[index]
+        &self.0.lanes[self.0.mapping.index(tenant)]
+    }
+}
+
+impl Mapping {
+    fn new(lanes: NonZeroUsize) -> Self {
+        Self { lanes, hasher: hashbrown::DefaultHashBuilder::default() }
+    }
+
+    /// The lane of a tenant, by its number. What has no tenant has one too.
+    fn index(&self, tenant: Option<&TenantId>) -> usize {
+        let hash = tenant.map_or(0, |tenant| self.hasher.hash_one(tenant));
+        usize::try_from(hash % self.lanes.get() as u64).expect("a remainder of a usize")
     }
 }
 

@@ -1,6 +1,7 @@
 //! The events of one tenant that wait: for queries, or behind events that do.
 //!
 //! Invariant: events leave in the order in which they came.
+//! Invariant: an event that came after a hold does not leave before the hold's review has ended.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -32,6 +33,15 @@ pub(super) struct Queue {
     /// Calls that are not under way yet, in the order of their events.
     unasked: VecDeque<(u64, CallId, Call)>,
     in_flight: usize,
+    /// By both numbers in order.
+    holds: VecDeque<Hold>,
+}
+
+/// Events of a higher number wait for this review.
+#[derive(Debug)]
+struct Hold {
+    after: u64,
+    review: u64,
 }
 
 impl Waiting {
@@ -49,9 +59,26 @@ impl Queue {
         self.waiting.len()
     }
 
-    /// Whether no event waits and no query is under way.
+    /// Whether no event waits, none would have to, and no query is under way.
     pub(super) fn is_idle(&self) -> bool {
-        self.waiting.is_empty() && self.in_flight == 0
+        self.waiting.is_empty() && self.in_flight == 0 && self.holds.is_empty()
+    }
+
+    /// Whether an event that comes now has to wait, whatever it needs.
+    pub(super) fn is_busy(&self) -> bool {
+        !self.waiting.is_empty() || !self.holds.is_empty()
+    }
+
+    /// Events of a higher number than this wait until the review has ended.
+    pub(super) fn hold(&mut self, after: u64, review: u64) {
+        self.holds.push_back(Hold { after, review });
+    }
+
+    /// A review has ended. They end in order.
+    pub(super) fn release(&mut self, review: u64) {
+        while self.holds.front().is_some_and(|hold| hold.review <= review) {
+            self.holds.pop_front();
+        }
     }
 
     /// The bytes of the event that has waited longest.
@@ -73,7 +100,8 @@ impl Queue {
 
     /// The next event whose turn has come, with what was decided.
     pub(super) fn pop_decided(&mut self) -> Option<(Decision, Arc<Rulebook>, Receipt)> {
-        self.waiting.front().filter(|waiting| waiting.is_decided())?;
+        let is_held = |number| self.holds.front().is_some_and(|hold| number > hold.after);
+        self.waiting.front().filter(|waiting| waiting.is_decided() && !is_held(waiting.number))?;
         let Waiting { plan, rulebook, receipt, .. } = self.waiting.pop_front()?;
         let decision = match plan {
             Plan::Decided(decision) => decision,
@@ -91,19 +119,33 @@ impl Queue {
         Some(shed)
     }
 
-    /// The next call to put under way, where there is one and room for it.
+    /// The next call that is neither answered nor asked, with the number of its event.
     pub(super) fn next_call(&mut self) -> Option<(u64, CallId, Call)> {
-        if self.in_flight == TENANT_IN_FLIGHT {
-            return None;
-        }
-        let call = self.unasked.pop_front()?;
+        self.unasked.pop_front()
+    }
+
+    /// There is no room for this call, which was the next one.
+    pub(super) fn put_back(&mut self, number: u64, id: CallId, call: Call) {
+        self.unasked.push_front((number, id, call));
+    }
+
+    /// Whether another query may be put under way.
+    pub(super) fn has_room(&self) -> bool {
+        self.in_flight < TENANT_IN_FLIGHT
+    }
+
+    /// A query was put under way.
+    pub(super) fn started(&mut self) {
         self.in_flight += 1;
-        Some(call)
+    }
+
+    /// A query that was under way has ended.
+    pub(super) fn landed(&mut self) {
+        self.in_flight = self.in_flight.saturating_sub(1);
     }
 
     /// A call of the event of this number was answered.
     pub(super) fn answered(&mut self, number: u64, call: CallId, answer: Answer) {
-        self.in_flight = self.in_flight.saturating_sub(1);
         let place = self.waiting.binary_search_by_key(&number, |waiting| waiting.number);
         if let Some(Waiting { plan: Plan::Waits(pending), .. }) = place.ok().and_then(|at| self.waiting.get_mut(at)) {
             pending.answer(call, answer);

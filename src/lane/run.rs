@@ -8,12 +8,16 @@ use std::time::Instant;
 
 use hashbrown::HashMap;
 use tokio::runtime::{Builder, Handle};
-use tokio::sync::mpsc::Receiver;
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::mpsc::{Receiver, Sender, WeakSender};
 use tokio::task::{Id, JoinError, JoinSet};
+use tokio::time::sleep_until;
 
 use super::state::{Ask, Effect, Lane, Ticket};
-use super::{Addressed, Delivery, Handover, Receipt};
-use crate::lookup::{LookupError, Lookups};
+use super::{Addressed, Delivery, Handover, Mapping, Receipt, Word};
+use crate::config::Query;
+use crate::event::UserId;
+use crate::lookup::{Forget, LookupError, Lookups};
 use crate::observe::Metrics;
 use crate::reload::Live;
 use crate::route::Answer;
@@ -33,19 +37,42 @@ pub struct LaneParts {
     pub interest: Arc<Interest>,
     /// Named queries, where there is a database.
     pub lookups: Option<Lookups>,
+    /// Those queries, by [`QueryId`](crate::config::QueryId): what is kept of their answers.
+    pub queries: Arc<[Query]>,
+    /// Told of answers that are no longer good and that others keep: those to queries that do not bind `:tenant`.
+    /// Whoever listens must be quick: full, it makes lanes wait.
+    pub forget: Option<Sender<Forget>>,
     /// Where lookups run. A lane does no I/O itself.
     pub control: Handle,
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// Events that a lane's inbox holds. Full, it makes sources wait.
     pub events: NonZeroUsize,
-    /// Requests to subscribe that it holds. Full, it gives them back.
+    /// Requests to subscribe that it holds, and portions of what is reviewed. Full, it gives them back.
     pub requests: NonZeroUsize,
+}
+
+/// The ends of a lane's channels.
+#[derive(Debug)]
+pub(super) struct Inboxes {
+    pub(super) events: Receiver<Delivery>,
+    pub(super) requests: Receiver<AuthorizeRequest>,
+    pub(super) words: Receiver<Word>,
+}
+
+/// Which of all lanes one is.
+#[derive(Debug)]
+pub(super) struct Seat {
+    pub(super) index: usize,
+    pub(super) mapping: Mapping,
+    /// The ways to all of them.
+    pub(super) lanes: Arc<[WeakSender<Word>]>,
 }
 
 /// A lane at work.
 struct Runner {
     lane: Lane,
+    seat: Seat,
     parts: LaneParts,
     /// All shards there are.
     all: ShardSet,
@@ -58,22 +85,19 @@ struct Runner {
     receipts: Vec<Receipt>,
 }
 
-/// Starts a thread that ends when both inboxes are closed and nothing waits.
-pub(super) fn spawn(
-    name: String,
-    parts: LaneParts,
-    events: Receiver<Delivery>,
-    requests: Receiver<AuthorizeRequest>,
-) -> io::Result<JoinHandle<()>> {
-    // Neither I/O nor timers: the thread only waits for words from others.
-    let runtime = Builder::new_current_thread().build()?;
-    std::thread::Builder::new().name(name).spawn(move || runtime.block_on(Runner::new(parts).run(events, requests)))
+/// Starts a thread, named `lane-0` and so on, that ends when its inboxes are closed and nothing waits.
+pub(super) fn spawn(seat: Seat, parts: LaneParts, inboxes: Inboxes) -> io::Result<JoinHandle<()>> {
+    // No I/O: the thread waits for words from others, and for the time to let go of something.
+    let runtime = Builder::new_current_thread().enable_time().build()?;
+    let name = format!("lane-{}", seat.index);
+    std::thread::Builder::new().name(name).spawn(move || runtime.block_on(Runner::new(seat, parts).run(inboxes)))
 }
 
 impl Runner {
-    fn new(parts: LaneParts) -> Self {
+    fn new(seat: Seat, parts: LaneParts) -> Self {
         Self {
-            lane: Lane::new(Arc::clone(&parts.metrics)),
+            lane: Lane::new(&parts.queries, seat.mapping.lanes, Arc::clone(&parts.metrics)),
+            seat,
             all: ShardSet::first(parts.shards.iter().count()),
             parts,
             lookups: JoinSet::new(),
@@ -84,11 +108,14 @@ impl Runner {
         }
     }
 
-    async fn run(mut self, mut events: Receiver<Delivery>, mut requests: Receiver<AuthorizeRequest>) {
+    async fn run(mut self, inboxes: Inboxes) {
+        let Inboxes { mut events, mut requests, mut words } = inboxes;
         let mut batch = Vec::with_capacity(BATCH);
         let (mut events_open, mut requests_open) = (true, true);
         loop {
             self.finish();
+            let due = self.lane.due();
+            let idle = !events_open && !requests_open && self.lane.is_idle();
             tokio::select! {
                 count = events.recv_many(&mut batch, BATCH), if events_open => {
                     events_open = count > 0;
@@ -100,13 +127,24 @@ impl Runner {
                 }
                 request = requests.recv(), if requests_open && self.lane.takes_requests() => match request {
                     Some(request) => {
-                        self.lane.authorize(request, &self.parts.live.load(), &mut self.effects);
+                        self.lane.authorize(request, &self.parts.live.load(), now(), &mut self.effects);
                         self.perform().await;
                     }
                     None => requests_open = false,
                 },
                 Some(done) = self.lookups.join_next_with_id() => {
                     self.answered(done);
+                    self.perform().await;
+                }
+                Some(word) = words.recv() => {
+                    match word {
+                        Word::Reviewed(word) => self.lane.reviewed(word, now(), &mut self.effects),
+                        Word::Forget(forget) => self.forget_for_all(&forget),
+                    }
+                    self.perform().await;
+                }
+                () = sleep_until(due.unwrap_or_else(now).into()), if due.is_some() && !idle => {
+                    self.lane.tick(now(), &mut self.effects);
                     self.perform().await;
                 }
                 else => break,
@@ -117,17 +155,76 @@ impl Runner {
     /// Does what the lane asked for, in order. Waits where a shard's inbox is full: so a shard that lags slows its
     /// sources down, not the memory of the process.
     async fn perform(&mut self) {
-        let mut effects = std::mem::take(&mut self.effects);
-        for effect in effects.drain(..) {
-            match effect {
-                Effect::HandOver(handover) => self.hand_over(handover).await,
-                Effect::Ask(ask) => self.ask(ask),
-                Effect::Authorized { shard, connection, verdicts } => {
-                    self.parts.shards.get(shard).send(ToShard::Authorized(connection, verdicts)).await;
+        // What is done may lead to more, which then is done in its turn.
+        while !self.effects.is_empty() {
+            let mut effects = std::mem::take(&mut self.effects);
+            for effect in effects.drain(..) {
+                self.perform_one(effect).await;
+            }
+            if self.effects.is_empty() {
+                self.effects = effects;
+                return;
+            }
+        }
+    }
+
+    async fn perform_one(&mut self, effect: Effect) {
+        let shards = &self.parts.shards;
+        match effect {
+            Effect::HandOver(handover) => self.hand_over(handover).await,
+            Effect::Ask(ask) => self.ask(ask),
+            Effect::Authorized { shard, connection, verdicts } => {
+                shards.get(shard).send(ToShard::Authorized(connection, verdicts)).await;
+            }
+            Effect::Review(order) => {
+                let told = self.parts.interest.of(&order.tenant);
+                for shard in told.iter() {
+                    shards.get(shard).send(ToShard::Review(Arc::clone(&order))).await;
+                }
+                self.lane.review_sent(&order, told, now(), &mut self.effects);
+            }
+            Effect::ReviewOn { shard, order } => shards.get(shard).send(ToShard::ReviewOn(order)).await,
+            Effect::Withdraw { shard, order } => shards.get(shard).send(ToShard::Withdraw(order)).await,
+            Effect::Unsubscribe { shard, connection, topics } => {
+                shards.get(shard).send(ToShard::Unsubscribe(connection, topics)).await;
+            }
+            Effect::Disconnect { tenant, users } => {
+                let users: Arc<[UserId]> = users.into();
+                for shard in self.parts.interest.of(&tenant).iter() {
+                    let (tenant, users) = (tenant.clone(), Arc::clone(&users));
+                    shards.get(shard).send(ToShard::Disconnect { tenant, users }).await;
+                }
+            }
+            Effect::ForgetForAll(forget) => {
+                self.forget_for_all(&forget);
+                self.tell_lanes(&forget);
+            }
+            Effect::Forget(forget) => {
+                // Nobody listens where nobody keeps anything.
+                if let Some(others) = &self.parts.forget {
+                    others.send(forget).await.ok();
                 }
             }
         }
-        self.effects = effects;
+    }
+
+    /// Answers are no longer good, whoever of this lane's tenants got them.
+    fn forget_for_all(&mut self, forget: &Forget) {
+        let Seat { index, mapping, .. } = &self.seat;
+        let mut tenants = self.parts.interest.tenants();
+        tenants.retain(|tenant| mapping.index(Some(tenant)) == *index);
+        self.lane.forget_for_all(forget, &tenants, &self.parts.live.load(), now(), &mut self.effects);
+    }
+
+    /// Tells the other lanes.
+    fn tell_lanes(&self, forget: &Forget) {
+        let others = self.seat.lanes.iter().enumerate().filter(|(index, _)| *index != self.seat.index);
+        for lane in others.filter_map(|(_, lane)| lane.upgrade()) {
+            if let Err(TrySendError::Full(word)) = lane.try_send(Word::Forget(forget.clone())) {
+                // Two lanes do not wait for each other.
+                self.parts.control.spawn(async move { lane.send(word).await.ok() });
+            }
+        }
     }
 
     async fn hand_over(&mut self, handover: Handover) {
@@ -175,7 +272,7 @@ impl Runner {
             Err(error) => (error.id(), Err(LookupError::Failed(format!("the lookup ended early: {error}")))),
         };
         if let Some(ticket) = self.tickets.remove(&id) {
-            self.lane.answered(ticket, answer, now(), &mut self.effects);
+            self.lane.answered(ticket, &answer, now(), &mut self.effects);
         }
     }
 }

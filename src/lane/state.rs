@@ -2,23 +2,30 @@
 //!
 //! Invariant: events of one tenant are handed over in the order in which they were offered, and an event that waits
 //! holds up its own tenant alone.
+//! Invariant: what an event says is no longer good is used for no event of its tenant that is offered later, and no
+//! session gets such an event by a subscription that rests on it.
 
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Instant;
 
 use hashbrown::HashMap;
+use smallvec::SmallVec;
 
-use super::authorize::{Authorizer, TopicTicket};
+use super::answers::{Answers, Asked, Holder, Landed, Waiter};
+use super::authorize::Authorizer;
 use super::delivery::{Delivery, Receipt};
 use super::handover::Handover;
 use super::ledger::Ledger;
 use super::queue::{Queue, Waiting};
-use crate::config::QueryId;
-use crate::event::{TenantId, Topic};
+use super::review::Reviews;
+use crate::config::Query;
+use crate::event::{TenantId, Topic, UserId};
+use crate::lookup::Forget;
 use crate::observe::Metrics;
 use crate::reload::Rulebook;
-use crate::route::{Answer, Call, CallId, Decision, Plan, TopicRules};
-use crate::shard::{AuthorizeRequest, ConnectionKey, ShardId, Verdict};
+use crate::route::{Action, Answer, Call, Decision, Plan, TopicRules};
+use crate::shard::{ConnectionKey, Review, ShardId, Verdict};
 
 /// Events of one tenant that may wait. Beyond, the oldest of them is dropped.
 ///
@@ -39,23 +46,26 @@ pub const UNSETTLED_WAITING: usize = 64;
 #[derive(Debug)]
 pub struct Lane {
     /// Those of whom events wait, or queries are under way.
-    queues: HashMap<Owner, Queue>,
+    pub(super) queues: HashMap<Owner, Queue>,
     /// How many events wait in them.
     waiting: usize,
     /// The bytes of their bodies.
     waiting_bytes: usize,
     /// How many have ever had to wait.
     numbered: u64,
-    authorizer: Authorizer,
-    ledger: Ledger,
+    pub(super) answers: Answers,
+    pub(super) authorizer: Authorizer,
+    pub(super) reviews: Reviews,
+    pub(super) ledger: Ledger,
 }
 
 /// Whose events stand in one line. Those of no tenant are one tenant's more.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Owner(Option<TenantId>);
+pub(super) struct Owner(pub(super) Option<TenantId>);
 
 /// What is to be done now, in this order.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "nearly all are events, and they are not kept")]
 pub enum Effect {
     /// Hand this event to the shards.
     HandOver(Handover),
@@ -70,6 +80,42 @@ pub enum Effect {
         /// The topics, in the order in which they were asked for.
         verdicts: Vec<(Topic, Verdict)>,
     },
+    /// Ask the shards that have sessions of its tenant who is subscribed, and tell the lane which those are.
+    Review(Arc<Review>),
+    /// Let the shard say more of that.
+    ReviewOn {
+        /// Which shard.
+        shard: ShardId,
+        /// Of which review.
+        order: Arc<Review>,
+    },
+    /// Have the shard take away all subscriptions of a review that it has not said, or that it said last.
+    Withdraw {
+        /// Which shard.
+        shard: ShardId,
+        /// Of which review.
+        order: Arc<Review>,
+    },
+    /// Take these subscriptions of a session away, for these reasons.
+    Unsubscribe {
+        /// Which shard.
+        shard: ShardId,
+        /// Which session.
+        connection: ConnectionKey,
+        /// The topics. No verdict says that it is allowed.
+        topics: Vec<(Topic, Verdict)>,
+    },
+    /// Have the connections of these users closed.
+    Disconnect {
+        /// Whose users.
+        tenant: TenantId,
+        /// Which of them.
+        users: Vec<UserId>,
+    },
+    /// Have all lanes forget this, whosever answers they are.
+    ForgetForAll(Forget),
+    /// Tell those outside of lanes who keep answers that some are no longer good.
+    Forget(Forget),
 }
 
 /// A query to run.
@@ -84,82 +130,74 @@ pub struct Ask {
     pub call: Call,
 }
 
-/// What a query is for. Each is used once.
+/// What an answer is handed in with. Each is used once.
 #[derive(Debug)]
-pub struct Ticket(For);
-
-#[derive(Debug)]
-enum For {
-    Event { owner: Owner, number: u64, call: CallId },
-    Topic { ticket: TopicTicket, tenant: TenantId, query: QueryId },
-}
-
-impl Ticket {
-    pub(super) fn topic(ticket: TopicTicket, tenant: TenantId, query: QueryId) -> Self {
-        Self(For::Topic { ticket, tenant, query })
-    }
-}
+pub struct Ticket(pub(super) u64);
 
 impl Lane {
-    /// A lane in which nothing waits.
-    pub fn new(metrics: Arc<Metrics>) -> Self {
+    /// A lane in which nothing waits, one of so many. `queries` says what is kept of their answers.
+    pub fn new(queries: &[Query], lanes: NonZeroUsize, metrics: Arc<Metrics>) -> Self {
         Self {
             queues: HashMap::new(),
             waiting: 0,
             waiting_bytes: 0,
             numbered: 0,
+            answers: Answers::new(queries, lanes, &metrics),
             authorizer: Authorizer::default(),
+            reviews: Reviews::default(),
             ledger: Ledger::new(metrics),
         }
     }
 
-    /// Takes an event. `now` is for logs alone.
+    /// Takes an event.
     pub fn offer(&mut self, delivery: Delivery, now: Instant, effects: &mut Vec<Effect>) {
         let Delivery { event, rulebook, receipt } = delivery;
         let owner = Owner(event.tenant().cloned());
         let size = event.size();
         let plan = rulebook.routes.decide(event);
-        if !self.has_waiting(&owner)
-            && let Plan::Decided(decision) = plan
-        {
-            settle(&mut self.ledger, decision, &rulebook, receipt, now, effects);
-            return;
+        // Before anything of it is asked, and before its turn.
+        let review = self.forget(&owner, &plan, &rulebook, now, effects);
+        let plan = plan.with_known(|call| self.answers.known(&owner, call, now));
+        match plan {
+            Plan::Decided(decision) if !self.is_busy(&owner) => {
+                settle(&mut self.ledger, decision, &rulebook, receipt, now, effects);
+            }
+            plan => {
+                let receipt = if self.waiting < UNSETTLED_WAITING { receipt } else { Receipt::none() };
+                self.wait(&owner, size, plan, rulebook, receipt, now, effects);
+            }
         }
-        let receipt = if self.waiting < UNSETTLED_WAITING { receipt } else { Receipt::none() };
-        self.numbered += 1;
-        self.waiting += 1;
-        self.waiting_bytes += size;
-        let queue = self.queues.entry(owner.clone()).or_default();
-        queue.push(Waiting { number: self.numbered, size, plan, rulebook, receipt });
-        if queue.len() > TENANT_WAITING {
-            self.shed(&owner, now, effects);
-        } else if self.waiting > LANE_WAITING || self.waiting_bytes > LANE_WAITING_BYTES {
-            self.shed_longest(now, effects);
+        self.hold(&owner, review);
+    }
+
+    /// Takes the answer to an [`Ask`].
+    pub fn answered(&mut self, ticket: Ticket, answer: &Answer, now: Instant, effects: &mut Vec<Effect>) {
+        let Some(Landed { owner, query, holder, waiters }) = self.answers.land(ticket, answer, now) else { return };
+        match (holder, &owner.0) {
+            (Holder::Line, Some(tenant)) => self.authorizer.landed(tenant),
+            _ => drop(self.queues.get_mut(&owner).map(Queue::landed)),
         }
+        let mut for_topics = false;
+        for waiter in waiters {
+            match (waiter, &owner.0) {
+                (Waiter::Event { number, call }, _) => {
+                    if let Some(queue) = self.queues.get_mut(&owner) {
+                        queue.answered(number, call, answer.clone());
+                    }
+                }
+                (Waiter::Topic(ticket), Some(tenant)) => {
+                    for_topics = true;
+                    self.authorizer.answered(tenant, ticket, TopicRules::verdict(answer));
+                }
+                // Topics are always a tenant's.
+                (Waiter::Topic(_), None) => {}
+            }
+        }
+        if let (true, Err(error), Some(tenant)) = (for_topics, answer, &owner.0) {
+            self.ledger.unanswered(tenant, query, error, now);
+        }
+        self.settle_requests(now, effects);
         self.advance(&owner, now, effects);
-    }
-
-    /// Takes the answer to an [`Ask`]. `now` is for logs alone.
-    pub fn answered(&mut self, ticket: Ticket, answer: Answer, now: Instant, effects: &mut Vec<Effect>) {
-        match ticket.0 {
-            For::Event { owner, number, call } => {
-                if let Some(queue) = self.queues.get_mut(&owner) {
-                    queue.answered(number, call, answer);
-                }
-                self.advance(&owner, now, effects);
-            }
-            For::Topic { ticket, tenant, query } => {
-                if let Err(error) = &answer {
-                    self.ledger.unanswered(&tenant, query, error, now);
-                }
-                self.authorizer.answered(ticket, TopicRules::verdict(&answer), effects);
-            }
-        }
-    }
-
-    /// Takes a request to subscribe, to be judged by this rulebook.
-    pub fn authorize(&mut self, request: AuthorizeRequest, rulebook: &Rulebook, effects: &mut Vec<Effect>) {
-        self.authorizer.take(request, rulebook, effects);
     }
 
     /// Whether the lane takes another request to subscribe: see [`AUTHORIZE_WAITING`](super::AUTHORIZE_WAITING).
@@ -174,26 +212,70 @@ impl Lane {
 
     /// Whether nothing waits and no answer is missing.
     pub fn is_idle(&self) -> bool {
-        self.queues.is_empty() && self.authorizer.is_idle()
+        self.queues.is_empty() && self.authorizer.is_idle() && self.reviews.is_idle()
     }
 
-    fn has_waiting(&self, owner: &Owner) -> bool {
-        !self.queues.is_empty() && self.queues.get(owner).is_some_and(|queue| queue.len() > 0)
+    fn is_busy(&self, owner: &Owner) -> bool {
+        !self.queues.is_empty() && self.queues.get(owner).is_some_and(Queue::is_busy)
+    }
+
+    /// Events that come from now on wait for a review.
+    pub(super) fn hold(&mut self, owner: &Owner, review: Option<u64>) {
+        if let Some(review) = review {
+            self.queues.entry_ref(owner).or_default().hold(self.numbered, review);
+        }
+    }
+
+    /// Puts an event into its tenant's queue.
+    #[expect(clippy::too_many_arguments, reason = "the parts of one event that waits")]
+    fn wait(
+        &mut self,
+        owner: &Owner,
+        size: usize,
+        plan: Plan,
+        rulebook: Arc<Rulebook>,
+        receipt: Receipt,
+        now: Instant,
+        effects: &mut Vec<Effect>,
+    ) {
+        self.numbered += 1;
+        self.waiting += 1;
+        self.waiting_bytes += size;
+        let queue = self.queues.entry_ref(owner).or_default();
+        queue.push(Waiting { number: self.numbered, size, plan, rulebook, receipt });
+        if queue.len() > TENANT_WAITING {
+            self.shed(owner, now, effects);
+        } else if self.waiting > LANE_WAITING || self.waiting_bytes > LANE_WAITING_BYTES {
+            self.shed_longest(now, effects);
+        }
+        self.advance(owner, now, effects);
     }
 
     /// Hands over what has its turn in this tenant's queue, and puts calls under way that have room now.
-    fn advance(&mut self, owner: &Owner, now: Instant, effects: &mut Vec<Effect>) {
+    pub(super) fn advance(&mut self, owner: &Owner, now: Instant, effects: &mut Vec<Effect>) {
         let Some(queue) = self.queues.get_mut(owner) else { return };
         loop {
             let size = queue.oldest_size();
-            let Some((decision, rulebook, receipt)) = queue.pop_decided() else { break };
-            self.waiting -= 1;
-            self.waiting_bytes -= size;
-            settle(&mut self.ledger, decision, &rulebook, receipt, now, effects);
-        }
-        while let Some((number, call_id, call)) = queue.next_call() {
-            let ticket = Ticket(For::Event { owner: owner.clone(), number, call: call_id });
-            effects.push(Effect::Ask(Ask { ticket, tenant: owner.0.clone(), call }));
+            if let Some((decision, rulebook, receipt)) = queue.pop_decided() {
+                self.waiting -= 1;
+                self.waiting_bytes -= size;
+                settle(&mut self.ledger, decision, &rulebook, receipt, now, effects);
+                continue;
+            }
+            let Some((number, id, call)) = queue.next_call() else { break };
+            let waiter = Waiter::Event { number, call: id };
+            match self.answers.ask(owner, call, waiter, Holder::Queue, queue.has_room(), now) {
+                Asked::Known(answer) => queue.answered(number, id, answer),
+                Asked::Joined => {}
+                Asked::Started(ask) => {
+                    queue.started();
+                    effects.push(Effect::Ask(ask));
+                }
+                Asked::NoRoom(call) => {
+                    queue.put_back(number, id, call);
+                    break;
+                }
+            }
         }
         if queue.is_idle() {
             self.queues.remove(owner);
@@ -202,8 +284,11 @@ impl Lane {
 
     /// Drops the oldest event of this tenant.
     fn shed(&mut self, owner: &Owner, now: Instant, effects: &mut Vec<Effect>) {
-        if self.queues.get_mut(owner).and_then(Queue::shed).is_some() {
+        if let Some(shed) = self.queues.get_mut(owner).and_then(Queue::shed) {
             self.waiting -= 1;
+            self.waiting_bytes -= shed.size;
+            // Nobody keeps a connection because too many events wait.
+            shed.plan.actions().for_each(|action| act(action, owner.0.as_ref(), effects));
             self.ledger.shed(owner.0.as_ref(), now);
         }
         self.advance(owner, now, effects);
@@ -229,7 +314,18 @@ fn settle(
     effects: &mut Vec<Effect>,
 ) {
     ledger.decided(&decision, rulebook, now);
+    // After the event itself, should it go to those who are to leave.
+    let mut last = SmallVec::<[Effect; 1]>::new();
+    decision.actions().for_each(|action| act(action, decision.event().tenant(), &mut last));
     if decision.has_audience() {
         effects.push(Effect::HandOver(Handover::new(decision, receipt)));
+    }
+    effects.extend(last);
+}
+
+/// What an action leads to in its event's turn. What is to be forgotten was forgotten when the event came.
+fn act(action: &Action, tenant: Option<&TenantId>, effects: &mut impl Extend<Effect>) {
+    if let (Action::Disconnect(users), Some(tenant)) = (action, tenant) {
+        effects.extend([Effect::Disconnect { tenant: tenant.clone(), users: users.to_vec() }]);
     }
 }

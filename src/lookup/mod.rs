@@ -7,6 +7,7 @@
 mod answer;
 mod backend;
 mod compiled;
+mod forget;
 mod health;
 mod lookups;
 mod mysql;
@@ -27,6 +28,7 @@ use smallvec::SmallVec;
 use crate::event::Scalar;
 
 pub use backend::check_url;
+pub use forget::{Forget, loose};
 pub use lookups::{Lookups, OpenError};
 
 /// What a rule binds to a query, beside `:tenant`.

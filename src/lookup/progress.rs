@@ -58,3 +58,25 @@ impl Drop for Progress {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_waits_until_it_asks_and_says_for_what() {
+        let (gauge, second) = (Gauge::default(), Duration::from_secs(1));
+        let progress = Progress::new(gauge.clone());
+        assert_eq!((gauge.get(), progress.timed_out(second).as_str()), (1, "no connection was free in 1s"));
+        progress.connects();
+        assert_eq!((gauge.get(), progress.timed_out(second).as_str()), (1, "no connection came about in 1s"));
+        progress.asks();
+        progress.connects();
+        progress.asks();
+        assert_eq!(gauge.get(), 0);
+        assert!(progress.timed_out(second).starts_with("no answer in 1s"));
+        drop(progress);
+        drop(Progress::new(gauge.clone()));
+        assert_eq!(gauge.get(), 0);
+    }
+}

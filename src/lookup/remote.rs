@@ -92,12 +92,11 @@ impl<S: Server> Remote<S> {
         let mut lease = self.pool.lease().await;
         let mut is_old = lease.connection().is_some();
         loop {
-            let connection = match lease.connection() {
-                Some(connection) => connection,
-                None => {
-                    progress.connects();
-                    self.connect(&mut lease).await?
-                }
+            let connection = if let Some(connection) = lease.connection() {
+                connection
+            } else {
+                progress.connects();
+                self.connect(&mut lease).await?
             };
             progress.asks();
             let mut answer = Answer::default();
@@ -111,7 +110,11 @@ impl<S: Server> Remote<S> {
                     return Err(error);
                 }
                 Err(Fault::Unread(said)) => return Err(LookupError::Failed(said)),
-                Err(Fault::Dead(said)) if !is_old || !answer.is_empty() => return Err(LookupError::Unavailable(said)),
+                Err(Fault::Dead(said)) if !is_old || !answer.is_empty() => {
+                    lease.drop_connection();
+                    self.is_of_no_use(&said);
+                    return Err(LookupError::Unavailable(said));
+                }
                 Err(Fault::Dead(_)) => {
                     is_old = false;
                     lease.drop_connection();
@@ -174,14 +177,14 @@ impl<S: Server> Remote<S> {
                 Ok(connection)
             }
             Err(said) => {
-                self.failed_to_connect(&said);
+                self.is_of_no_use(&said);
                 Err(LookupError::Unavailable(said))
             }
         }
     }
 
-    /// A server that takes no more connections, and answers on those that it has, is not lost.
-    fn failed_to_connect(&self, said: &str) {
+    /// A new connection did not come about, or was lost at once. A server that answers on others is not lost.
+    fn is_of_no_use(&self, said: &str) {
         if self.pool.live() == 0 {
             self.health.is_lost(said);
         }
@@ -206,7 +209,7 @@ impl<S: Server> Drop for Attempt<'_, S> {
         // A caller that has gone for a reason of its own says nothing about the server.
         let waited = self.begun.elapsed();
         if self.pending && waited >= self.remote.pool.settings().timeout / 2 {
-            self.remote.failed_to_connect(&format!("no connection came about in {waited:.1?}"));
+            self.remote.is_of_no_use(&format!("no connection came about in {waited:.1?}"));
         }
     }
 }

@@ -44,8 +44,9 @@ enum Users {
     Query(QueryCall<Slot>),
 }
 
+/// Texts that a rule names.
 #[derive(Debug)]
-enum List {
+pub(super) enum List {
     Each(Box<[Template<Slot>]>),
     Field(Slot),
 }
@@ -104,7 +105,7 @@ impl CompiledAudience {
 }
 
 impl List {
-    fn compile(list: ListRule, slot: &mut impl FnMut(Path) -> Slot) -> Self {
+    pub(super) fn compile(list: ListRule, slot: &mut impl FnMut(Path) -> Slot) -> Self {
         match list {
             ListRule::Each(templates) => {
                 Self::Each(templates.into_iter().map(|template| template.map(&mut *slot)).collect())
@@ -112,8 +113,9 @@ impl List {
             ListRule::Field(path) => Self::Field(slot(path)),
         }
     }
+
     /// What the list names for this event. `None` where that is nothing.
-    fn read<T>(&self, event: &Event, name: impl Fn(Scalar) -> Option<T>) -> Option<SmallVec<[T; 1]>> {
+    pub(super) fn read<T>(&self, event: &Event, name: impl Fn(Scalar) -> Option<T>) -> Option<SmallVec<[T; 1]>> {
         let names: SmallVec<[T; 1]> = match self {
             Self::Each(templates) => {
                 templates.iter().filter_map(|template| filled(template, event)).filter_map(name).collect()
@@ -162,12 +164,12 @@ fn binds(call: &QueryCall<Slot>, event: &Event) -> Option<Binds> {
     call.with.iter().map(|(name, template)| Some((name.clone(), filled(template, event)?))).collect()
 }
 
-fn filled(template: &Template<Slot>, event: &Event) -> Option<Scalar> {
+pub(super) fn filled(template: &Template<Slot>, event: &Event) -> Option<Scalar> {
     template.scalar(|slot| event.field(*slot))
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "the shape of `topic`, which keeps the text that it is given")]
-fn user(id: Scalar) -> Option<UserId> {
+pub(super) fn user(id: Scalar) -> Option<UserId> {
     UserId::from_scalar(&id)
 }
 

@@ -3,12 +3,14 @@
 //! Invariant: pure. No I/O, no async, no clock; what must be asked of a database is answered as a [`Call`], and the
 //! answers are handed in.
 
+mod action;
 mod audience;
 mod index;
 mod plan;
 mod table;
 mod topics;
 
+pub use action::Action;
 pub use plan::{Answer, Call, CallId, Decided, Decision, Outcome, Pending, Plan};
 pub use table::{RouteId, RouteTable};
 pub use topics::{Judgement, SessionView, TopicRules};

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use super::RouteId;
+use super::{Action, RouteId};
 use crate::config::QueryId;
 use crate::event::{Audience, Clause, Event, Scalar, UserId};
 use crate::lookup::{Binds, LookupError, Rows};
@@ -42,7 +42,7 @@ pub enum Plan {
 pub struct Pending {
     event: Event,
     parts: SmallVec<[Part; 1]>,
-    calls: Vec<Call>,
+    calls: Vec<(CallId, Call)>,
     answers: Vec<Option<Answer>>,
 }
 
@@ -73,6 +73,8 @@ pub enum Outcome {
     NoTenant,
     /// The route is about everyone, and the event names a tenant.
     EveryoneOfATenant,
+    /// The event goes to nobody, and leads to these.
+    Act(SmallVec<[Action; 1]>),
     /// A query had no answer that the route needs, or one before it that says who gets a part of the payload alone.
     LookupFailed(LookupError),
 }
@@ -109,6 +111,11 @@ impl OpenClause {
 }
 
 impl Draft {
+    /// Whether it leads to something else than that somebody gets the event.
+    fn acts(&self) -> bool {
+        matches!(self, Self::Done(Outcome::Act(_)))
+    }
+
     /// Whether some of whom it is about would get a part of the payload alone.
     fn says_payload(&self) -> bool {
         match self {
@@ -131,8 +138,38 @@ impl Calls {
 impl Plan {
     pub(super) fn new(event: Event, parts: SmallVec<[Part; 1]>, calls: Calls) -> Self {
         let answers = vec![None; calls.0.len()];
-        let pending = Pending { event, parts, calls: calls.0, answers };
-        if pending.answers.is_empty() { Self::Decided(pending.finish()) } else { Self::Waits(pending) }
+        let calls = calls.0.into_iter().enumerate().map(|(index, call)| (CallId(index), call)).collect();
+        let pending = Pending { event, parts, calls, answers };
+        Self::of(pending)
+    }
+
+    fn of(pending: Pending) -> Self {
+        if pending.is_answered() { Self::Decided(pending.finish()) } else { Self::Waits(pending) }
+    }
+
+    /// What the event leads to beside being sent, known before its routes have all that they wait for.
+    pub fn actions(&self) -> impl Iterator<Item = &Action> {
+        let (decided, parts) = match self {
+            Self::Decided(decision) => (decision.decided.as_slice(), &[][..]),
+            Self::Waits(pending) => (&[][..], pending.parts.as_slice()),
+        };
+        let parts = parts.iter().filter_map(|part| match &part.draft {
+            Draft::Done(outcome) => Some(outcome),
+            Draft::Open(_) => None,
+        });
+        decided.iter().map(|decided| &decided.outcome).chain(parts).flat_map(Outcome::actions)
+    }
+
+    /// The same plan with those calls answered whose answer `known` has.
+    #[must_use]
+    pub fn with_known(self, mut known: impl FnMut(&Call) -> Option<Answer>) -> Self {
+        let Self::Waits(mut pending) = self else { return self };
+        let Pending { calls, answers, .. } = &mut pending;
+        calls.retain(|(CallId(index), call)| {
+            answers[*index] = known(call);
+            answers[*index].is_none()
+        });
+        Self::of(pending)
     }
 }
 
@@ -144,7 +181,7 @@ impl Pending {
 
     /// What has to be asked. Taken once: the next time there is nothing.
     pub fn take_calls(&mut self) -> impl ExactSizeIterator<Item = (CallId, Call)> + use<> {
-        std::mem::take(&mut self.calls).into_iter().enumerate().map(|(index, call)| (CallId(index), call))
+        std::mem::take(&mut self.calls).into_iter()
     }
 
     /// Takes the answer to a call. Only the first one counts.
@@ -167,7 +204,9 @@ impl Pending {
         let mut unanswered: Option<LookupError> = None;
         let decided = parts.into_iter().map(|Part { route, draft }| {
             let says_payload = draft.says_payload();
-            let outcome = match (draft, &unanswered) {
+            // By one that acts nobody gets anything.
+            let unknown = unanswered.as_ref().filter(|_| !draft.acts());
+            let outcome = match (draft, unknown) {
                 (_, Some(error)) => Outcome::LookupFailed(error.clone()),
                 (Draft::Done(outcome), None) => outcome,
                 (Draft::Open(clauses), None) => close(&event, clauses, &answers),
@@ -209,6 +248,14 @@ fn users_of(rows: &Rows) -> impl Iterator<Item = UserId> + '_ {
 }
 
 impl Outcome {
+    /// What it leads to beside the event's being sent.
+    pub fn actions(&self) -> &[Action] {
+        match self {
+            Self::Act(actions) => actions,
+            _ => &[],
+        }
+    }
+
     pub(super) fn of_tenant(event: &Event, clauses: SmallVec<[Clause; 1]>) -> Self {
         if clauses.is_empty() {
             return Self::Nobody;
@@ -226,6 +273,11 @@ impl Decision {
     /// What each route that held made of it, in order. Empty: no route held.
     pub fn decided(&self) -> &[Decided] {
         &self.decided
+    }
+
+    /// What the event leads to beside being sent.
+    pub fn actions(&self) -> impl Iterator<Item = &Action> {
+        self.decided.iter().flat_map(|decided| decided.outcome.actions())
     }
 
     /// Whether somebody may get the event.

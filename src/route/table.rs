@@ -4,6 +4,7 @@ use compact_str::CompactString;
 use smallvec::SmallVec;
 
 use super::Plan;
+use super::action::{self, CompiledAction};
 use super::audience::{CompiledAudience, Filters};
 use super::index::{Conditions, Index};
 use super::plan::{Calls, Draft, OpenClause, Outcome, Part};
@@ -33,6 +34,7 @@ struct CompiledRoute {
 enum Target {
     Everyone(Option<EveryTenant>),
     Tenant(Box<[CompiledAudience]>),
+    Act(Box<[CompiledAction]>),
 }
 
 impl RouteId {
@@ -106,6 +108,9 @@ impl CompiledRoute {
                 let compile = |rule| CompiledAudience::compile(rule, &mut slot, filters);
                 Target::Tenant(rules.into_iter().map(compile).collect())
             }
+            RouteTarget::Act(rules) => {
+                Target::Act(rules.into_iter().map(|rule| CompiledAction::compile(rule, &mut slot)).collect())
+            }
         };
         Self { name: route.name, when, target, go_on: route.go_on }
     }
@@ -121,6 +126,7 @@ impl CompiledRoute {
                 let everyone = Audience::everyone(event, *mark);
                 return Draft::Done(everyone.map_or(Outcome::EveryoneOfATenant, Outcome::Audience));
             }
+            Target::Act(actions) => return Draft::Done(action::outcome(actions, event)),
             Target::Tenant(audiences) => audiences,
         };
         if event.tenant().is_none() && !audiences.is_empty() {

@@ -1,8 +1,8 @@
 //! Topic rules, compiled: who may subscribe to what. The first that matches decides; where none does, nobody may.
 
 use crate::auth::Attributes;
-use crate::config::{TopicAllow, TopicPlace, TopicRule};
-use crate::event::{TenantId, Topic, UserId, Value};
+use crate::config::{QueryId, TopicAllow, TopicPlace, TopicRule};
+use crate::event::{TenantId, Topic, TopicPattern, UserId, Value};
 use crate::lookup::Binds;
 use crate::shard::Verdict;
 
@@ -44,6 +44,13 @@ impl TopicRules {
             .iter()
             .find_map(|rule| Some(judge(&rule.allow, session, &rule.pattern.matches(topic)?)))
             .unwrap_or(Judgement::Verdict(Verdict::Denied))
+    }
+
+    /// The patterns of the rules that ask this query: who is subscribed to a topic of another pattern is there by
+    /// another rule.
+    pub fn asking(&self, query: QueryId) -> Vec<TopicPattern> {
+        let asks = |rule: &&TopicRule| matches!(&rule.allow, TopicAllow::Query(call) if call.query == query);
+        self.0.iter().filter(asks).map(|rule| rule.pattern.clone()).collect()
     }
 
     /// The verdict that an answer to [`Judgement::Ask`] means: any row allows.

@@ -71,7 +71,11 @@ impl Shard {
         if *view.user != identity.user || *view.tenant != identity.tenant {
             return self.say(index, &reply::error(reply::DENIED, question.reference.as_deref()));
         }
+        let has_changed = *view.attributes != identity.attributes;
         self.sessions.refresh(session, identity.attributes);
+        if has_changed {
+            self.ask_again(index, session);
+        }
         self.expire_at(index, session, identity.expires_at);
         self.say(index, &reply::connected(&identity.user, question.wants_catch_up, question.reference.as_deref()));
         self.ask_for(index, session, question.topics);
@@ -117,6 +121,10 @@ impl Shard {
 
     /// A connection has had all the time there is to become a session.
     pub(super) fn admission_is_due(&mut self, index: usize) {
+        if self.connections[index].socket.is_handshaking() {
+            self.handshake_failed(index, "it took too long");
+            return self.remove(index);
+        }
         match (self.connections[index].phase, self.connections[index].question.as_deref()) {
             // A publish has come to lanes, or will: its answer ends the connection.
             (Phase::Session(_) | Phase::Closing | Phase::Closed, _) | (Phase::Body(_), Some(Question::Publish)) => {}

@@ -10,10 +10,12 @@ use mio::net::TcpStream;
 use mio::{Interest as Readiness, Token};
 
 use super::run::Shard;
+use super::socket::Socket;
 use super::timers::Due;
 use super::{ConnectionKey, SessionId};
 use crate::connection::{Chain, Outbox, TokenQuestion, TopicQuestion, Waiting};
 use crate::listen::{Status, response};
+use crate::tls::Acceptor;
 use crate::wire::{CloseReason, Unfinished, reply};
 
 /// How long a peer may take to read what it still gets from a connection that the server closes.
@@ -51,7 +53,7 @@ impl Admission {
 
 /// One open socket. Small, as most of its life it is idle: buffers come and go with what is unfinished.
 pub(super) struct Connection {
-    pub(super) socket: TcpStream,
+    pub(super) socket: Socket,
     pub(super) generation: u32,
     pub(super) remote: IpAddr,
     /// It is one of those that [`Admission`] counts.
@@ -135,13 +137,21 @@ impl Shard {
         false
     }
 
-    fn adopt(&mut self, mut socket: TcpStream, remote: IpAddr) {
+    fn adopt(&mut self, stream: TcpStream, remote: IpAddr) {
         let entry = self.connections.vacant_entry();
         let index = entry.key();
         // An event shall leave when it is written, not when the next one comes.
-        socket.set_nodelay(true).ok();
+        stream.set_nodelay(true).ok();
+        let mut socket = match self.parts.tls.as_ref().map(Acceptor::session) {
+            None => Socket::plain(stream),
+            Some(Ok(session)) => Socket::secure(stream, session),
+            Some(Err(error)) => {
+                tracing::error!(shard = self.id.index(), %error, "cannot begin a TLS session");
+                return;
+            }
+        };
         let readiness = Readiness::READABLE | Readiness::WRITABLE;
-        if let Err(error) = self.poll.registry().register(&mut socket, Token(index), readiness) {
+        if let Err(error) = self.poll.registry().register(socket.stream(), Token(index), readiness) {
             tracing::error!(shard = self.id.index(), %error, "cannot watch a connection");
             return;
         }
@@ -233,8 +243,9 @@ impl Shard {
     pub(super) fn remove(&mut self, index: usize) {
         self.leave_session(index);
         let mut connection = self.connections.remove(index);
+        connection.socket.say_goodbye();
         // Closing it takes it out of the poll too; this way the order is plain.
-        self.poll.registry().deregister(&mut connection.socket).ok();
+        self.poll.registry().deregister(connection.socket.stream()).ok();
         self.backlog.change(connection.outbox.waiting(), Waiting::default());
         if connection.admitted {
             self.parts.admission.leave();

@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 
 use crate::auth::{Attributes, Identity, Refusal};
 use crate::config::MAX_SHARDS;
-use crate::event::{Audience, Clause, EventId, PayloadFilter, TenantId, Topic, UserId};
+use crate::event::{Audience, Clause, EventId, PayloadFilter, TenantId, Topic, TopicPattern, UserId};
 
 /// Which shard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -67,6 +67,21 @@ pub enum ToShard {
         tenant: Option<TenantId>,
         /// What they are told.
         last_event_id: Option<EventId>,
+    },
+    /// Tell the lane who is subscribed to topics of these patterns, the first portion of it.
+    Review(Arc<Review>),
+    /// The next portion of that. What was said is done with.
+    ReviewOn(Arc<Review>),
+    /// Take away the subscriptions of a review that were not said, and those of its last portion.
+    Withdraw(Arc<Review>),
+    /// Take away these subscriptions of a session, for these reasons.
+    Unsubscribe(ConnectionKey, Vec<(Topic, Verdict)>),
+    /// Close the connections of these users.
+    Disconnect {
+        /// Whose users.
+        tenant: TenantId,
+        /// Which of them.
+        users: Arc<[UserId]>,
     },
     /// The answer to a [`PublishRequest`]: an HTTP status and a JSON body.
     Published(ConnectionKey, u16, Bytes),
@@ -169,6 +184,43 @@ pub struct AuthorizeRequest {
     /// What else is known of the user.
     pub attributes: Arc<Attributes>,
     /// The topics, in the order in which they were asked for.
+    pub topics: Vec<Topic>,
+    /// Whether it has them already, and is to lose those that it may not have: by [`ToShard::Unsubscribe`].
+    pub has_them: bool,
+}
+
+/// Who is subscribed to topics of these patterns? One review is one value, and known by it.
+#[derive(Debug)]
+pub struct Review {
+    /// Whose sessions.
+    pub tenant: TenantId,
+    /// Which topics.
+    pub patterns: Vec<TopicPattern>,
+}
+
+/// A portion of the answer to a [`Review`]. The next one follows when it is asked for.
+#[derive(Debug)]
+pub struct Reviewed {
+    /// Who answers.
+    pub shard: ShardId,
+    /// What.
+    pub review: Arc<Review>,
+    /// Those who are subscribed. A session may stand here again, with other topics.
+    pub subscribers: Vec<Subscriber>,
+    /// Whether there are no more.
+    pub is_last: bool,
+}
+
+/// A session and some of its topics.
+#[derive(Debug)]
+pub struct Subscriber {
+    /// Which connection.
+    pub connection: ConnectionKey,
+    /// Whose session it is.
+    pub user: UserId,
+    /// What else is known of the user.
+    pub attributes: Arc<Attributes>,
+    /// The topics.
     pub topics: Vec<Topic>,
 }
 

@@ -8,8 +8,10 @@ mod leave;
 mod message;
 mod ping;
 mod read;
+mod review;
 mod run;
 mod sessions;
+mod socket;
 mod timers;
 mod write;
 
@@ -18,8 +20,8 @@ pub use interest::{Interest, ShardSet};
 #[cfg(test)]
 pub(crate) use message::test_pair;
 pub use message::{
-    AuthenticateRequest, AuthorizeRequest, ConnectionKey, PublishRequest, Routed, ShardHandle, ShardId, Shards,
-    ToShard, Verdict,
+    AuthenticateRequest, AuthorizeRequest, ConnectionKey, PublishRequest, Review, Reviewed, Routed, ShardHandle,
+    ShardId, Shards, Subscriber, ToShard, Verdict,
 };
 pub use run::{ShardParts, ShardSeat};
 pub use sessions::{SessionId, SessionView, Sessions};

@@ -1,6 +1,6 @@
 //! What clients send: bytes to requests and messages, and what those lead to.
 
-use std::io::{ErrorKind, Read};
+use std::io::{self, ErrorKind};
 
 use bytes::Bytes;
 use mio::event::Event;
@@ -8,6 +8,7 @@ use secrecy::SecretString;
 
 use super::connection::{Phase, Question};
 use super::run::Shard;
+use super::socket::Received;
 use super::{AuthenticateRequest, AuthorizeRequest, PublishRequest};
 use crate::connection::{Reaction, Standing, TokenQuestion, TopicQuestion, react};
 use crate::listen::{Action, Status, read_head, response};
@@ -24,7 +25,7 @@ impl Shard {
         connection.ended |= event.is_read_closed();
         if event.is_writable() {
             connection.writable = true;
-            if !connection.outbox.is_empty() {
+            if !connection.outbox.is_empty() || connection.socket.is_behind() {
                 self.write(index);
             }
         }
@@ -40,19 +41,24 @@ impl Shard {
         if connection.question.is_some() || connection.held {
             return;
         }
-        match connection.socket.read(&mut self.buffer) {
-            // What it is still to get, its own close frame's answer for instance, may be on its way to it.
-            Ok(0) => {
-                self.write(index);
-                if self.connections.contains(index) {
-                    self.remove(index);
-                }
+        let is_handshaking = connection.socket.is_handshaking();
+        if is_handshaking {
+            if self.handshakes == 0 {
+                return self.hear_again(index);
             }
-            Ok(length) => {
+            self.handshakes -= 1;
+        }
+        let received = connection.socket.receive(&mut self.buffer);
+        if is_handshaking {
+            self.shake_hands(index, &received);
+        }
+        // What was shaken hands with may have been waited for, and may be gone by what it was told.
+        let Some(connection) = self.connections.get_mut(index) else { return };
+        match received {
+            Ok(Received::Bytes { length, more }) => {
                 connection.heard = true;
-                // A read that falls short has emptied the socket: asking again would only be told so. But where the
-                // peer has ended, its end is still to be read, and no event tells of it again.
-                let more = length == self.buffer.len() || connection.ended;
+                // Where the peer has ended, its end is still to be read, and no event tells of it again.
+                let more = more || connection.ended;
                 let mut buffer = std::mem::take(&mut self.buffer);
                 self.received(index, &mut buffer[..length]);
                 self.buffer = buffer;
@@ -60,10 +66,57 @@ impl Shard {
                     self.hear_again(index);
                 }
             }
+            // What it is still to get, its own close frame's answer for instance, may be on its way to it.
+            Ok(Received::Ended) => {
+                self.write(index);
+                if self.connections.contains(index) {
+                    self.remove(index);
+                }
+            }
+            Ok(Received::PlainHttp) => self.refuse_plain_http(index),
             Err(error) if error.kind() == ErrorKind::WouldBlock => {}
             Err(error) if error.kind() == ErrorKind::Interrupted => self.hear_again(index),
             Err(_) => self.remove(index),
         }
+    }
+
+    /// A handshake of TLS has gone on, and led to this.
+    fn shake_hands(&mut self, index: usize, received: &io::Result<Received>) {
+        let connection = &mut self.connections[index];
+        if !connection.socket.is_handshaking() {
+            // What was to be told, a refusal for instance, waits for this.
+            connection.writable = true;
+            return self.write(index);
+        }
+        let why = match received {
+            Ok(Received::Bytes { .. }) => return,
+            // Whoever only looks whether somebody listens has not failed.
+            Ok(Received::Ended) if !connection.socket.has_begun() => return,
+            Ok(Received::Ended) => "the client ended it".to_owned(),
+            Ok(Received::PlainHttp) => "the client speaks plain HTTP".to_owned(),
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => return,
+            Err(error) => error.to_string(),
+        };
+        self.handshake_failed(index, &why);
+    }
+
+    /// Counts a client with which no TLS session came about.
+    pub(super) fn handshake_failed(&mut self, index: usize, why: &str) {
+        self.parts.metrics.handshake_failures().inc();
+        let remote = self.connections[index].remote;
+        tracing::debug!(shard = self.id.index(), %remote, why, "no TLS handshake");
+    }
+
+    /// Tells a client that speaks HTTP where TLS is spoken, in the words that it understands.
+    fn refuse_plain_http(&mut self, index: usize) {
+        let connection = &mut self.connections[index];
+        connection.socket.expose();
+        connection.writable = true;
+        if connection.is_closing() {
+            return self.write(index);
+        }
+        let body = reply::error("TLS is spoken here: use wss:// or https://", None);
+        self.respond(index, response(Status(400), "application/json", body.as_bytes()));
     }
 
     /// There is more to hear of a connection in the next turn.
@@ -226,6 +279,7 @@ impl Shard {
             tenant: view.tenant.clone(),
             attributes: view.attributes.clone(),
             topics: std::mem::take(&mut question.topics),
+            has_them: false,
         };
         if request.topics.is_empty() {
             return self.tell_topics(index, &question, &[]);

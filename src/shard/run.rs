@@ -21,6 +21,7 @@ use super::connection::Connection;
 use super::leave::Leaving;
 use super::message::Bell;
 use super::ping::Pings;
+use super::review::UnderReview;
 use super::timers::{Due, Timers};
 use super::{
     Admission, AuthenticateRequest, ConnectionKey, Interest, PublishRequest, Sessions, ShardHandle, ShardId, ToShard,
@@ -30,6 +31,7 @@ use crate::connection::Batch;
 use crate::lane::Lanes;
 use crate::listen::Door;
 use crate::observe::{DropCause, Metrics, Throttle};
+use crate::tls::Acceptor;
 
 const LISTENER: Token = Token(usize::MAX);
 const BELL: Token = Token(usize::MAX - 1);
@@ -43,6 +45,8 @@ const FRAMES: usize = 1 << 16;
 const EVENTS: usize = 256;
 /// Of those that had more to say than a turn allows, as many are heard in the next one.
 const AGAIN: usize = 64;
+/// Handshakes of TLS that go on in one turn: each costs the time of some hundred events.
+const HANDSHAKES: usize = 8;
 /// How often it is logged that events are dropped because outboxes are full.
 const DROP_LOG: Duration = Duration::from_secs(10);
 /// Bytes read at once, into one buffer for all connections.
@@ -67,6 +71,8 @@ pub struct ShardParts {
     pub publish: mpsc::Sender<PublishRequest>,
     /// Told which tenants have sessions here.
     pub interest: Arc<Interest>,
+    /// Makes sessions of TLS, where clients are to speak it.
+    pub tls: Option<Acceptor>,
     /// Counts connections, over all shards.
     pub admission: Arc<Admission>,
     /// Told what happens.
@@ -119,8 +125,10 @@ impl ShardSeat {
                 drop_log: Throttle::new(DROP_LOG),
                 timers: Timers::default(),
                 pings: Pings::default(),
+                reviews: Vec::new(),
                 leaving: None,
                 crowded: false,
+                handshakes: HANDSHAKES,
                 resting: false,
                 again: VecDeque::new(),
                 buffer: vec![0; READ_BYTES],
@@ -153,9 +161,12 @@ pub(super) struct Shard {
     pub(super) drop_log: Throttle,
     pub(super) timers: Timers,
     pub(super) pings: Pings,
+    pub(super) reviews: Vec<UnderReview>,
     pub(super) leaving: Option<Leaving>,
     /// More connections may wait to be accepted.
     crowded: bool,
+    /// How many handshakes of TLS may go on in this turn.
+    pub(super) handshakes: usize,
     /// Accepting pauses, as there is no descriptor left.
     pub(super) resting: bool,
     /// Connections that have more to read than a turn allows.
@@ -184,6 +195,7 @@ impl Shard {
                 }
             }
             self.now = now();
+            self.handshakes = HANDSHAKES;
             // First: whoever sends from now on rings again.
             self.bell.silence();
             for event in &events {
@@ -244,6 +256,11 @@ impl Shard {
                 ToShard::Authenticated(key, outcome) => self.authenticated(key, outcome),
                 ToShard::Authorized(key, verdicts) => self.authorized(key, &verdicts),
                 ToShard::Published(key, status, body) => self.published(key, status, &body),
+                ToShard::Review(order) => self.review(order),
+                ToShard::ReviewOn(order) => self.review_on(&order),
+                ToShard::Withdraw(order) => self.withdraw(&order),
+                ToShard::Unsubscribe(key, topics) => self.unsubscribe(key, topics),
+                ToShard::Disconnect { tenant, users } => self.disconnect(&tenant, &users),
                 ToShard::Ping { tenant, last_event_id } => {
                     self.pings.begin(&self.sessions, &self.connections, tenant.as_ref(), last_event_id.as_ref());
                 }

@@ -1,6 +1,5 @@
 //! Writing: once a turn to each connection, and what becomes of one that does not take it.
 
-use std::net::Shutdown;
 use std::time::Duration;
 
 use super::connection::Phase;
@@ -30,22 +29,26 @@ impl Shard {
             Ok(Progress::Blocked)
         };
         self.backlog.change(before, connection.outbox.waiting());
-        match progress {
-            Ok(Progress::Done) => {}
-            Ok(Progress::Blocked) => connection.writable = false,
-            Err(_) => return self.remove(index),
-        }
+        let is_sent = match progress {
+            Ok(Progress::Done) => connection.socket.catch_up(),
+            Ok(Progress::Blocked) => Ok(false),
+            Err(error) => Err(error),
+        };
+        let Ok(is_sent) = is_sent else { return self.remove(index) };
+        connection.writable &= is_sent;
         match connection.phase {
-            Phase::Closing if connection.outbox.is_empty() => {
-                // The peer reads to the end of the stream and ends it too; resetting it could lose what it has not read.
-                connection.phase = Phase::Closed;
-                if connection.socket.shutdown(Shutdown::Write).is_err() {
-                    return self.remove(index);
+            Phase::Closing if is_sent => match connection.socket.finish() {
+                Ok(true) => {
+                    // The peer reads to the end of the stream and ends it too; resetting it could lose what it has not
+                    // read.
+                    connection.phase = Phase::Closed;
+                    self.timers.set(self.now + LINGER, Due::Linger, self.key(index));
+                    // It may have ended already, in what was not read while it waited for an answer.
+                    self.hear_again(index);
                 }
-                self.timers.set(self.now + LINGER, Due::Linger, self.key(index));
-                // It may have ended already, in what was not read while it waited for an answer.
-                self.hear_again(index);
-            }
+                Ok(false) => connection.writable = false,
+                Err(_) => self.remove(index),
+            },
             Phase::Closing => {}
             _ if connection.outbox.is_over(self.parts.limits.outbox) => self.relieve(index),
             _ => {}

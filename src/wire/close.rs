@@ -21,6 +21,8 @@ pub enum CloseReason {
     NotInTime,
     /// 4401: too many denials.
     TooManyDenials,
+    /// 4403: the application ended the user's sessions.
+    Kicked,
     /// 4408: the client did not take what was written to it fast enough.
     TooSlow,
     /// 4409: the session has expired.
@@ -38,6 +40,7 @@ impl CloseReason {
             Self::Restarting => 1012,
             Self::TryAgain => 1013,
             Self::NotInTime | Self::TooManyDenials => 4401,
+            Self::Kicked => 4403,
             Self::TooSlow => 4408,
             Self::Expired => 4409,
         }
@@ -54,6 +57,7 @@ impl CloseReason {
             Self::TryAgain => "try again later",
             Self::NotInTime => "not authenticated in time",
             Self::TooManyDenials => "access denied too often",
+            Self::Kicked => "disconnected by the application",
             Self::TooSlow => "too slow",
             Self::Expired => "session expired",
         }

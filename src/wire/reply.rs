@@ -12,6 +12,10 @@ pub const GREETING: &str = r#"{"status":"ok","type":"system","connected":false,"
 pub const NO_TOKEN: &str = "access_token not present";
 /// A token that nobody knows.
 pub const DENIED: &str = "access denied";
+/// Why a subscription is taken away: the rules do not allow it any more.
+pub const NO_LONGER_ALLOWED: &str = "no longer allowed";
+/// Why a subscription is taken away: nobody could say whether the rules still allow it.
+pub const NOT_KNOWN_TO_BE_ALLOWED: &str = "whether it is still allowed cannot be checked now; subscribe again later";
 /// A provider could not be asked.
 pub const UNAVAILABLE: &str = "authentication unavailable";
 
@@ -87,6 +91,11 @@ pub fn unsubscribed(topics: &[&str], reference: Reference<'_>) -> String {
     Reply { unsubscribed: Some(topics), reference, ..Reply::ok() }.json()
 }
 
+/// What the session is no longer subscribed to, though the client did not ask for that.
+pub fn withdrawn(topics: &[&str], why: &str) -> String {
+    Reply { kind: Some("system"), unsubscribed: Some(topics), message: Some(why), ..Reply::ok() }.json()
+}
+
 /// The answer to a client's ping.
 pub fn pong(reference: Reference<'_>) -> String {
     Reply { kind: Some("system"), message: Some("pong"), reference, ..Reply::ok() }.json()
@@ -129,6 +138,8 @@ mod tests {
             subscribed(&["deal:42"], &["board:sales"], &[], Some(&reference)),
             subscribed(&[], &[], &["deal:42"], None),
             unsubscribed(&["deal:42"], None),
+            withdrawn(&["deal:42"], NO_LONGER_ALLOWED),
+            withdrawn(&["deal:42", "deal:7"], NOT_KNOWN_TO_BE_ALLOWED),
             pong(None),
             events_ping(id.as_ref()),
             events_ping(None),
@@ -143,6 +154,8 @@ mod tests {
         {"status":"ok","subscribed":["deal:42"],"denied":["board:sales"],"ref":"a"}
         {"status":"ok","subscribed":[],"denied":[],"unavailable":["deal:42"]}
         {"status":"ok","unsubscribed":["deal:42"]}
+        {"status":"ok","type":"system","message":"no longer allowed","unsubscribed":["deal:42"]}
+        {"status":"ok","type":"system","message":"whether it is still allowed cannot be checked now; subscribe again later","unsubscribed":["deal:42","deal:7"]}
         {"status":"ok","type":"system","message":"pong"}
         {"status":"ok","type":"system","connected":true,"message":"events ping","lastEventId":1234}
         {"status":"ok","type":"system","connected":true,"message":"events ping","lastEventId":null}

@@ -175,21 +175,20 @@ fn all_faults_are_named_at_once_with_what_would_be_right() {
 #[test]
 fn what_later_work_brings_is_not_yet_supported() {
     let yaml = "\
-tls: { cert: a.crt, key: a.key }
+reload: { watch: true, tests: true }
 event: { tenant: data.tenant_id }
 auth: { providers: [{ jwt: { secret: s3cret } }] }
-database: { url: \"postgres://app:s3cret@db/app\", queries: {} }
 topics: [{ match: a, script: a.lua }]
 routes: [{ name: all, script: b.lua }]
 ";
     insta::assert_snapshot!(check(yaml), @r#"
     exit code 1
     --- stdout
-    error: `tls` is not yet supported
+    error: `reload` is not yet supported
      --> a.yaml:1:1
       |
-    1 | tls: { ***: ***, ***: *** }
-      | ^^^
+    1 | reload: { watch: true, tests: true }
+      | ^^^^^^
 
     error: `jwt` is not yet supported
      --> a.yaml:3:23
@@ -197,26 +196,19 @@ routes: [{ name: all, script: b.lua }]
     3 | auth: { providers: [{ jwt: { ***: *** } }] }
       |                       ^^^
 
-    error: `postgres://` is not yet supported
-     --> a.yaml:4:18
-      |
-    4 | database: { url: "postgres://***@db/app", queries: {} }
-      |                  ^^^^^^^^^^^^^^^^^^^^^^^
-      = help: write sqlite:FILE, or sqlite::memory:
-
     error: `script` is not yet supported
-     --> a.yaml:5:22
+     --> a.yaml:4:22
       |
-    5 | topics: [{ match: a, script: a.lua }]
+    4 | topics: [{ match: a, script: a.lua }]
       |                      ^^^^^^
 
     error: `script` is not yet supported
-     --> a.yaml:6:23
+     --> a.yaml:5:23
       |
-    6 | routes: [{ name: all, script: b.lua }]
+    5 | routes: [{ name: all, script: b.lua }]
       |                       ^^^^^^
 
-    a.yaml: 5 errors
+    a.yaml: 4 errors
     "#);
 }
 

@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, ErrorKind, Write};
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -120,7 +121,8 @@ fn user(index: usize) -> UserId {
 impl World {
     fn new(rulebook: Arc<Rulebook>, now: Instant) -> Self {
         let metrics = Arc::new(Metrics::new());
-        let lane = || LaneSeat { lane: Lane::new(Arc::clone(&metrics)), inbox: VecDeque::new(), asks: Vec::new() };
+        let lane = || Lane::new(&[], NonZeroUsize::MIN, Arc::clone(&metrics));
+        let lane = || LaneSeat { lane: lane(), inbox: VecDeque::new(), asks: Vec::new() };
         Self {
             rulebook,
             interest: Interest::default(),
@@ -188,7 +190,7 @@ impl World {
             _ => Ok(Arc::new(Rows { columns: ["id".into()].into(), rows })),
         };
         let mut effects = Vec::new();
-        seat.lane.answered(ask.ticket, answer, self.now, &mut effects);
+        seat.lane.answered(ask.ticket, &answer, self.now, &mut effects);
         self.perform(index, effects);
     }
 
@@ -207,6 +209,7 @@ impl World {
                         }
                     }
                 }
+                other => panic!("no rule leads to {other:?}"),
             }
         }
     }
@@ -275,11 +278,12 @@ impl World {
             user: view.user.clone(),
             tenant: view.tenant.clone(),
             attributes: Arc::clone(view.attributes),
+            has_them: false,
             topics: vec![Topic::new(format!("deal:{}", fastrand::usize(..USERS))).unwrap()],
         };
         let lane = connection.client.tenant % LANES;
         let mut effects = Vec::new();
-        self.lanes[lane].lane.authorize(request, &self.rulebook, &mut effects);
+        self.lanes[lane].lane.authorize(request, &self.rulebook, self.now, &mut effects);
         self.perform(lane, effects);
     }
 

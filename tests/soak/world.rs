@@ -134,6 +134,7 @@ database:
       sql: SELECT id AS "user", tenant_id AS tenant FROM users WHERE token = :token
     users_with_access:
       sql: SELECT user_id FROM record_access WHERE tenant_id = :tenant AND record_id = :record
+      cache: {{ ttl: 60s, max: 10000 }}
 
 event: {{ payload: data, tenant: data.tenant_id, type: data.type }}
 auth: {{ providers: [{{ sql: {{ query: user_by_token }} }}] }}
@@ -141,6 +142,9 @@ ping: {{ every: {PING} }}
 topics: [{{ match: "deal:{{id}}", allow: true }}]
 routes:
   - {{ name: everyone, when: {{ send_to_all: true }}, to: everyone }}
+  - name: rights
+    when: {{ data.type: rights.changed }}
+    do: {{ forget: users_with_access, with: {{ record: "{{data.record_id}}" }} }}
   - name: records
     when: {{ data.type: "record.*" }}
     to: {{ users: {{ query: users_with_access, with: {{ record: "{{data.record_id}}" }} }} }}

@@ -33,6 +33,7 @@ pub(in crate::auth) async fn authenticator(providers: &[&str], url: &str) -> (Au
                 binds: crate::lookup::scan::binds(Dialect::Sqlite, text).unwrap(),
                 timeout: None,
                 needs: &[],
+                cache: None,
             });
             config::Provider::Sql(QueryId(u16::try_from(queries.len() - 1).unwrap()))
         });

@@ -46,8 +46,21 @@ section! {
         "sql" sql: Text = Required,
         /// How long it may wait for a connection and run. Default: the pool's timeout.
         "timeout" timeout: Span<1> = Optional,
+        /// For how long its answers are good, and how many are kept. Without it, none is.
+        "cache" cache: RawCache = Optional,
     }
-    later ["cache"]
+    later []
+}
+
+section! {
+    /// What is kept of a query's answers.
+    RawCache (Plain) {
+        /// For how long an answer is good.
+        "ttl" ttl: Span<1> = Required,
+        /// Answers at most. Default: 100000.
+        "max" max: Number<1, 100_000_000> = Optional,
+    }
+    later []
 }
 
 section! {

@@ -25,10 +25,10 @@ pub(super) use condition::{RawCondition, RawConditions, is_empty};
 pub(super) use database::{RawDatabase, RawPool, RawQuery};
 pub(super) use read::{At, Field, FromNode, Scalars};
 pub(super) use root::{
-    RawAdmin, RawConfig, RawEvent, RawLimits, RawPing, RawShards, RawWhenFull, root_schema, vocabulary,
+    RawAdmin, RawConfig, RawEvent, RawLimits, RawPing, RawShards, RawTls, RawWhenFull, root_schema, vocabulary,
 };
-pub(super) use routes::{RawAudience, RawNames, RawPayload, RawRoute, RawTarget, RawUsers};
+pub(super) use routes::{RawAction, RawAudience, RawDisconnect, RawNames, RawPayload, RawRoute, RawTarget, RawUsers};
 pub(super) use scalars::{Literal, Text};
-pub(super) use secrets::{SecretUrl, hide};
+pub(super) use secrets::{FileName, SecretUrl, hide};
 pub(super) use topics::{RawAllow, RawAllowRule, RawTopicRule};
 pub(super) use units::Span;

@@ -10,7 +10,7 @@ use super::database::{RawDatabase, RawQueryName};
 use super::read::{At, Field, FromNode, any_of, or_variable};
 use super::routes::RawRoute;
 use super::scalars::{Address, Number, Text, scalar};
-use super::secrets::Secret;
+use super::secrets::{FileName, Secret};
 use super::section::{choice, section};
 use super::topics::RawTopicRule;
 use super::units::{Size, Span};
@@ -23,6 +23,8 @@ section! {
     RawConfig (PlainScalars) {
         /// Where clients connect. Default: 0.0.0.0:8080.
         "listen" listen: Address = Optional,
+        /// TLS for clients. Without it they speak plain HTTP, as behind a proxy.
+        "tls" tls: RawTls = Optional,
         /// How many shards: `auto` is one per core. Default: auto.
         "shards" shards: RawShards = Optional,
         /// How long leaving takes at most. Default: 10s.
@@ -50,7 +52,7 @@ section! {
         /// Bounds on what clients may do and cost.
         "limits" limits: RawLimits = Optional,
     }
-    later ["tls", "catch_up", "plugins", "reload"]
+    later ["catch_up", "plugins", "reload"]
 }
 
 impl RawConfig {
@@ -67,6 +69,17 @@ impl RawConfig {
             auth.value.providers.expect();
         }
     }
+}
+
+section! {
+    /// TLS for clients: a certificate and its key. Renewed files are picked up while it runs.
+    RawTls (Secret) {
+        /// A file with the certificate in PEM form, and behind it those that lead to one that clients know.
+        "cert" cert: FileName = Required,
+        /// A file with its private key in PEM form, without a password.
+        "key" key: FileName = Required,
+    }
+    later []
 }
 
 section! {

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::condition::RawConditions;
 use super::database::RawQueryCall;
-use super::read::{At, FromNode, OneOrMany, any_of};
+use super::read::{At, FromNode, OneOrMany, Scalars, any_of};
 use super::scalars::{Literal, Text};
 use super::section::section;
 use crate::config::diagnostics::{Diagnostics, did_you_mean};
@@ -19,12 +19,14 @@ section! {
         "when" when: RawConditions = Optional,
         /// To whom.
         "to" to: RawTarget = Expected,
+        /// What to do, instead of sending it to anybody.
+        "do" actions: OneOrMany<RawAction> = Optional,
         /// `everyone` may be meant even for an event that names a tenant. Default: false.
         "all_tenants" all_tenants: bool = Optional,
         /// Later routes are tried also. Default: false.
         "continue" go_on: bool = Optional,
     }
-    later ["script", "with", "do", "on_error"]
+    later ["script", "with", "on_error"]
 }
 
 /// To whom a route sends.
@@ -68,6 +70,30 @@ section! {
         "only" only: Vec<At<Text>> = Optional,
         /// These are left out, and all else is kept.
         "without" without: Vec<At<Text>> = Optional,
+    }
+    later []
+}
+
+section! {
+    /// What an event leads to beside being sent.
+    RawAction (Plain) {
+        /// A query whose answers are no longer good: they are asked anew, and so is who may stay subscribed by it.
+        "forget" forget: Text = Optional,
+        /// Which of its answers, by what was bound: templates, or plain values. Without it, all of the tenant's.
+        "with" with: Scalars = Optional,
+        /// Users of the tenant whose connections are closed.
+        "disconnect" disconnect: RawDisconnect = Optional,
+    }
+    later []
+}
+
+section! {
+    /// Whose connections are closed.
+    RawDisconnect (Plain) {
+        /// Those of this user: a template.
+        "user" user: Literal = Optional,
+        /// Those of these users: a list of templates, or a field path to an array.
+        "users" users: RawNames = Optional,
     }
     later []
 }

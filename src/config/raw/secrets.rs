@@ -4,7 +4,7 @@ use secrecy::SecretString;
 use serde_json::{Value, json};
 
 use super::read::{At, FromNode};
-use super::scalars::scalar;
+use super::scalars::{Text, scalar};
 use crate::config::diagnostics::{Diagnostic, Diagnostics};
 use crate::config::node::{Kind, Node};
 use crate::event::Scalar;
@@ -12,6 +12,16 @@ use crate::event::Scalar;
 /// A text that is never shown, neither it nor the line's part where it stands.
 #[derive(Clone)]
 pub(in crate::config) struct Secret(pub(in crate::config) SecretString);
+
+/// The name of a file that holds a secret. Where it does not look like one, it may be the secret, and is not shown.
+#[derive(Clone)]
+pub(in crate::config) struct FileName {
+    pub(in crate::config) text: String,
+    /// Some of it came from the environment, and is not to be shown.
+    pub(in crate::config) expanded: bool,
+    /// It looks like the name of a file.
+    pub(in crate::config) is_name: bool,
+}
 
 /// A URL, of which `user:password` is never shown.
 #[derive(Clone)]
@@ -61,6 +71,25 @@ impl FromNode for Secret {
         hide(node, diagnostics);
         let text = scalar(node, "text", diagnostics)?;
         Some(Self(SecretString::from(text.text.as_str())))
+    }
+
+    fn schema() -> Value {
+        json!({ "type": "string" })
+    }
+}
+
+impl FromNode for FileName {
+    fn read(node: &Node, diagnostics: &mut Diagnostics) -> Option<Self> {
+        let is_name = |text: &str| text.contains(['.', '/']) && !text.contains(['\n', '\r']) && text.len() < 256;
+        let Some(Text { text, expanded }) = Text::read(node, diagnostics) else {
+            hide(node, diagnostics);
+            return None;
+        };
+        let is_name = is_name(&text);
+        if !is_name {
+            hide(node, diagnostics);
+        }
+        Some(Self { text, expanded, is_name })
     }
 
     fn schema() -> Value {

@@ -176,10 +176,32 @@ routes:
   - { name: b, to: [{ user: data.owner_id }, { user: {data.owner_id} }, { tenant: false }] }
   - { when: { data..x: 1 }, to: { topic: \"deal:{data.id\" } }
   - { name: d, to: { user: 1, users: [2], topic: a, topics: b } }
-  - { name: e, to: { topic: \"a::b\" }, all_tenants: true, do: { forget: x }, script: x.lua }
+  - { name: e, to: { topic: \"a::b\" }, all_tenants: true, script: x.lua }
   - { name: f, when: { data.x: \"{data.y}*\" }, to: { users: { query: q } } }
   - { name: g }
   - 7
+";
+    what_routes_do: "\
+event: { payload: data, tenant: data.tenant_id }
+auth: { providers: [{ tokens: { t0ken: { user: 1, tenant: acme } } }] }
+database:
+  url: \"sqlite::memory:\"
+  queries:
+    access: { sql: \"SELECT 1 FROM access WHERE tenant_id = :tenant AND record = :record\", cache: { ttl: 30s } }
+    plain: { sql: \"SELECT 1 FROM access WHERE tenant_id = :tenant\" }
+    endless: { sql: \"SELECT 1\", cache: { max: 0 } }
+routes:
+  - { name: a, when: { data.x: 1 }, do: {} }
+  - { name: b, when: { data.x: 1 }, do: { with: { record: 1 } } }
+  - { name: c, when: { data.x: 1 }, do: { forget: acces, with: { record: 1 } } }
+  - { name: d, when: { data.x: 1 }, do: { forget: access, with: { recrod: 1, tenant: \"{data.tenant_id}\" } } }
+  - { name: e, when: { data.x: 1 }, do: { forget: plain } }
+  - { name: f, when: { data.x: 1 }, do: { forget: access, with: { record: data.record_id } } }
+  - { name: g, when: { data.x: 1 }, do: { disconnect: { user: 1, users: [2] } } }
+  - { name: h, when: { data.x: 1 }, do: [{ disconnect: {} }, { disconnect: { user: data.user_id } }] }
+  - { name: i, when: { data.x: 1 }, to: { tenant: true }, do: { disconnect: { user: 1 } } }
+  - { name: j, when: { data.x: 1 }, do: { disconnect: { user: 1 } }, all_tenants: true }
+  - { name: k, when: { data.x: 1 }, do: { forgt: access } }
 ";
     payloads: "\
 event: { payload: data, tenant: data.tenant_id }

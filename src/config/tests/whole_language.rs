@@ -37,8 +37,10 @@ database:
   queries:
     user_by_token:
       sql: SELECT id AS user, tenant_id AS tenant, role FROM users WHERE websocket_token = :token
+      cache: { ttl: 30s }
     users_with_access:
       sql: SELECT user_id FROM record_access WHERE tenant_id = :tenant AND record_id = :record
+      cache: { ttl: 60s, max: 100000 }
     can_view_deal:
       sql: SELECT 1 FROM deals WHERE tenant_id = :tenant AND id = :deal AND viewer = :user
     last_event_id:
@@ -89,6 +91,15 @@ routes:
       - { tenant: true, where: { role: agent }, payload: { only: [title, actor.name] } }
       - { tenant: true, payload: { without: [price, items.cost] } }
     continue: true
+  - name: rights-changed
+    when: { data.type: rights.changed }
+    do: { forget: users_with_access, with: { record: "{data.record_id}" } }
+  - name: fired
+    when: { data.type: user.fired }
+    do:
+      - { forget: can_view_deal, with: { user: "{data.user_id}" }, disconnect: { user: "{data.user_id}" } }
+      - { forget: user_by_token }
+      - { disconnect: { users: data.users } }
 
 limits:
   connections: 100000
@@ -105,7 +116,6 @@ fn all_that_is_supported_is_accepted_without_a_word() {
 #[test]
 fn all_that_is_not_yet_supported_is_refused_at_its_place() {
     let later = [
-        ("", "tls: { cert: tls.crt, key: tls.key }\n"),
         ("", "catch_up: { query: events_since, limit: 500 }\n"),
         ("", "plugins: { dir: ../plugins, budget: 10ms, memory: 8MiB }\n"),
         ("", "reload: { watch: true, tests: true }\n"),
@@ -124,12 +134,10 @@ fn all_that_is_not_yet_supported_is_refused_at_its_place() {
             "    - jwt: { jwks: \"https://x/jwks.json\", user: sub, tenant: tid }\n",
         ),
         ("    - sql: { query: user_by_token }\n", "    - script: auth.lua\n"),
-        ("      sql: SELECT max(id) FROM events\n", "      sql: SELECT 1\n      cache: { ttl: 30s, max: 100000 }\n"),
         ("    allow: true\n", "    script: reports.lua\n    allow: true\n"),
         ("    to: everyone\n", "    to: everyone\n    script: tasks.lua\n"),
         ("    to: everyone\n", "    to: everyone\n    with: { a: 1 }\n"),
         ("    to: everyone\n", "    to: everyone\n    on_error: next\n"),
-        ("    to: everyone\n", "    to: everyone\n    do: { forget: users_with_access }\n"),
         ("${AMQP_URL:-amqp://mq}", "amqps://mq"),
     ];
     for (old, new) in later {
@@ -149,14 +157,14 @@ fn what_is_not_yet_supported_is_refused_all_at_once() {
         .replace("limits:\n", "limits:\n  unauthenticated: 1\n  per_tenant: {}\n  per_user: {}\n  per_ip: {}\n  messages_per_second: 1\n  origins: []\n")
         .replace("  providers:\n", "  providers:\n    - http: {}\n    - jwt: {}\n    - script: a.lua\n")
         .replace("topics:\n", "topics:\n  - { match: \"report:{id}\", script: reports.lua }\n")
-        .replace("\nroutes:\n", "\nroutes:\n  - { name: a, when: { x: 1 }, script: a.lua, with: {}, on_error: next }\n  - { name: b, when: { x: 2 }, do: {} }\n")
-        + "tls: {}\ncatch_up: {}\nplugins: {}\nreload: {}\n";
+        .replace("\nroutes:\n", "\nroutes:\n  - { name: a, when: { x: 1 }, script: a.lua, with: {}, on_error: next }\n")
+        + "catch_up: {}\nplugins: {}\nreload: {}\n";
     let said = said(&[("c.yaml", &text)]);
     let mut refused: Vec<&str> =
         said.lines().filter_map(|line| line.strip_prefix("error: ")?.strip_suffix(" is not yet supported")).collect();
     refused.sort_unstable();
-    let expected = "`catch_up` `do` `http` `jwt` `messages_per_second` `on_error` `origins` `per_ip` `per_tenant` \
-                    `per_user` `plugins` `reload` `script` `script` `script` `tls` `unauthenticated` `with`";
+    let expected = "`catch_up` `http` `jwt` `messages_per_second` `on_error` `origins` `per_ip` `per_tenant` \
+                    `per_user` `plugins` `reload` `script` `script` `script` `unauthenticated` `with`";
     assert_eq!(refused.join(" "), expected, "{said}");
     assert_eq!(said.lines().filter(|line| line.starts_with("error: ")).count(), refused.len(), "{said}");
 }

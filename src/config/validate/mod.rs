@@ -3,6 +3,7 @@
 //! Invariant: every part is looked at, whatever is wrong with the others, so that all is reported at once. A reference to
 //! something faulty is not reported again.
 
+mod actions;
 mod amqp;
 mod auth;
 mod conditions;
@@ -14,6 +15,7 @@ mod queries;
 mod root;
 mod routes;
 mod templates;
+mod tls;
 mod topics;
 
 use super::diagnostics::Diagnostics;
@@ -34,6 +36,7 @@ pub(super) fn validate(
 ) -> Option<Config> {
     let queries = Queries::read(&raw.database, diagnostics);
     let listen = root::listen(raw);
+    let tls = optional(&raw.tls, |raw| tls::tls(raw, files, diagnostics));
     let admin = root::admin(&raw.admin, diagnostics);
     root::listeners_differ(raw, diagnostics);
     let amqp = optional(&raw.amqp, |raw| amqp::amqp(raw, instance, diagnostics));
@@ -47,6 +50,7 @@ pub(super) fn validate(
     let topics = topics::topics(&raw.topics, &queries, diagnostics);
     let scope = routes::Scope {
         queries: &queries,
+        asked_for_topics: topics::asked(topics.as_deref()),
         roots: root::path_roots(&raw.event),
         payload: root::payload_root(&raw.event),
     };
@@ -54,6 +58,7 @@ pub(super) fn validate(
     let limits = root::limits(&raw.limits);
     Some(Config {
         listen,
+        tls: tls?,
         shards: root::shards(&raw.shards),
         drain: root::drain(&raw.drain),
         demo: or(&raw.demo, false),

@@ -4,9 +4,16 @@ use compact_str::CompactString;
 
 use super::{database_url, templates};
 use crate::config::diagnostics::{Diagnostics, did_you_mean};
-use crate::config::model::{Query, QueryCall, QueryId};
+use crate::config::model::{ForgetRule, Query, QueryCache, QueryCall, QueryId};
 use crate::config::raw::{At, Field, RawDatabase, RawQuery, Scalars, Text};
+use crate::event::{Path, Template};
 use crate::lookup::scan::{self, Dialect};
+
+/// Answers of a query that are kept, where `cache` does not say.
+const CACHED: usize = 100_000;
+
+/// What is bound, by name.
+type Bound<R> = Vec<(CompactString, Template<R>)>;
 
 /// All queries of the configuration, those that are faulty too.
 pub(super) struct Queries {
@@ -45,6 +52,12 @@ impl Queries {
         self.known.iter().map(|(_, query)| query.clone()).collect()
     }
 
+    /// Whether answers of a query are kept.
+    pub(super) fn is_cached(&self, query: QueryId) -> bool {
+        let known = self.known.get(usize::from(query.0));
+        known.and_then(|(_, query)| query.as_ref()).is_some_and(|query| query.cache.is_some())
+    }
+
     /// The query of this name.
     pub(super) fn resolve(&self, name: &At<Text>, diagnostics: &mut Diagnostics) -> Option<(QueryId, &Query)> {
         let text = name.value.text.as_str();
@@ -71,9 +84,47 @@ impl Queries {
         place: &dyn Fn(&str) -> Result<R, String>,
         diagnostics: &mut Diagnostics,
     ) -> Option<QueryCall<R>> {
+        let (resolved, bound) = self.bound(name, with, place, diagnostics);
+        let (id, query) = resolved?;
+        let given = with.value().map_or(&[][..], |with| &with.0);
+        for bind in query.binds.iter().filter(|bind| *bind != "tenant") {
+            if !matches!(with, Field::Faulty) && !given.iter().any(|(given, _)| given.value == bind.as_str()) {
+                let message = format!("nothing is bound to `:{bind}` of the query `{}`", query.name);
+                diagnostics.error(&name.place, message).help(format!("add `with: {{ {bind}: ... }}`"));
+            }
+        }
+        if !query.binds_tenant() {
+            let message =
+                format!("the query `{}` does not bind `:tenant`: it may answer for another tenant", query.name);
+            diagnostics.warning(&name.place, message).help("add `tenant_id = :tenant` to its conditions");
+        }
+        bound.map(|with| QueryCall { query: id, with })
+    }
+
+    /// Which answers of a query a rule means: by some of its binds, but `:tenant`.
+    pub(super) fn forget(
+        &self,
+        name: &At<Text>,
+        with: &Field<Scalars>,
+        place: &dyn Fn(&str) -> Result<Path, String>,
+        diagnostics: &mut Diagnostics,
+    ) -> Option<ForgetRule> {
+        let (resolved, bound) = self.bound(name, with, place, diagnostics);
+        let (query, of_tenant) = resolved.map(|(id, query)| (id, query.binds_tenant()))?;
+        bound.map(|with| ForgetRule { query, with, of_tenant })
+    }
+
+    /// A query, and what a rule binds to it: to binds that it has, but `:tenant`. `None` where some of that is faulty.
+    fn bound<R>(
+        &self,
+        name: &At<Text>,
+        with: &Field<Scalars>,
+        place: &dyn Fn(&str) -> Result<R, String>,
+        diagnostics: &mut Diagnostics,
+    ) -> (Option<(QueryId, &Query)>, Option<Bound<R>>) {
         let resolved = self.resolve(name, diagnostics);
         let mut whole = !matches!(with, Field::Faulty);
-        let mut bound: Vec<(CompactString, crate::event::Template<R>)> = Vec::new();
+        let mut bound = Vec::new();
         let given = with.value().map_or(&[][..], |with| &with.0);
         for (bind, value) in given {
             let bind_name = bind.value.as_str();
@@ -91,24 +142,20 @@ impl Queries {
                 None => whole = false,
             }
         }
-        let (id, query) = resolved?;
-        for bind in query.binds.iter().filter(|bind| *bind != "tenant") {
-            if !matches!(with, Field::Faulty) && !given.iter().any(|(given, _)| given.value == bind.as_str()) {
-                let message = format!("nothing is bound to `:{bind}` of the query `{}`", query.name);
-                diagnostics.error(&name.place, message).help(format!("add `with: {{ {bind}: ... }}`"));
-            }
-        }
-        if !has(&query.binds, "tenant") {
-            let message =
-                format!("the query `{}` does not bind `:tenant`: it may answer for another tenant", query.name);
-            diagnostics.warning(&name.place, message).help("add `tenant_id = :tenant` to its conditions");
-        }
-        whole.then_some(QueryCall { query: id, with: bound })
+        (resolved, whole.then_some(bound))
     }
 }
 
 fn query(name: &str, raw: &RawQuery, dialect: Dialect, diagnostics: &mut Diagnostics) -> Option<Query> {
     let sql = raw.sql.given()?;
+    let cache = match &raw.cache {
+        Field::Missing => None,
+        Field::Faulty => return None,
+        Field::Given(cache) => Some(QueryCache {
+            ttl: cache.value.ttl.value()?.0,
+            max: cache.value.max.value().map_or(CACHED, |max| usize::try_from(max.0).unwrap_or(usize::MAX)),
+        }),
+    };
     if sql.value.text.trim().is_empty() {
         diagnostics.error(&sql.place, format!("the query `{name}` has no SQL"));
         return None;
@@ -118,7 +165,7 @@ fn query(name: &str, raw: &RawQuery, dialect: Dialect, diagnostics: &mut Diagnos
         Err(error) => return templates::report(&sql.place, sql.value.expanded, "SQL", error, diagnostics),
     };
     let timeout = raw.timeout.value().map(|span| span.0);
-    Some(Query { name: name.into(), sql: sql.value.text.clone(), binds, timeout, needs: &[] })
+    Some(Query { name: name.into(), sql: sql.value.text.clone(), binds, timeout, cache, needs: &[] })
 }
 
 fn has(binds: &[CompactString], name: &str) -> bool {

@@ -2,9 +2,9 @@
 
 use hashbrown::HashMap;
 
-use super::{Queries, conditions, or, payload, templates};
+use super::{Queries, actions, conditions, or, payload, templates};
 use crate::config::diagnostics::Diagnostics;
-use crate::config::model::{AudienceRule, ListRule, Route, RouteTarget, UsersRule};
+use crate::config::model::{AudienceRule, ListRule, QueryId, Route, RouteTarget, UsersRule};
 use crate::config::place::Place;
 use crate::config::raw::{
     At, Field, Literal, RawAudience, RawConditions, RawNames, RawRoute, RawTarget, RawUsers, is_empty,
@@ -18,6 +18,8 @@ const AUDIENCE: &str = "write { tenant: true } for all of the tenant, { user: \"
 /// What routes refer to.
 pub(super) struct Scope<'v> {
     pub(super) queries: &'v Queries,
+    /// The queries that topic rules ask.
+    pub(super) asked_for_topics: Vec<QueryId>,
     /// What the paths of the `event` section start with.
     pub(super) roots: Vec<String>,
     /// Where the payload stands in a body, where that is not the whole of it.
@@ -78,21 +80,8 @@ fn named_once(name: &At<crate::config::raw::Text>, names: &mut HashMap<String, P
 
 fn route(raw: &At<RawRoute>, scope: &Scope<'_>, diagnostics: &mut Diagnostics) -> Option<Route> {
     let when = when(&raw.value.when, diagnostics);
-    let to = match &raw.value.to {
-        Field::Missing => {
-            diagnostics.error(&raw.place, "`to` is missing").help(AUDIENCE);
-            None
-        }
-        Field::Faulty => None,
-        Field::Given(to) => match &to.value {
-            RawTarget::Everyone => Some(RouteTarget::Everyone),
-            RawTarget::Audiences(audiences) => {
-                let all: Vec<_> = audiences.iter().map(|raw| audience(raw, scope, diagnostics)).collect();
-                all.into_iter().collect::<Option<_>>().map(RouteTarget::Audiences)
-            }
-        },
-    };
-    if let (Some(mark), Some(RouteTarget::Audiences(_))) = (raw.value.all_tenants.given(), &to)
+    let to = target(raw, scope, diagnostics);
+    if let (Some(mark), Some(RouteTarget::Audiences(_) | RouteTarget::Act(_))) = (raw.value.all_tenants.given(), &to)
         && mark.value
     {
         let message = "`all_tenants` means something with `to: everyone` alone";
@@ -105,6 +94,34 @@ fn route(raw: &At<RawRoute>, scope: &Scope<'_>, diagnostics: &mut Diagnostics) -
         all_tenants: or(&raw.value.all_tenants, false),
         go_on: or(&raw.value.go_on, false),
     })
+}
+
+fn target(raw: &At<RawRoute>, scope: &Scope<'_>, diagnostics: &mut Diagnostics) -> Option<RouteTarget> {
+    let acts = match &raw.value.actions {
+        Field::Missing => None,
+        Field::Faulty => Some(None),
+        Field::Given(given) => Some(actions::actions(&given.value.0, scope, diagnostics)),
+    };
+    let to = match &raw.value.to {
+        Field::Missing if acts.is_none() => {
+            diagnostics.error(&raw.place, "`to` is missing").help(AUDIENCE);
+            None
+        }
+        Field::Missing => return acts?.map(RouteTarget::Act),
+        Field::Faulty => None,
+        Field::Given(to) => match &to.value {
+            RawTarget::Everyone => Some(RouteTarget::Everyone),
+            RawTarget::Audiences(audiences) => {
+                let all: Vec<_> = audiences.iter().map(|raw| audience(raw, scope, diagnostics)).collect();
+                all.into_iter().collect::<Option<_>>().map(RouteTarget::Audiences)
+            }
+        },
+    };
+    if let Some(actions) = raw.value.actions.given() {
+        let help = "write two routes; the first of them says `continue: true`";
+        diagnostics.error(&actions.place, "a route has either `to` or `do`").help(help);
+    }
+    to
 }
 
 fn when(raw: &Field<RawConditions>, diagnostics: &mut Diagnostics) -> Option<Vec<(Path, crate::event::Matcher<Path>)>> {
@@ -201,12 +218,12 @@ fn topics(raw: &RawAudience, scope: &Scope<'_>, diagnostics: &mut Diagnostics) -
     Some(Some(list))
 }
 
-fn one(at: &At<Literal>, scope: &Scope<'_>, diagnostics: &mut Diagnostics) -> Option<ListRule> {
+pub(super) fn one(at: &At<Literal>, scope: &Scope<'_>, diagnostics: &mut Diagnostics) -> Option<ListRule> {
     each(std::slice::from_ref(at), scope, diagnostics).map(ListRule::Each)
 }
 
 /// One text is a field path, with or without braces; with more than one place in it, it is a template.
-fn list(names: &RawNames, scope: &Scope<'_>, diagnostics: &mut Diagnostics) -> Option<ListRule> {
+pub(super) fn list(names: &RawNames, scope: &Scope<'_>, diagnostics: &mut Diagnostics) -> Option<ListRule> {
     let at = match names {
         RawNames::Each(items) => return each(items, scope, diagnostics).map(ListRule::Each),
         RawNames::One(at) => at,

@@ -2,7 +2,7 @@
 
 use super::{Queries, conditions, overlap, templates};
 use crate::config::diagnostics::{Diagnostics, did_you_mean};
-use crate::config::model::{TopicAllow, TopicPlace, TopicRule};
+use crate::config::model::{QueryId, TopicAllow, TopicPlace, TopicRule};
 use crate::config::place::Place;
 use crate::config::raw::{At, Field, RawAllow, RawAllowRule, RawTopicRule};
 use crate::event::TopicPattern;
@@ -40,6 +40,15 @@ pub(super) fn topics(
         rules.push(pattern.zip(allow).map(|(pattern, allow)| TopicRule { pattern, allow }));
     }
     rules.into_iter().collect()
+}
+
+/// The queries that these rules ask.
+pub(super) fn asked(rules: Option<&[TopicRule]>) -> Vec<QueryId> {
+    let query = |rule: &TopicRule| match &rule.allow {
+        TopicAllow::Query(call) => Some(call.query),
+        _ => None,
+    };
+    rules.unwrap_or_default().iter().filter_map(query).collect()
 }
 
 fn pattern(

@@ -11,19 +11,20 @@ pub(super) fn request(index: u32, topics: &[&str]) -> AuthorizeRequest {
         tenant: TenantId::new("acme").unwrap(),
         attributes: Arc::new(Attributes::default()),
         topics: topics.iter().map(|topic| Topic::new(*topic).unwrap()).collect(),
+        has_them: false,
     }
 }
 
 impl Bench {
-    fn authorize(&mut self, request: AuthorizeRequest) {
+    pub(super) fn authorize(&mut self, request: AuthorizeRequest) {
         let mut effects = Vec::new();
         let rulebook = Arc::clone(&self.rulebook);
-        self.lane.authorize(request, &rulebook, &mut effects);
+        self.lane.authorize(request, &rulebook, self.now, &mut effects);
         self.take(effects);
     }
 
     /// Who was answered, and what, in order.
-    fn answers(&self) -> Vec<(u32, String)> {
+    pub(super) fn answers(&self) -> Vec<(u32, String)> {
         let said = self.authorized.iter().map(|effect| match effect {
             Effect::Authorized { connection, verdicts, .. } => {
                 let verdicts: Vec<String> =

@@ -4,10 +4,13 @@
 mod authorizing;
 mod bounds;
 mod order;
+mod revoking;
+mod rights;
 mod threads;
 
+use std::num::NonZeroUsize;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use compact_str::format_compact;
@@ -15,7 +18,8 @@ use tokio::sync::mpsc;
 
 use super::*;
 use crate::config::{
-    AudienceRule, ListRule, QueryCall, QueryId, Route, RouteTarget, TopicAllow, TopicPlace, TopicRule, UsersRule,
+    ActionRule, AudienceRule, ForgetRule, ListRule, Query, QueryCache, QueryCall, QueryId, Route, RouteTarget,
+    TopicAllow, TopicPlace, TopicRule, UsersRule,
 };
 use crate::event::{Envelope, Matcher, Path, Scalar, Shape, Template, TopicPattern};
 use crate::lookup::{LookupError, Rows};
@@ -32,14 +36,56 @@ fn template(text: &str) -> Template<Path> {
 }
 
 fn query(id: u16) -> AudienceRule {
-    let with = vec![("record".into(), template("{data.id}"))];
+    by(id, "{data.id}")
+}
+
+fn by_record(id: u16) -> AudienceRule {
+    by(id, "{data.record}")
+}
+
+fn by(id: u16, record: &str) -> AudienceRule {
+    let with = vec![("record".into(), template(record))];
     AudienceRule { users: Some(UsersRule::Query(QueryCall { query: QueryId(id), with })), ..AudienceRule::default() }
 }
 
-/// Routes by an event's `kind`: `plain` asks nothing, `ask` one query, `twice` two; `nobody` and `all` say it.
-/// Topics: `free:{id}` is for all, `ask:{id}` asks query 7.
+/// Routes by an event's `kind`: `plain` asks nothing, `ask` one query, `twice` two; `nobody` and `all` say it. `kept` asks
+/// query 3, whose answers are kept, by the event's `record`; `look` is for the topics of that record.
+/// Topics: `free:{id}` is for all, `ask:{id}` asks query 7, `kept:{id}` query 8, whose answers are kept.
+/// `forget` is about query 3, `revoke` about 3, 7 and 8, each by the record; `leaky` about query 4, which is nobody's own;
+/// `kick` disconnects the user `record`.
 fn rulebook() -> Arc<Rulebook> {
-    Arc::new(rulebook_of(Generation(1), &["plain", "ask", "twice", "nobody", "all"]))
+    Arc::new(rulebook_of(Generation(1), &ROUTES))
+}
+
+const ROUTES: [&str; 11] =
+    ["plain", "ask", "twice", "nobody", "all", "kept", "look", "forget", "revoke", "leaky", "kick"];
+/// Queries of which answers are kept.
+const KEPT: [u16; 3] = [3, 4, 8];
+const TTL: Duration = Duration::from_secs(30);
+
+fn queries() -> Vec<Query> {
+    let query = |id: u16| {
+        let own = match id {
+            7 | 8 => "id",
+            4 => "",
+            _ => "record",
+        };
+        let binds = [own, if id == 4 { "" } else { "tenant" }];
+        Query {
+            name: format_compact!("q{id}"),
+            sql: String::new(),
+            binds: binds.into_iter().filter(|bind| !bind.is_empty()).map(Into::into).collect(),
+            timeout: None,
+            needs: &[],
+            cache: KEPT.contains(&id).then_some(QueryCache { ttl: TTL, max: 1_000 }),
+        }
+    };
+    (0..9).map(query).collect()
+}
+
+fn forget(query: u16, bind: &str) -> ActionRule {
+    let with = vec![(bind.into(), template("{data.record}"))];
+    ActionRule::Forget(ForgetRule { query: QueryId(query), with, of_tenant: query != 4 })
 }
 
 /// Those of these routes that are named, in that order.
@@ -52,28 +98,42 @@ fn rulebook_of(generation: Generation, kinds: &[&str]) -> Rulebook {
         go_on: false,
     };
     let nobody = AudienceRule { topics: Some(ListRule::Each(Vec::new())), ..AudienceRule::default() };
+    let topics = ["ask:{data.record}", "kept:{data.record}"].map(template);
+    let look = AudienceRule { topics: Some(ListRule::Each(topics.into())), ..AudienceRule::default() };
     let mut routes = vec![
         route("plain", RouteTarget::Audiences(vec![AudienceRule::default()])),
         route("ask", RouteTarget::Audiences(vec![query(0)])),
         route("twice", RouteTarget::Audiences(vec![query(1), query(2)])),
         route("nobody", RouteTarget::Audiences(vec![nobody])),
         route("all", RouteTarget::Everyone),
+        route("kept", RouteTarget::Audiences(vec![by_record(3)])),
+        route("look", RouteTarget::Audiences(vec![look])),
+        route("forget", RouteTarget::Act(vec![forget(3, "record")])),
+        route("revoke", RouteTarget::Act(vec![forget(3, "record"), forget(7, "id"), forget(8, "id")])),
+        route("leaky", RouteTarget::Act(vec![forget(4, "record")])),
+        route("kick", RouteTarget::Act(vec![ActionRule::Disconnect(ListRule::Each(vec![template("{data.record}")]))])),
     ];
     let rank = |route: &Route| kinds.iter().position(|kind| *kind == route.name);
     routes.retain(|route| rank(route).is_some());
     routes.sort_by_key(rank);
     let id = Template::parse("{id}", |_| Ok(TopicPlace::Capture(0))).unwrap();
-    let ask = TopicAllow::Query(QueryCall { query: QueryId(7), with: vec![("id".into(), id)] });
+    let ask = |query| TopicAllow::Query(QueryCall { query: QueryId(query), with: vec![("id".into(), id.clone())] });
     let topic = |pattern: &str, allow| TopicRule { pattern: TopicPattern::parse(pattern).unwrap(), allow };
-    let topics = vec![topic("free:{id}", TopicAllow::Always), topic("ask:{id}", ask)];
+    let topics = vec![topic("free:{id}", TopicAllow::Always), topic("ask:{id}", ask(7)), topic("kept:{id}", ask(8))];
     let shape =
         Shape { payload: path("data"), tenant: Some(path("data.tenant")), id: Some(path("data.id")), kind: None };
     Rulebook::compile(generation, shape, routes, topics)
 }
 
+/// An event of this kind, or of `kind record`.
 fn delivery(rulebook: &Arc<Rulebook>, tenant: Option<&str>, kind: &str, id: u64, receipt: Receipt) -> Delivery {
     let tenant = tenant.map_or_else(|| "null".to_owned(), |tenant| format!("\"{tenant}\""));
-    let body = format!(r#"{{"kind":"{kind}","data":{{"tenant":{tenant},"id":{id}}}}}"#);
+    let (kind, record) = kind.split_once(' ').unwrap_or((kind, "null"));
+    let body = if record == "null" {
+        format!(r#"{{"kind":"{kind}","data":{{"tenant":{tenant},"id":{id}}}}}"#)
+    } else {
+        format!(r#"{{"kind":"{kind}","data":{{"tenant":{tenant},"id":{id},"record":{record}}}}}"#)
+    };
     let event = rulebook.decoder.decode(Bytes::from(body), Envelope::NONE, Instant::now()).unwrap();
     Delivery { event, rulebook: Arc::clone(rulebook), receipt }
 }
@@ -89,6 +149,22 @@ fn failed() -> Answer {
     Err(LookupError::Unavailable("down".to_owned()))
 }
 
+/// What is done to sessions.
+fn say(effect: &Effect) -> Option<String> {
+    match effect {
+        Effect::Unsubscribe { connection, topics, .. } => {
+            let topics: Vec<String> = topics.iter().map(|(topic, verdict)| format!("{topic} {verdict:?}")).collect();
+            Some(format!("unsubscribe {}: {}", connection.index, topics.join(", ")))
+        }
+        Effect::Withdraw { shard, order } => Some(format!("withdraw {} of {}", shard.index(), order.tenant)),
+        Effect::Disconnect { tenant, users } => {
+            let users: Vec<&str> = users.iter().map(crate::event::UserId::as_str).collect();
+            Some(format!("disconnect {} of {tenant}", users.join(", ")))
+        }
+        _ => None,
+    }
+}
+
 /// A lane, and what it has asked for and not been given.
 struct Bench {
     lane: Lane,
@@ -99,19 +175,25 @@ struct Bench {
     /// What was handed over: tenant and id, in order.
     handed: Vec<(Option<TenantId>, u64)>,
     authorized: Vec<Effect>,
+    /// The other effects.
+    others: Vec<Effect>,
+    /// All that is done to sessions, in order.
+    done: Vec<String>,
 }
 
 impl Bench {
     fn new() -> Self {
         let metrics = Arc::new(Metrics::new());
         Self {
-            lane: Lane::new(Arc::clone(&metrics)),
+            lane: Lane::new(&queries(), NonZeroUsize::MIN, Arc::clone(&metrics)),
             rulebook: rulebook(),
             metrics,
             now: Instant::now(),
             asked: Vec::new(),
             handed: Vec::new(),
             authorized: Vec::new(),
+            others: Vec::new(),
+            done: Vec::new(),
         }
     }
 
@@ -127,10 +209,11 @@ impl Bench {
     }
 
     /// Answers what has been asked at this place in the order of asking.
+    #[expect(clippy::needless_pass_by_value, reason = "answers are made where they are given")]
     fn answer(&mut self, place: usize, answer: Answer) {
         let ask = self.asked.remove(place);
         let mut effects = Vec::new();
-        self.lane.answered(ask.ticket, answer, self.now, &mut effects);
+        self.lane.answered(ask.ticket, &answer, self.now, &mut effects);
         self.take(effects);
     }
 
@@ -140,9 +223,16 @@ impl Bench {
                 Effect::HandOver(handover) => {
                     let id = handover.event().id().unwrap().as_json().parse().unwrap();
                     self.handed.push((handover.event().tenant().cloned(), id));
+                    self.done.push(format!("event {id}"));
                 }
                 Effect::Ask(ask) => self.asked.push(ask),
                 authorized @ Effect::Authorized { .. } => self.authorized.push(authorized),
+                other => {
+                    if let Some(done) = say(&other) {
+                        self.done.push(done);
+                    }
+                    self.others.push(other);
+                }
             }
         }
     }

@@ -23,6 +23,7 @@ fn database(url: &str, queries: &[&str]) -> Database {
         binds: scan::binds(Dialect::Sqlite, sql).unwrap(),
         timeout: None,
         needs: &[],
+        cache: None,
     };
     Database {
         url: SecretString::from(url.to_owned()),

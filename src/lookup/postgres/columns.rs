@@ -32,7 +32,7 @@ pub(super) enum Form {
     Void,
     /// Its bytes are a text.
     Text,
-    /// Any other type: the query casts it to text.
+    /// Any other type: the query makes it a text.
     Other,
 }
 

@@ -4,8 +4,8 @@
 //! type's binary form. What the common types take is made here, so that a text that is no integer is known before the
 //! server is asked; any other type gets its value as a text that the server casts: `($1::text)::inet`.
 //!
-//! **Values out.** Common types are read from their binary form. Where a query answers any other one, it is run as
-//! `SELECT a, b::text FROM (…)`, and every type has its usual text. Why not `row_to_json` for all: it costs each row
+//! **Values out.** Common types are read from their binary form. Where a query answers any other one, it is run inside
+//! of another, `SELECT a, format('%s', b) FROM (…)`, which has every type's usual text. Why not `row_to_json` for all: it costs each row
 //! of each query a detour, loses which of two columns of one name was first, and cannot be had of a statement that writes.
 
 mod binds;
@@ -204,14 +204,19 @@ impl Plan {
     }
 }
 
-/// A query whose columns of other types are cast to text.
+/// A query whose columns of other types are made texts.
 fn as_text(query: &str, forms: &[Form]) -> String {
     let mut text = "SELECT ".to_owned();
     for (index, form) in forms.iter().enumerate() {
         let comma = if index == 0 { "" } else { ", " };
-        let cast = if *form == Form::Other { "::text" } else { "" };
+        let column = format!("q.c{index}");
+        // What the type's own output is: a cast may have something to add, such as `/32`.
+        let column = match form {
+            Form::Other => format!("CASE WHEN {column} IS NOT NULL THEN format('%s', {column}) END"),
+            _ => column,
+        };
         // Writing to a string does not fail.
-        write!(text, "{comma}q.c{index}{cast}").unwrap_or_default();
+        write!(text, "{comma}{column}").unwrap_or_default();
     }
     let names: Vec<String> = (0..forms.len()).map(|index| format!("c{index}")).collect();
     // The query may end in a comment.
@@ -315,6 +320,9 @@ mod tests {
     #[test]
     fn what_is_not_read_here_is_cast() {
         let text = as_text("SELECT 1, x -- y", &[Form::Int4, Form::Other]);
-        assert_eq!(text, "SELECT q.c0, q.c1::text FROM (\nSELECT 1, x -- y\n) AS q(c0, c1)");
+        assert_eq!(
+            text,
+            "SELECT q.c0, CASE WHEN q.c1 IS NOT NULL THEN format('%s', q.c1) END FROM (\nSELECT 1, x -- y\n) AS q(c0, c1)"
+        );
     }
 }

@@ -276,7 +276,9 @@ fn piece_of_sql(dialect: Dialect) -> impl Strategy<Value = (&'static str, bool)>
     let mut verbatim = vec![" ", "\n", "( ", ") ", "'a:b'' ' ", "/* :c */", "-- :d '\n", "::", " é ", "<> ", "a$b "];
     verbatim.extend(match dialect {
         Sqlite => &["[:z] ", "`:y` ", "\":x\" "][..],
-        Postgres => &["E'\\' :a' ", "$t$ :a $$ $t$ ", "/* /* :a */ ' */", "a[1:2] ", "?| ", "@> ", "\":x\" ", "'\\' "],
+        Postgres => {
+            &["E'\\' :a' ", "$t$ :a $$ $t$ ", "/* /* :a */ ' */", "a[1:2] ", "?| ", "@> ", "\":x\" ", "|| '\\' "]
+        }
         Mysql => &["'\\' :a' ", "\"\\\" :a\" ", "`:y` ", "# :a '\n", "@v := ", "-1 ", "[ "],
     });
     let names = ["a", "tenant", "b2", "_x"];

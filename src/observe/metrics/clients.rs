@@ -4,7 +4,7 @@ use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::registry::Registry;
+use prometheus_client::registry::{Registry, Unit};
 
 use super::Metrics;
 
@@ -15,11 +15,19 @@ pub(super) struct ClientMetrics {
     closed: Family<ByCode, Counter>,
     outbox_messages: Gauge,
     outbox_bytes: Gauge,
+    handshake_failures: Counter,
+    /// Of the one listener that has a certificate: there only where one is set.
+    certificates: Family<ByListener, Gauge>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ByCode {
     code: u16,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByListener {
+    listener: &'static str,
 }
 
 impl ClientMetrics {
@@ -30,12 +38,25 @@ impl ClientMetrics {
             closed: Family::default(),
             outbox_messages: Gauge::default(),
             outbox_bytes: Gauge::default(),
+            handshake_failures: Counter::default(),
+            certificates: Family::default(),
         };
         r.register("connections", "Open connections", own.connections.clone());
         r.register("sessions", "Authenticated connections", own.sessions.clone());
         r.register("connections_closed", "Connections that the server closed, by close code", own.closed.clone());
         r.register("outbox_messages", "Frames that wait for connections to take them", own.outbox_messages.clone());
         r.register("outbox_bytes", "Bytes of such frames, for each connection", own.outbox_bytes.clone());
+        r.register(
+            "tls_handshake_failures",
+            "Connections with which no TLS session came about",
+            own.handshake_failures.clone(),
+        );
+        r.register_with_unit(
+            "tls_certificate_valid_until",
+            "When the certificate in use expires, in Unix time",
+            Unit::Seconds,
+            own.certificates.clone(),
+        );
         own
     }
 }
@@ -59,6 +80,16 @@ impl Metrics {
     /// Their bytes, counted for each connection that they wait for.
     pub fn outbox_bytes(&self) -> &Gauge {
         &self.clients.outbox_bytes
+    }
+
+    /// Connections with which no TLS session came about.
+    pub fn handshake_failures(&self) -> &Counter {
+        &self.clients.handshake_failures
+    }
+
+    /// When the certificate of the listener for clients expires, in Unix time.
+    pub fn certificate_valid_until(&self) -> Gauge {
+        self.clients.certificates.get_or_create_owned(&ByListener { listener: "clients" })
     }
 
     /// Connections that the server closed with this code.

@@ -10,6 +10,7 @@ mod events;
 mod labels;
 mod lookups;
 mod program;
+mod rights;
 
 use prometheus_client::registry::Registry;
 
@@ -20,6 +21,7 @@ use self::database::DatabaseMetrics;
 use self::events::EventMetrics;
 use self::lookups::LookupMetrics;
 use self::program::ProgramMetrics;
+use self::rights::RightsMetrics;
 
 pub use self::labels::{DropCause, SourceKind};
 
@@ -34,6 +36,7 @@ pub struct Metrics {
     auth: AuthMetrics,
     lookups: LookupMetrics,
     database: DatabaseMetrics,
+    rights: RightsMetrics,
     broker: BrokerMetrics,
     program: ProgramMetrics,
 }
@@ -49,6 +52,7 @@ impl Metrics {
             auth: AuthMetrics::register(r),
             lookups: LookupMetrics::register(r),
             database: DatabaseMetrics::register(r),
+            rights: RightsMetrics::register(r),
             broker: BrokerMetrics::register(r),
             program: ProgramMetrics::register(r),
             registry,

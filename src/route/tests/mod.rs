@@ -1,6 +1,7 @@
 //! Rules held against events: a table of rules and what they must say, and the index against trying each route.
 #![expect(clippy::disallowed_methods, reason = "a test is an edge: events are received now")]
 
+mod acting;
 mod deciding;
 mod indexing;
 mod subscribing;

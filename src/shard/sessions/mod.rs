@@ -177,6 +177,13 @@ impl Sessions {
         }
     }
 
+    /// The topics that a session is subscribed to.
+    pub fn topics(&self, id: SessionId) -> impl Iterator<Item = &Topic> {
+        let session = &self.all[id.0 as usize];
+        let topics = &self.tenants[session.tenant as usize].topics;
+        session.subscriptions.iter().map(|subscription| &topics[subscription.topic as usize].name)
+    }
+
     /// Subscribes a session to a topic that it may see. Does nothing where it is already.
     pub fn subscribe(&mut self, id: SessionId, topic: Topic) {
         let session = &mut self.all[id.0 as usize];
@@ -219,6 +226,30 @@ impl Sessions {
                 .get(name)
                 .map_or(Vec::new(), |tenant| self.tenants[*tenant as usize].sessions.iter().map(connection).collect()),
         }
+    }
+
+    /// The connections of these users of a tenant.
+    pub fn connections_of(&self, tenant: &TenantId, users: &[UserId]) -> Vec<u32> {
+        let Some(tenant) = self.by_name.get(tenant) else { return Vec::new() };
+        let sessions = users.iter().filter_map(|user| self.tenants[*tenant as usize].users.get(user)).flatten();
+        let mut connections: Vec<u32> = sessions.map(|session| self.all[*session as usize].connection).collect();
+        // A user who is named twice leaves once.
+        connections.sort_unstable();
+        connections.dedup();
+        connections
+    }
+
+    /// The subscriptions of a tenant to topics for which `is_meant` holds: by connection, all of one in a row.
+    pub fn subscriptions(&self, tenant: &TenantId, is_meant: impl Fn(&Topic) -> bool) -> Vec<(u32, Topic)> {
+        let Some(tenant) = self.by_name.get(tenant) else { return Vec::new() };
+        let topics = self.tenants[*tenant as usize].topics.iter().filter(|(_, entry)| is_meant(&entry.name));
+        let subscribed = topics.flat_map(|(_, entry)| {
+            let connection = |subscriber: &Subscriber| self.all[subscriber.session as usize].connection;
+            entry.subscribers.iter().map(move |subscriber| (connection(subscriber), entry.name.clone()))
+        });
+        let mut all: Vec<(u32, Topic)> = subscribed.collect();
+        all.sort_unstable_by_key(|(connection, _)| *connection);
+        all
     }
 
     /// How many there are.

@@ -213,6 +213,23 @@ proptest! {
                 }
             }
         }
+        for tenant in TENANTS {
+            let name = TenantId::new(tenant).unwrap();
+            let of_tenant = || model.sessions.iter().filter(|(_, plain)| plain.tenant == tenant);
+            let topics = of_tenant().flat_map(|(connection, plain)| plain.topics.iter().map(|name| (*connection, topic(name))));
+            let expected: BTreeSet<(u32, Topic)> = topics.filter(|(_, topic)| topic.as_str() != "news").collect();
+            let found = sessions.subscriptions(&name, |topic| topic.as_str() != "news");
+            prop_assert!(found.is_sorted_by_key(|(connection, _)| *connection));
+            prop_assert_eq!(found.into_iter().collect::<BTreeSet<_>>(), expected);
+            let users = ["1", "3", "1"].map(|user| UserId::new(user).unwrap());
+            let expected: Vec<u32> =
+                of_tenant().filter(|(_, plain)| ["1", "3"].contains(&plain.user.as_str())).map(|(at, _)| *at).collect();
+            prop_assert_eq!(sessions.connections_of(&name, &users), expected);
+            for (_, plain) in of_tenant() {
+                let own: BTreeSet<String> = sessions.topics(plain.id).map(ToString::to_string).collect();
+                prop_assert_eq!(&own, &plain.topics);
+            }
+        }
         for (_, plain) in std::mem::take(&mut model.sessions) {
             sessions.remove(plain.id);
         }

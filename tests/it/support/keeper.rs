@@ -94,10 +94,10 @@ pub(crate) fn awaited(name: &str, command: &mut Command, mark: &'static str) -> 
         }
         up.try_send(Err(said)).ok();
     });
-    match is_up.recv_timeout(Duration::from_mins(1)) {
-        Ok(Ok(())) => server,
-        Ok(Err(said)) => panic!("{name} ended, and said:\n{}", said.join("\n")),
-        Err(_) => panic!("{name} does not start within a minute"),
+    let is_up = is_up.recv_timeout(Duration::from_mins(1));
+    match is_up.unwrap_or_else(|error| panic!("{name} does not start within a minute: {error}")) {
+        Ok(()) => server,
+        Err(said) => panic!("{name} ended, and said:\n{}", said.join("\n")),
     }
 }
 

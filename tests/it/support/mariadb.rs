@@ -60,7 +60,8 @@ impl MariaDb {
         let mut install = account.command(&PathBuf::from(INSTALL));
         install.arg("--no-defaults").arg(format!("--datadir={}/data", keeper.folder().display()));
         install.args(["--auth-root-authentication-method=normal", "--skip-test-db", "--innodb-flush-method=nosync"]);
-        let made = install.current_dir(keeper.folder()).stdin(Stdio::null()).output().unwrap();
+        let made =
+            install.current_dir(keeper.folder()).env("TMPDIR", keeper.folder()).stdin(Stdio::null()).output().unwrap();
         let said = [made.stdout, made.stderr].concat();
         assert!(made.status.success(), "{INSTALL}: {}", String::from_utf8_lossy(&said));
         fs::write(keeper.folder().join("logins.sql"), LOGINS).unwrap();
@@ -75,6 +76,16 @@ impl MariaDb {
         }
     }
 
+    /// Where its files are; relative paths in its settings start in `data` there.
+    pub(crate) fn folder(&self) -> &Path {
+        self.keeper.folder()
+    }
+
+    /// Gives a file in its folder to the account that it runs as.
+    pub(crate) fn own_file(&self, path: &Path) {
+        self.account.own(path);
+    }
+
     /// A URL for these credentials and this database.
     pub(crate) fn url(&self, credentials: &str, database: &str) -> String {
         format!("mysql://{credentials}@127.0.0.1:{}/{database}", self.port)
@@ -85,7 +96,9 @@ impl MariaDb {
         let name = format!("test{}", self.databases.fetch_add(1, Ordering::Relaxed));
         execute(&self.url(OWNER, "mysql"), &format!("CREATE DATABASE {name}")).await;
         let url = self.url(OWNER, &name);
-        execute(&url, script).await;
+        if !script.is_empty() {
+            execute(&url, script).await;
+        }
         url
     }
 
@@ -97,7 +110,7 @@ impl MariaDb {
         command.arg(format!("--socket={folder}/socket")).arg(format!("--init-file={folder}/logins.sql"));
         command.args(["--bind-address=127.0.0.1", "--skip-name-resolve", "--skip-log-bin"]);
         command.args(["--innodb-flush-method=nosync", "--innodb-flush-log-at-trx-commit=0"]);
-        command.args(&self.settings);
+        command.args(&self.settings).env("TMPDIR", self.keeper.folder());
         self.server = Some(awaited("MariaDB", &mut command, "ready for connections"));
     }
 

@@ -80,11 +80,6 @@ impl Postgres {
         self.account.own(path);
     }
 
-    /// Where it listens.
-    pub(crate) fn port(&self) -> u16 {
-        self.port
-    }
-
     /// A URL for these credentials and this database.
     pub(crate) fn url(&self, credentials: &str, database: &str) -> String {
         format!("postgres://{credentials}@127.0.0.1:{}/{database}", self.port)
@@ -95,7 +90,9 @@ impl Postgres {
         let name = format!("test{}", self.databases.fetch_add(1, Ordering::Relaxed));
         execute(&self.url(OWNER, "postgres"), &format!("CREATE DATABASE {name}")).await;
         let url = self.url(OWNER, &name);
-        execute(&url, script).await;
+        if !script.is_empty() {
+            execute(&url, script).await;
+        }
         url
     }
 
@@ -118,11 +115,17 @@ impl Postgres {
 
     /// Ends it at once, with all that it runs.
     pub(crate) fn kill(&mut self) {
+        // It starts no more processes then.
+        super::keeper::signal(self.server.as_ref().expect("it runs"), Signal::STOP);
         let children = self.children();
         self.end(Signal::KILL);
-        for child in children {
+        for child in &children {
             // Some have noticed by themselves.
-            kill_process(child, Signal::KILL).ok();
+            kill_process(*child, Signal::KILL).ok();
+        }
+        // What they share is free when they are gone, which happens at once.
+        while children.iter().any(|child| state(&child.as_raw_nonzero().to_string()).is_some_and(|it| it.0 != "Z")) {
+            std::thread::yield_now();
         }
     }
 
@@ -153,12 +156,7 @@ impl Postgres {
     fn children(&self) -> Vec<Pid> {
         let server = self.server.as_ref().expect("it runs").id().to_string();
         let processes = fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-        let is_child = |id: &String| {
-            let stat = fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
-            // After the name, which may hold anything: state, parent.
-            let after = stat.rsplit(')').next().unwrap_or_default();
-            after.split_whitespace().nth(1) == Some(server.as_str())
-        };
+        let is_child = |id: &String| state(id).is_some_and(|it| it.1 == server);
         processes.filter(is_child).filter_map(|id| Pid::from_raw(id.parse().ok()?)).collect()
     }
 }
@@ -169,6 +167,14 @@ impl Drop for Postgres {
             self.kill();
         }
     }
+}
+
+/// The state of a process and its parent, while it is there.
+fn state(id: &str) -> Option<(String, String)> {
+    let stat = fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
+    // They come after the name, which may hold anything.
+    let mut after = stat.rsplit(')').next()?.split_whitespace().map(str::to_owned);
+    after.next().zip(after.next())
 }
 
 /// Runs a script there, on a connection of its own.

@@ -1,0 +1,397 @@
+//! Answers to queries: those that are kept for a time, and those that are being asked for.
+//!
+//! Invariant: an answer that was being asked for when somebody said that it is no longer good is not kept, and goes only
+//! to those who already waited for it. So a query under way cannot undo a revocation.
+//! Invariant: of a query whose answers are not kept, each call is asked by itself: nobody gets an answer that was begun
+//! before the question came up.
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use compact_str::CompactString;
+use hashbrown::HashMap;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::gauge::Gauge;
+use smallvec::SmallVec;
+
+use super::authorize::TopicTicket;
+use super::state::{Ask, Owner, Ticket};
+use crate::cache::{Bounds, Cache};
+use crate::config::{Query, QueryId};
+use crate::event::Scalar;
+use crate::lookup::{Binds, Forget, Rows, loose};
+use crate::observe::Metrics;
+use crate::route::{Answer, Call, CallId};
+
+/// Bytes that all kept answers of all lanes may hold.
+pub const KEPT_BYTES: usize = 256 << 20;
+/// Kept answers of one tenant to one query that are looked through for those to forget. Where there are more, and it
+/// is not said which one is meant, all go: a tenant that says so often shall not keep its lane busy with looking.
+const LOOKED_THROUGH: usize = 4_096;
+/// Answers to calls that are alike but for their values' types, `7` and `"7"`, which a database may tell apart.
+const VARIANTS: usize = 4;
+/// Expired answers let go at once, where nothing else makes them go.
+const SWEPT: usize = 1_024;
+/// How often that is.
+const SWEEP_EVERY: Duration = Duration::from_millis(100);
+
+/// The answers that a lane has, and waits for.
+#[derive(Debug)]
+pub(super) struct Answers {
+    /// By [`QueryId`].
+    queries: Vec<Known>,
+    flights: HashMap<u64, Flight>,
+    /// The flights of each, of queries whose answers are kept.
+    under_way: HashMap<Owner, SmallVec<[u64; 4]>>,
+    numbered: u64,
+    swept: Option<Instant>,
+    entries: Gauge,
+    evictions: Counter,
+}
+
+/// What a question is asked for.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Waiter {
+    /// A call of the waiting event of this number.
+    Event { number: u64, call: CallId },
+    /// A topic of a request.
+    Topic(TopicTicket),
+}
+
+/// Whose place among those under way a query takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Holder {
+    /// The events' of its tenant.
+    Queue,
+    /// The topics' of its tenant.
+    Line,
+}
+
+/// What came of a question.
+#[derive(Debug)]
+pub(super) enum Asked {
+    /// The answer is there.
+    Known(Answer),
+    /// It is being asked for already.
+    Joined,
+    /// It must be asked now.
+    Started(Ask),
+    /// It would have to be asked, and there is no room.
+    NoRoom(Call),
+}
+
+/// A query that was answered.
+#[derive(Debug)]
+pub(super) struct Landed {
+    pub(super) owner: Owner,
+    pub(super) query: QueryId,
+    pub(super) holder: Holder,
+    pub(super) waiters: SmallVec<[Waiter; 1]>,
+}
+
+#[derive(Debug)]
+struct Known {
+    of_tenant: bool,
+    kept: Option<Kept>,
+}
+
+/// The kept answers of one query.
+#[derive(Debug)]
+struct Kept {
+    ttl: Duration,
+    /// What is bound, `:tenant` aside, in order.
+    binds: Box<[CompactString]>,
+    cache: Cache<Key, Owner, SmallVec<[Variant; 1]>>,
+    hits: Counter,
+    misses: Counter,
+    joined: Counter,
+    /// Of the entries and evictions, those that have been told.
+    told: (usize, u64),
+}
+
+/// Calls that are alike: see [`loose`].
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Key {
+    owner: Owner,
+    values: Box<[CompactString]>,
+}
+
+#[derive(Debug)]
+struct Variant {
+    binds: Binds,
+    rows: Arc<Rows>,
+    expires: Instant,
+}
+
+#[derive(Debug)]
+struct Flight {
+    owner: Owner,
+    query: QueryId,
+    /// Where its answer is to be kept.
+    binds: Option<Binds>,
+    holder: Holder,
+    waiters: SmallVec<[Waiter; 1]>,
+    started: Instant,
+    /// Its answer is for those who wait for it alone.
+    stale: bool,
+}
+
+impl Answers {
+    /// None yet. Of what each query may have kept, this is the part of one lane of so many.
+    pub(super) fn new(queries: &[Query], lanes: NonZeroUsize, metrics: &Metrics) -> Self {
+        let cached = queries.iter().filter(|query| query.cache.is_some()).count();
+        let bytes = KEPT_BYTES / lanes / cached.max(1);
+        let known = |query: &Query| Known {
+            of_tenant: query.binds_tenant(),
+            kept: query.cache.map(|cache| Kept {
+                ttl: cache.ttl,
+                binds: sorted(query.binds.iter().filter(|bind| *bind != "tenant").cloned()),
+                cache: Cache::new(Bounds { entries: cache.max.div_ceil(lanes.get()), bytes }),
+                hits: metrics.lookup_cache(&query.name, "hit"),
+                misses: metrics.lookup_cache(&query.name, "miss"),
+                joined: metrics.lookup_cache(&query.name, "joined"),
+                told: (0, 0),
+            }),
+        };
+        Self {
+            queries: queries.iter().map(known).collect(),
+            flights: HashMap::new(),
+            under_way: HashMap::new(),
+            numbered: 0,
+            swept: None,
+            entries: metrics.lookup_cache_entries().clone(),
+            evictions: metrics.lookup_cache_evictions().clone(),
+        }
+    }
+
+    /// Whether a query's answers are a tenant's own.
+    pub(super) fn is_of_tenant(&self, query: QueryId) -> bool {
+        self.queries.get(usize::from(query.0)).is_none_or(|known| known.of_tenant)
+    }
+
+    /// The answer to a call, where it is kept.
+    pub(super) fn known(&mut self, owner: &Owner, call: &Call, now: Instant) -> Option<Answer> {
+        let kept = kept(&mut self.queries, call.query)?;
+        let rows = kept.get(owner, &call.binds, now)?;
+        kept.hits.inc();
+        Some(Ok(rows))
+    }
+
+    /// Asks a question on behalf of this waiter, where the answer is neither kept nor under way; with `has_room`.
+    pub(super) fn ask(
+        &mut self,
+        owner: &Owner,
+        call: Call,
+        waiter: Waiter,
+        holder: Holder,
+        has_room: bool,
+        now: Instant,
+    ) -> Asked {
+        if let Some(answer) = self.known(owner, &call, now) {
+            return Asked::Known(answer);
+        }
+        if let Some(flight) = self.joinable(owner, &call) {
+            flight.waiters.push(waiter);
+            if let Some(kept) = kept(&mut self.queries, call.query) {
+                kept.joined.inc();
+            }
+            return Asked::Joined;
+        }
+        if !has_room {
+            return Asked::NoRoom(call);
+        }
+        self.numbered += 1;
+        let kept = kept(&mut self.queries, call.query);
+        if let Some(kept) = &kept {
+            kept.misses.inc();
+            self.under_way.entry_ref(owner).or_default().push(self.numbered);
+        }
+        self.flights.insert(
+            self.numbered,
+            Flight {
+                owner: owner.clone(),
+                query: call.query,
+                binds: kept.map(|_| call.binds.clone()),
+                holder,
+                waiters: SmallVec::from_elem(waiter, 1),
+                started: now,
+                stale: false,
+            },
+        );
+        Asked::Started(Ask { ticket: Ticket(self.numbered), tenant: owner.0.clone(), call })
+    }
+
+    /// A question was answered.
+    pub(super) fn land(&mut self, Ticket(ticket): Ticket, answer: &Answer, now: Instant) -> Option<Landed> {
+        let Flight { owner, query, binds, holder, waiters, started, stale } = self.flights.remove(&ticket)?;
+        if let Some(binds) = binds {
+            if let Some(flights) = self.under_way.get_mut(&owner) {
+                flights.retain(|number| *number != ticket);
+                if flights.is_empty() {
+                    self.under_way.remove(&owner);
+                }
+            }
+            if let (Some(kept), Ok(rows), false) = (kept(&mut self.queries, query), answer, stale) {
+                // It is as old as its question.
+                kept.keep(&owner, binds, Arc::clone(rows), started + kept.ttl, now);
+                kept.tell(&self.entries, &self.evictions);
+            }
+        }
+        Some(Landed { owner, query, holder, waiters })
+    }
+
+    /// What this owner was answered is no longer good: what is kept goes, and what is under way is not kept.
+    pub(super) fn forget(&mut self, owner: &Owner, forget: &Forget) {
+        for number in self.under_way.get(owner).into_iter().flatten() {
+            if let Some(flight) = self.flights.get_mut(number)
+                && flight.binds.as_ref().is_some_and(|binds| forget.concerns(flight.query, binds))
+            {
+                flight.stale = true;
+            }
+        }
+        if let Some(kept) = kept(&mut self.queries, forget.query) {
+            kept.forget(owner, &forget.binds);
+            kept.tell(&self.entries, &self.evictions);
+        }
+    }
+
+    /// As [`forget`](Self::forget), whosever answers they are; of those that are kept, all of the query's go.
+    pub(super) fn forget_for_all(&mut self, forget: &Forget) {
+        for flight in self.flights.values_mut() {
+            flight.stale |= flight.binds.as_ref().is_some_and(|binds| forget.concerns(flight.query, binds));
+        }
+        if let Some(kept) = kept(&mut self.queries, forget.query) {
+            kept.cache.clear();
+            kept.tell(&self.entries, &self.evictions);
+        }
+    }
+
+    /// When answers are to be let go that nobody asks for any more.
+    pub(super) fn due(&self) -> Option<Instant> {
+        let kept = self.queries.iter().filter_map(|known| known.kept.as_ref());
+        let next = kept.filter_map(|kept| kept.cache.next_expiry()).min()?;
+        Some(self.swept.map_or(next, |swept| next.max(swept + SWEEP_EVERY)))
+    }
+
+    /// Lets go of some of those that have expired.
+    pub(super) fn sweep(&mut self, now: Instant) {
+        self.swept = Some(now);
+        for kept in self.queries.iter_mut().filter_map(|known| known.kept.as_mut()) {
+            kept.cache.expire(now, SWEPT);
+            kept.tell(&self.entries, &self.evictions);
+        }
+    }
+
+    /// The flight that a call may join.
+    fn joinable(&mut self, owner: &Owner, call: &Call) -> Option<&mut Flight> {
+        let fits =
+            |flight: &Flight| !flight.stale && flight.query == call.query && flight.binds.as_ref() == Some(&call.binds);
+        let number = self.under_way.get(owner)?.iter().find(|number| self.flights.get(*number).is_some_and(fits))?;
+        self.flights.get_mut(number)
+    }
+}
+
+impl Drop for Answers {
+    fn drop(&mut self) {
+        for known in &mut self.queries {
+            if let Some(kept) = &mut known.kept {
+                kept.cache.clear();
+                kept.tell(&self.entries, &self.evictions);
+            }
+        }
+    }
+}
+
+impl Kept {
+    fn get(&mut self, owner: &Owner, binds: &Binds, now: Instant) -> Option<Arc<Rows>> {
+        let key = self.key(owner, binds)?;
+        let variants = self.cache.get(&key, now)?;
+        let found = variants.iter().find(|variant| variant.expires > now && variant.binds == *binds)?;
+        Some(Arc::clone(&found.rows))
+    }
+
+    fn keep(&mut self, owner: &Owner, binds: Binds, rows: Arc<Rows>, expires: Instant, now: Instant) {
+        let Some(key) = self.key(owner, &binds) else { return };
+        let mut variants = self.cache.remove(&key).unwrap_or_default();
+        variants.retain(|variant| variant.expires > now && variant.binds != binds);
+        if variants.len() == VARIANTS {
+            variants.remove(0);
+        }
+        variants.push(Variant { binds, rows, expires });
+        let weight = key.weight() + variants.iter().map(Variant::weight).sum::<usize>();
+        self.cache.insert(key, owner.clone(), variants, weight, expires, now);
+    }
+
+    fn forget(&mut self, owner: &Owner, binds: &Binds) {
+        if let Some(key) = self.key(owner, binds) {
+            self.cache.remove(&key);
+            return;
+        }
+        // Which values of a key must be what.
+        let wanted = self.binds.iter().enumerate().filter_map(|(index, name)| Some((index, value(binds, name)?)));
+        let wanted: SmallVec<[(usize, CompactString); 2]> = wanted.collect();
+        let all = wanted.is_empty() || self.cache.len_of(owner) > LOOKED_THROUGH;
+        self.cache.remove_if(owner, |key, _| all || wanted.iter().all(|(index, value)| key.values[*index] == *value));
+    }
+
+    /// `None` where not all is bound.
+    fn key(&self, owner: &Owner, binds: &Binds) -> Option<Key> {
+        let values = self.binds.iter().map(|name| value(binds, name)).collect::<Option<_>>()?;
+        Some(Key { owner: owner.clone(), values })
+    }
+
+    /// Brings the metrics up to date.
+    fn tell(&mut self, entries: &Gauge, evictions: &Counter) {
+        let (len, evicted) = (self.cache.len(), self.cache.evictions());
+        let grown = i64::try_from(len).unwrap_or(i64::MAX) - i64::try_from(self.told.0).unwrap_or(i64::MAX);
+        entries.inc_by(grown);
+        evictions.inc_by(evicted - self.told.1);
+        self.told = (len, evicted);
+    }
+}
+
+impl Key {
+    fn weight(&self) -> usize {
+        let tenant = self.owner.0.as_ref().map_or(0, |tenant| heap(tenant.as_str()));
+        let values = self.values.iter().map(|value| size_of::<CompactString>() + heap(value));
+        tenant + values.sum::<usize>()
+    }
+}
+
+impl Variant {
+    fn weight(&self) -> usize {
+        let cell = |value: &Scalar| match value {
+            Scalar::Text(text) => heap(text),
+            _ => 0,
+        };
+        let binds: usize = self.binds.iter().map(|(name, value)| heap(name) + cell(value)).sum();
+        let rows: usize = self
+            .rows
+            .rows
+            .iter()
+            .map(|row| size_of::<Box<[Scalar]>>() + size_of_val(&**row) + row.iter().map(cell).sum::<usize>())
+            .sum();
+        let columns: usize = self.rows.columns.iter().map(|name| size_of::<CompactString>() + heap(name)).sum();
+        size_of::<Self>() + binds + rows + columns
+    }
+}
+
+/// Bytes of a text that do not fit into the place that it has anyway.
+fn heap(text: &str) -> usize {
+    if text.len() > size_of::<CompactString>() { text.len() } else { 0 }
+}
+
+fn value(binds: &Binds, name: &CompactString) -> Option<CompactString> {
+    binds.iter().find(|(given, _)| given == name).map(|(_, value)| loose(value).into())
+}
+
+fn kept(queries: &mut [Known], query: QueryId) -> Option<&mut Kept> {
+    queries.get_mut(usize::from(query.0))?.kept.as_mut()
+}
+
+fn sorted(names: impl Iterator<Item = CompactString>) -> Box<[CompactString]> {
+    let mut names: Vec<CompactString> = names.collect();
+    names.sort_unstable();
+    names.into()
+}

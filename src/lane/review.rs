@@ -1,0 +1,274 @@
+//! Reviews: when rights have changed, the subscriptions that they allowed are judged again.
+//!
+//! The lane tells the shards which topics it is about; they tell who is subscribed to such, in portions; each is judged
+//! again by the rules, and who may no longer is unsubscribed. Later events of the tenant wait for that.
+//!
+//! Invariant: a tenant has one review under way at most, and one that is to follow, which takes up all that comes
+//! meanwhile.
+//! Invariant: a review ends in its time. What nobody could say by then is taken away.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use hashbrown::HashMap;
+use smallvec::SmallVec;
+
+use super::authorize::{Authorizer, Judged};
+use super::state::Effect;
+use crate::event::{TenantId, Topic};
+use crate::lookup::Forget;
+use crate::reload::Rulebook;
+use crate::route::{Call, Judgement, SessionView};
+use crate::shard::{Review, Reviewed, ShardId, ShardSet, Subscriber, Verdict};
+
+/// How long the events of a tenant wait for a review.
+pub const REVIEW_TIME: Duration = Duration::from_secs(5);
+/// Topics that a review asks about at once. Shards hold back with more until there are fewer.
+pub const REVIEW_OPEN: usize = 4_096;
+/// Words that one review takes up, each for itself. Where there are more, it is about all calls of their queries.
+const WORDS: usize = 64;
+
+/// The reviews of a lane.
+#[derive(Debug, Default)]
+pub(super) struct Reviews {
+    tenants: HashMap<TenantId, OfTenant>,
+    numbered: u64,
+}
+
+#[derive(Debug)]
+struct OfTenant {
+    active: Active,
+    next: Option<Next>,
+}
+
+#[derive(Debug)]
+struct Active {
+    number: u64,
+    order: Arc<Review>,
+    forgets: Vec<Forget>,
+    rulebook: Arc<Rulebook>,
+    ends: Instant,
+    /// The shards that were told of it. `None` where they are not yet.
+    parts: Option<SmallVec<[Part; 4]>>,
+    /// Topics that have no verdict yet.
+    open: usize,
+}
+
+/// What is known of one shard's subscriptions.
+#[derive(Debug)]
+struct Part {
+    shard: ShardId,
+    stage: Stage,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// A portion is to come.
+    Awaited,
+    /// A portion came, and the shard holds back. It was the last one, or not.
+    HeldBack { is_last: bool },
+    /// All came.
+    Done,
+}
+
+#[derive(Debug)]
+struct Next {
+    number: u64,
+    forgets: Vec<Forget>,
+    rulebook: Arc<Rulebook>,
+}
+
+impl Reviews {
+    /// Whether none is under way.
+    pub(super) fn is_idle(&self) -> bool {
+        self.tenants.is_empty()
+    }
+
+    /// What rules asked a database is no longer good. Where topic rules did, begins a review, or widens the one that is
+    /// to come. Returns the number of the review that later events have to wait for.
+    pub(super) fn begin(
+        &mut self,
+        tenant: &TenantId,
+        mut forgets: Vec<Forget>,
+        rulebook: &Arc<Rulebook>,
+        now: Instant,
+        effects: &mut Vec<Effect>,
+    ) -> Option<u64> {
+        forgets.retain(|forget| !rulebook.topics.asking(forget.query).is_empty());
+        if forgets.is_empty() {
+            return None;
+        }
+        if let Some(next) = self.tenants.get_mut(tenant).and_then(|of_tenant| of_tenant.next.as_mut()) {
+            next.rulebook = Arc::clone(rulebook);
+            for forget in forgets {
+                take_up(&mut next.forgets, forget);
+            }
+            return Some(next.number);
+        }
+        self.numbered += 1;
+        let next = Next { number: self.numbered, forgets, rulebook: Arc::clone(rulebook) };
+        if let Some(of_tenant) = self.tenants.get_mut(tenant) {
+            of_tenant.next = Some(next);
+        } else {
+            let active = Active::new(tenant, next, now, effects);
+            self.tenants.insert(tenant.clone(), OfTenant { active, next: None });
+        }
+        Some(self.numbered)
+    }
+
+    /// These shards were told of a review. Returns its number where it has ended by that: nobody is there.
+    pub(super) fn sent(&mut self, order: &Arc<Review>, shards: ShardSet) -> Option<u64> {
+        let active = self.active(order)?;
+        active.parts = Some(shards.iter().map(|shard| Part { shard, stage: Stage::Awaited }).collect());
+        active.is_over().then_some(active.number)
+    }
+
+    /// A portion of a shard's subscriptions: has those judged that the review is about.
+    pub(super) fn reviewed(
+        &mut self,
+        word: Reviewed,
+        effects: &mut Vec<Effect>,
+        mut judge: impl FnMut(u64, &Subscriber, Vec<(Topic, Call)>),
+    ) {
+        let Reviewed { shard, review, subscribers, is_last } = word;
+        let Some(active) = self.active(&review) else { return };
+        for subscriber in subscribers {
+            let topics = active.concerned(&review.tenant, &subscriber);
+            if !topics.is_empty() {
+                active.open += topics.len();
+                judge(active.number, &subscriber, topics);
+            }
+        }
+        let parts = active.parts.iter_mut().flatten();
+        if let Some(part) = parts.into_iter().find(|part| part.shard == shard) {
+            part.stage = Stage::HeldBack { is_last };
+        }
+        active.go_on(effects);
+    }
+
+    /// A session's topics were judged again: those that it may no longer have are taken away. Returns the review's
+    /// number where it has ended by that.
+    pub(super) fn judged(&mut self, number: u64, judged: Judged, effects: &mut Vec<Effect>) -> Option<u64> {
+        let Judged { tenant, shard, connection, verdicts, .. } = judged;
+        let count = verdicts.len();
+        let topics: Vec<_> = verdicts.into_iter().filter(|(_, verdict)| *verdict != Verdict::Allowed).collect();
+        if !topics.is_empty() {
+            effects.push(Effect::Unsubscribe { shard, connection, topics });
+        }
+        let active = &mut self.tenants.get_mut(&tenant)?.active;
+        if active.number != number {
+            return None;
+        }
+        active.open -= count;
+        active.go_on(effects);
+        active.is_over().then_some(number)
+    }
+
+    /// The number of a tenant's review, where it has nothing to wait for any more.
+    pub(super) fn over(&self, tenant: &TenantId) -> Option<u64> {
+        let active = &self.tenants.get(tenant)?.active;
+        active.is_over().then_some(active.number)
+    }
+
+    /// Whether this is the tenant's review that is under way.
+    pub(super) fn is_active(&self, tenant: &TenantId, number: u64) -> bool {
+        self.tenants.get(tenant).is_some_and(|of_tenant| of_tenant.active.number == number)
+    }
+
+    /// A tenant's review has ended. Begins the next one.
+    pub(super) fn end(&mut self, tenant: &TenantId, now: Instant, effects: &mut Vec<Effect>) {
+        let Some(of_tenant) = self.tenants.get_mut(tenant) else { return };
+        match of_tenant.next.take() {
+            Some(next) => of_tenant.active = Active::new(tenant, next, now, effects),
+            None => drop(self.tenants.remove(tenant)),
+        }
+    }
+
+    /// When the first one has to end.
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.tenants.values().map(|of_tenant| of_tenant.active.ends).min()
+    }
+
+    /// A tenant whose review has to end now. What nobody could say yet is taken away: the caller closes what
+    /// `authorizer` gives up, and ends the review.
+    pub(super) fn expire(
+        &mut self,
+        now: Instant,
+        authorizer: &mut Authorizer,
+        effects: &mut Vec<Effect>,
+    ) -> Option<(TenantId, u64)> {
+        let (tenant, of_tenant) = self.tenants.iter().find(|(_, of_tenant)| of_tenant.active.ends <= now)?;
+        let active = &of_tenant.active;
+        for part in active.parts.iter().flatten().filter(|part| part.stage != Stage::Done) {
+            effects.push(Effect::Withdraw { shard: part.shard, order: Arc::clone(&active.order) });
+        }
+        authorizer.abandon(tenant, active.number);
+        Some((tenant.clone(), active.number))
+    }
+
+    fn active(&mut self, order: &Arc<Review>) -> Option<&mut Active> {
+        let active = &mut self.tenants.get_mut(&order.tenant)?.active;
+        Arc::ptr_eq(&active.order, order).then_some(active)
+    }
+}
+
+impl Active {
+    fn new(tenant: &TenantId, next: Next, now: Instant, effects: &mut Vec<Effect>) -> Self {
+        let Next { number, forgets, rulebook } = next;
+        let mut patterns = Vec::new();
+        for pattern in forgets.iter().flat_map(|forget| rulebook.topics.asking(forget.query)) {
+            if !patterns.contains(&pattern) {
+                patterns.push(pattern);
+            }
+        }
+        let order = Arc::new(Review { tenant: tenant.clone(), patterns });
+        effects.push(Effect::Review(Arc::clone(&order)));
+        Self { number, order, forgets, rulebook, ends: now + REVIEW_TIME, parts: None, open: 0 }
+    }
+
+    /// The topics of a session that are its own by an answer which is no longer good, and what is to be asked again.
+    fn concerned(&self, tenant: &TenantId, subscriber: &Subscriber) -> Vec<(Topic, Call)> {
+        let Subscriber { user, attributes, topics, .. } = subscriber;
+        let session = SessionView { user, tenant, attributes };
+        let concerns = |call: &Call| self.forgets.iter().any(|forget| forget.concerns(call.query, &call.binds));
+        let call = |topic: &Topic| match self.rulebook.topics.judge(&session, topic) {
+            Judgement::Ask(call) if concerns(&call) => Some((topic.clone(), call)),
+            _ => None,
+        };
+        topics.iter().filter_map(call).collect()
+    }
+
+    /// Lets shards say more, as far as there is room.
+    fn go_on(&mut self, effects: &mut Vec<Effect>) {
+        for part in self.parts.iter_mut().flatten() {
+            if let Stage::HeldBack { is_last } = part.stage
+                && self.open < REVIEW_OPEN
+            {
+                part.stage = if is_last { Stage::Done } else { Stage::Awaited };
+                effects.push(Effect::ReviewOn { shard: part.shard, order: Arc::clone(&self.order) });
+            }
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        let all_came = |parts: &SmallVec<[Part; 4]>| parts.iter().all(|part| part.stage == Stage::Done);
+        self.open == 0 && self.parts.as_ref().is_some_and(all_came)
+    }
+}
+
+/// Adds a word to those that a review is about.
+fn take_up(forgets: &mut Vec<Forget>, forget: Forget) {
+    if forgets.contains(&forget) {
+        return;
+    }
+    forgets.push(forget);
+    if forgets.len() <= WORDS {
+        return;
+    }
+    let queries: Vec<_> = forgets.drain(..).map(|forget| forget.query).collect();
+    for query in queries {
+        if !forgets.iter().any(|forget| forget.query == query) {
+            forgets.push(Forget { query, binds: SmallVec::new() });
+        }
+    }
+}
