@@ -12,7 +12,7 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
 use crate::admin::{self, AdminParts, Readiness};
-use crate::auth::{self, Authenticator};
+use crate::auth::{self, Authenticator, ProviderError};
 use crate::config::Config;
 use crate::heartbeat;
 use crate::lane::{LaneParts, Lanes};
@@ -30,6 +30,8 @@ use crate::tls::{self, Acceptor, Certificate, CertificateError};
 const EVENTS: NonZeroUsize = NonZeroUsize::new(4096).expect("not zero");
 /// Publishes from the demo page that may wait.
 const PUBLISHES: usize = 256;
+/// Words to the authenticator that may wait. It takes each at once; full, they make lanes wait.
+const FORGETS: usize = 1024;
 
 /// Everything that runs.
 #[derive(Debug)]
@@ -42,6 +44,7 @@ pub struct Pipeline {
     pub admin: SocketAddr,
     readiness: Readiness,
     broker: Option<Broker>,
+    http: Intake,
     shards: Shards,
     shard_threads: Threads,
     drain: std::time::Duration,
@@ -63,6 +66,9 @@ pub enum StartError {
     /// The database of the configuration can never answer.
     #[error(transparent)]
     Database(#[from] OpenError),
+    /// A provider of identities can never be asked.
+    #[error(transparent)]
+    Provider(#[from] ProviderError),
     /// The certificate cannot be used any more: it could when the configuration was read.
     #[error(transparent)]
     Certificate(#[from] CertificateError),
@@ -99,7 +105,9 @@ impl Pipeline {
             None => None,
         };
         let pings_by_tenant = config.pings_by_tenant();
-        let authenticator = Arc::new(Authenticator::new(&config.auth, lookups.as_ref(), &metrics));
+        let queries = config.database.as_ref().map_or(&[][..], |database| &database.queries);
+        let authenticator = Arc::new(Authenticator::new(&config.auth, queries, lookups.as_ref(), &metrics)?);
+        let comeback = authenticator.comeback();
         let live = Live::new(Rulebook::compile(Generation(1), config.event, config.routes, config.topics));
         metrics.generation().set(1);
 
@@ -108,13 +116,15 @@ impl Pipeline {
         let seats = seats.collect::<io::Result<Vec<_>>>()?;
         let shards = Shards::new(seats.iter().map(ShardSeat::handle).collect());
         let interest = Arc::new(Interest::default());
+        let (forget, forgets) = mpsc::channel(FORGETS);
+        control.spawn(auth::forget(Arc::clone(&authenticator), forgets));
         let lane_parts = LaneParts {
             live: live.clone(),
             shards: shards.clone(),
             interest: Arc::clone(&interest),
             lookups: lookups.clone(),
             queries: config.database.as_ref().map_or_else(Arc::default, |database| database.queries.clone().into()),
-            forget: None,
+            forget: Some(forget),
             control: control.clone(),
             metrics: Arc::clone(&metrics),
             events: EVENTS,
@@ -142,6 +152,7 @@ impl Pipeline {
                 ping_every: config.ping.every,
                 lanes: lanes.clone(),
                 auth: ask.clone(),
+                comeback: comeback.clone(),
                 publish: publish.clone(),
                 interest: Arc::clone(&interest),
                 tls: tls.clone(),
@@ -160,12 +171,12 @@ impl Pipeline {
             None => None,
         };
         let readiness = Readiness::new(broker.iter().map(|broker| broker_fact(broker.state())).collect());
-        let parts = AdminParts { metrics, readiness: readiness.clone(), intake: http, key: config.admin.key };
+        let parts = AdminParts { metrics, readiness: readiness.clone(), intake: http.clone(), key: config.admin.key };
         control.spawn(admin::serve(admin_listener, parts));
         tracing::info!(listener = "clients", address = %clients, tls = is_secure, shards = config.shards, "listening");
         tracing::info!(listener = "admin", address = %admin, "listening");
         let shard_threads = Threads::new(threads);
-        Ok(Self { clients, is_secure, admin, readiness, broker, shards, shard_threads, drain: config.drain })
+        Ok(Self { clients, is_secure, admin, readiness, broker, http, shards, shard_threads, drain: config.drain })
     }
 
     /// Waits until the broker is given up, where the configuration asks for that, and says why.
@@ -186,6 +197,8 @@ impl Pipeline {
         for thread in self.shard_threads.ended().await {
             tracing::error!(thread, "died of a panic");
         }
+        // Until here, events went to those who were still here. Now they would go nowhere.
+        self.http.close();
         if let Some(broker) = &self.broker {
             broker.stop().await;
         }
@@ -195,7 +208,8 @@ impl Pipeline {
 /// What `/readyz` says of the broker.
 fn broker_fact(state: tokio::sync::watch::Receiver<BrokerState>) -> admin::Fact {
     Box::new(move || match &*state.borrow() {
-        BrokerState::Consuming => None,
+        // One that blocks is still connected. That is no reason to turn clients away, here and at every other process.
+        BrokerState::Consuming | BrokerState::Blocked { .. } => None,
         BrokerState::Connecting => Some("broker: connecting".to_owned()),
         BrokerState::Lost { reason, .. } | BrokerState::GaveUp { reason } => Some(format!("broker: {reason}")),
         BrokerState::Stopped => Some("broker: stopped".to_owned()),

@@ -17,19 +17,19 @@ CREATE TABLE users (
   role            VARCHAR(64) NOT NULL,
   -- What a browser proves itself by: long, random, for this purpose alone. NULL: may not connect.
   websocket_token VARCHAR(200) UNIQUE,
-  -- The session ends then, in UTC. NULL: it does not. Pointsman wants the seconds since 1970, and its connections
-  -- are in UTC:
+  -- The session ends then: seconds since 1970. NULL: it does not. Where it is a DATETIME in UTC, a query asks for
   --   UNIX_TIMESTAMP(expires_at) AS expires_at
-  expires_at      DATETIME
+  -- since Pointsman's connections are in UTC.
+  expires_at      BIGINT
 ) DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
 
 INSERT INTO users (id, tenant_id, name, role, websocket_token, expires_at) VALUES
   (1, 'acme',   'Ann',  'manager', 'demo-ann',  NULL),
   (2, 'acme',   'Bob',  'sales',   'demo-bob',  NULL),
-  (3, 'acme',   'Cleo', 'sales',   'demo-cleo', UTC_TIMESTAMP() + INTERVAL 30 DAY),
+  (3, 'acme',   'Cleo', 'sales',   'demo-cleo', UNIX_TIMESTAMP() + 30 * 86400),
   (4, 'globex', 'Dan',  'manager', 'demo-dan',  NULL),
-  (5, 'globex', 'Eve',  'sales',   'demo-eve',  UTC_TIMESTAMP() + INTERVAL 30 DAY),
-  (6, 'globex', 'Fay',  'sales',   'demo-fay',  UTC_TIMESTAMP() - INTERVAL 1 DAY);
+  (5, 'globex', 'Eve',  'sales',   'demo-eve',  UNIX_TIMESTAMP() + 30 * 86400),
+  (6, 'globex', 'Fay',  'sales',   'demo-fay',  UNIX_TIMESTAMP() - 86400);
 
 -- Both tenants have a deal 42, and they are not the same deal.
 CREATE TABLE deals (

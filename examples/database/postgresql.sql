@@ -17,18 +17,18 @@ CREATE TABLE users (
   role            text NOT NULL,
   -- What a browser proves itself by: long, random, for this purpose alone. NULL: may not connect.
   websocket_token text UNIQUE,
-  -- The session ends then. NULL: it does not. Pointsman wants the seconds since 1970:
+  -- The session ends then: seconds since 1970. NULL: it does not. Where it is a timestamp, a query asks for
   --   extract(epoch FROM expires_at)::bigint AS expires_at
-  expires_at      timestamptz
+  expires_at      bigint
 );
 
 INSERT INTO users (id, tenant_id, name, role, websocket_token, expires_at) VALUES
   (1, 'acme',   'Ann',  'manager', 'demo-ann',  NULL),
   (2, 'acme',   'Bob',  'sales',   'demo-bob',  NULL),
-  (3, 'acme',   'Cleo', 'sales',   'demo-cleo', now() + interval '30 days'),
+  (3, 'acme',   'Cleo', 'sales',   'demo-cleo', extract(epoch FROM now() + interval '30 days')),
   (4, 'globex', 'Dan',  'manager', 'demo-dan',  NULL),
-  (5, 'globex', 'Eve',  'sales',   'demo-eve',  now() + interval '30 days'),
-  (6, 'globex', 'Fay',  'sales',   'demo-fay',  now() - interval '1 day');
+  (5, 'globex', 'Eve',  'sales',   'demo-eve',  extract(epoch FROM now() + interval '30 days')),
+  (6, 'globex', 'Fay',  'sales',   'demo-fay',  extract(epoch FROM now() - interval '1 day'));
 
 -- Both tenants have a deal 42, and they are not the same deal.
 CREATE TABLE deals (

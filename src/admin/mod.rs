@@ -4,10 +4,12 @@
 //! probes, which carry no secrets and learn none. Without a key, what a web page of another origin sends is refused, so
 //! that no website can publish into the server of somebody who visits it.
 //!
-//! Invariant: nobody can hold this listener up. Heads and bodies must come within a time, connections are counted.
+//! Invariant: nobody can hold this listener up. Heads and bodies must come within a time, answers must be
+//! read, connections are counted.
 
 mod door;
 mod listener;
+mod patience;
 mod readiness;
 mod routes;
 

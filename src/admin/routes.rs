@@ -10,7 +10,7 @@ use axum::routing::{get, post};
 use axum::{Router, middleware};
 use bytes::Bytes;
 use hyper::StatusCode;
-use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use hyper::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderValue};
 use serde_json::json;
 
 use super::{AdminParts, door};
@@ -65,13 +65,18 @@ async fn metrics(State(parts): State<Arc<AdminParts>>) -> Response {
 }
 
 async fn publish(State(parts): State<Arc<AdminParts>>, request: Request) -> Response {
-    match read(request).await {
+    let mut response = match read(request).await {
         Ok(body) => {
             let (status, body) = publish::answer(&parts.intake, body).await;
             answer(status, body)
         }
         Err(refused) => refused,
+    };
+    if parts.readiness.is_draining() {
+        // Whoever goes on publishing comes by a new connection, and so to a process that stays.
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
+    response
 }
 
 async fn read(request: Request) -> Result<Bytes, Response> {

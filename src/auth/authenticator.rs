@@ -6,76 +6,113 @@
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use prometheus_client::metrics::counter::Counter;
 use secrecy::{ExposeSecret, SecretString};
-use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-use super::sql::Sql;
-use super::tokens::Tokens;
-use super::{Identity, Refusal};
-use crate::config;
-use crate::lookup::Lookups;
+use super::provider::Provider;
+use super::{Comeback, Identity, Refusal};
+use crate::config::{self, Query};
+use crate::lookup::{Forget, Lookups};
 use crate::observe::{Metrics, Throttle};
 
 /// Bytes of a token at most. Nobody issues longer ones.
 const MAX_TOKEN: usize = 8 * 1024;
-/// How many tokens are asked for at once. More wait, as long as a connection may wait to become a session.
-const ASKED_AT_ONCE: usize = 64;
-/// How often an outage is logged.
-const OUTAGE_LOG: Duration = Duration::from_secs(10);
+/// How often it is logged what is worth a line each time, and may happen at any rate.
+const LOG_PERIOD: Duration = Duration::from_secs(10);
+/// How many denials are logged in that time.
+const DENIALS: u64 = 10;
+/// What metrics and logs call the provider where none has decided.
+const NONE: &str = "none";
 
 /// Finds out whose token it is.
 pub struct Authenticator {
     providers: Vec<Provider>,
     deadline: Duration,
-    asking: Semaphore,
-    accepted: Counter,
-    denied: Counter,
-    unavailable: Counter,
+    comeback: Comeback,
+    metrics: Arc<Metrics>,
+    denials: Throttle,
     outages: Throttle,
-    faults: Throttle,
     fingerprints: RandomState,
 }
 
-enum Provider {
-    Tokens(Tokens),
-    Sql(Sql),
+/// Why the providers of the configuration cannot be asked, whatever the token.
+#[derive(Debug, thiserror::Error)]
+#[error("the provider of identities at position {position} of `auth.providers` cannot be asked: {said}")]
+pub struct ProviderError {
+    /// Its position in the configuration, from 1.
+    position: usize,
+    said: String,
 }
 
 /// What one provider says of a token.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Answer {
     /// It is this person's.
     Known(Identity),
-    /// It was somebody's, and is not good any more.
-    Denied,
+    /// It was somebody's, or claims to be, and is not good, for this reason.
+    Denied(&'static str),
     /// It means nothing here.
     Unknown,
     /// There is no saying now, for this reason.
-    Unavailable(String),
+    Unavailable(Arc<str>),
+}
+
+/// How far the providers have been asked of a token.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Round {
+    /// The next one.
+    next: usize,
+    /// The first one that could not be asked.
+    unavailable: Option<&'static str>,
+}
+
+/// What comes of asking without waiting.
+#[derive(Debug)]
+pub(super) enum Step {
+    /// It is decided, counted and logged.
+    Decided(Result<Identity, Refusal>),
+    /// A provider must be asked that takes time.
+    Ask(Round),
+}
+
+/// A decision, and who made it.
+struct Decision {
+    by: &'static str,
+    outcome: Result<Identity, Refusal>,
+    /// Why it is denied.
+    reason: &'static str,
 }
 
 impl Authenticator {
-    /// The providers of the configuration, in its order. `lookups` is the database of its queries.
-    pub fn new(auth: &config::Auth, lookups: Option<&Lookups>, metrics: &Metrics) -> Self {
-        let provider = |provider: &config::Provider| match provider {
-            config::Provider::Tokens(list) => Provider::Tokens(Tokens::new(list)),
-            config::Provider::Sql(query) => Provider::Sql(Sql::new(*query, lookups.cloned())),
+    /// The providers of the configuration, in its order. `queries` are those of its database, `lookups`. Must be called within
+    /// the runtime that shall do the asking. Only what no retry mends is an error.
+    pub fn new(
+        auth: &config::Auth,
+        queries: &[Query],
+        lookups: Option<&Lookups>,
+        metrics: &Arc<Metrics>,
+    ) -> Result<Self, ProviderError> {
+        let provider = |(index, provider)| {
+            let made = Provider::new(provider, queries, lookups, metrics);
+            made.map_err(|said| ProviderError { position: index + 1, said })
         };
-        Self {
-            providers: auth.providers.iter().map(provider).collect(),
+        Ok(Self {
+            providers: auth.providers.iter().enumerate().map(provider).collect::<Result<_, _>>()?,
             deadline: auth.deadline,
-            asking: Semaphore::new(ASKED_AT_ONCE),
-            accepted: metrics.authentications("accepted"),
-            denied: metrics.authentications("denied"),
-            unavailable: metrics.authentications("unavailable"),
-            outages: Throttle::new(OUTAGE_LOG),
-            faults: Throttle::new(OUTAGE_LOG),
+            comeback: Comeback::new(auth.providers.len(), metrics.auth_waiting()),
+            metrics: Arc::clone(metrics),
+            denials: Throttle::of(DENIALS, LOG_PERIOD),
+            outages: Throttle::new(LOG_PERIOD),
             fingerprints: RandomState::new(),
-        }
+        })
+    }
+
+    /// When clients shall come back that cannot be told whose token they have.
+    pub fn comeback(&self) -> Comeback {
+        self.comeback.clone()
     }
 
     /// Whose token it is. Takes no longer than the configuration's deadline for becoming a session.
@@ -83,97 +120,139 @@ impl Authenticator {
     /// A provider that cannot be asked does not decide: a later one may know the token. Where none does, the answer
     /// is that it is unavailable, not that it is denied.
     pub async fn authenticate(&self, token: &SecretString, remote: IpAddr) -> Result<Identity, Refusal> {
-        if let Some(decision) = self.authenticate_at_once(token, remote) {
-            return decision;
+        match self.authenticate_at_once(token, remote) {
+            Step::Decided(outcome) => outcome,
+            Step::Ask(round) => self.authenticate_from(round, token, remote).await,
         }
-        let decision = timeout(self.deadline, self.ask_all(token)).await.unwrap_or(Err(Refusal::Unavailable));
-        self.note(token, remote, decision)
     }
 
-    /// The same where it takes no waiting: no provider that must be asked comes before the one that decides.
-    pub(super) fn authenticate_at_once(
+    /// As far as it goes without waiting.
+    pub(super) fn authenticate_at_once(&self, token: &SecretString, remote: IpAddr) -> Step {
+        if !(1..=MAX_TOKEN).contains(&token.expose_secret().len()) {
+            let reason = "it can be no token";
+            return Step::Decided(self.note(token, remote, Decision { reason, ..Decision::none() }));
+        }
+        let mut round = Round { next: 0, unavailable: None };
+        let now = wall_clock();
+        while let Some(provider) = self.providers.get(round.next) {
+            let Some(answer) = provider.at_once(token, remote, now) else { return Step::Ask(round) };
+            if let Some(decision) = self.hear(&mut round, answer) {
+                return Step::Decided(self.note(token, remote, decision));
+            }
+        }
+        Step::Decided(self.note(token, remote, round.end()))
+    }
+
+    /// The rest of the way.
+    pub(super) async fn authenticate_from(
         &self,
+        mut round: Round,
         token: &SecretString,
         remote: IpAddr,
-    ) -> Option<Result<Identity, Refusal>> {
-        let decision = if (1..=MAX_TOKEN).contains(&token.expose_secret().len()) {
-            self.decide_at_once(token)?
-        } else {
-            Err(Refusal::Denied)
-        };
-        Some(self.note(token, remote, decision))
+    ) -> Result<Identity, Refusal> {
+        let decided = timeout(self.deadline, self.ask_all(&mut round, token, remote)).await;
+        self.note(token, remote, decided.unwrap_or_else(|_| self.broken_off(round)))
+    }
+
+    /// There is no room to wait for the rest of the way.
+    pub(super) fn turn_away(&self, round: Round, token: &SecretString, remote: IpAddr) -> Result<Identity, Refusal> {
+        self.note(token, remote, self.broken_off(round))
+    }
+
+    /// Forgets whom tokens stand for by a query: who comes with one from now on is asked for anew.
+    pub fn forget(&self, forget: &Forget) {
+        for provider in &self.providers {
+            provider.forget(forget);
+        }
+    }
+
+    async fn ask_all(&self, round: &mut Round, token: &SecretString, remote: IpAddr) -> Decision {
+        while let Some(provider) = self.providers.get(round.next) {
+            let answer = provider.ask(token, remote, wall_clock()).await;
+            if let Some(decision) = self.hear(round, answer) {
+                return decision;
+            }
+        }
+        round.end()
+    }
+
+    /// The next provider has not answered.
+    fn broken_off(&self, round: Round) -> Decision {
+        let next = self.providers.get(round.next).map(Provider::name);
+        Decision { by: round.unavailable.or(next).unwrap_or(NONE), ..Decision::unavailable() }
+    }
+
+    /// What the round's next provider has said, and whether that decides.
+    fn hear(&self, round: &mut Round, answer: Answer) -> Option<Decision> {
+        let (index, provider) = (round.next, &self.providers[round.next]);
+        round.next += 1;
+        if let Answer::Unavailable(reason) = answer {
+            self.comeback.failed(index);
+            provider.complain(&reason);
+            round.unavailable.get_or_insert(provider.name());
+            return None;
+        }
+        if let Some(out) = self.comeback.answered(index) {
+            tracing::info!(provider = provider.name(), ?out, "a provider of identities answers again");
+        }
+        let by = provider.name();
+        match answer {
+            Answer::Known(identity) => Some(Decision { by, outcome: Ok(identity), reason: "" }),
+            Answer::Denied(reason) => Some(Decision { by, outcome: Err(Refusal::Denied), reason }),
+            Answer::Unknown | Answer::Unavailable(_) => None,
+        }
     }
 
     /// Counts and logs a decision.
-    pub(super) fn note(
-        &self,
-        token: &SecretString,
-        remote: IpAddr,
-        decision: Result<Identity, Refusal>,
-    ) -> Result<Identity, Refusal> {
-        match &decision {
-            Ok(_) => self.accepted.inc(),
+    fn note(&self, token: &SecretString, remote: IpAddr, decision: Decision) -> Result<Identity, Refusal> {
+        let Decision { by, outcome, reason } = decision;
+        let counted = match &outcome {
+            Ok(_) => "accepted",
             Err(Refusal::Denied) => {
-                // A part of a hash with a key of this run: it tells attempts apart, and nothing else.
-                let token = self.fingerprints.hash_one(token.expose_secret()) >> 32;
-                tracing::info!(%remote, token = %format_args!("{token:08x}"), "access denied");
-                self.denied.inc()
+                if let Some(held_back) = self.denials.admit() {
+                    // A part of a hash with a key of this run: it tells attempts apart, and nothing else.
+                    let token = self.fingerprints.hash_one(token.expose_secret()) >> 32;
+                    let token = format_args!("{token:08x}");
+                    tracing::info!(%remote, %token, provider = by, reason, held_back, "access denied");
+                }
+                "denied"
             }
             Err(Refusal::Unavailable) => {
                 if let Some(held_back) = self.outages.admit() {
-                    tracing::warn!(%remote, held_back, "authentication unavailable");
+                    tracing::warn!(%remote, provider = by, held_back, "authentication unavailable");
                 }
-                self.unavailable.inc()
+                "unavailable"
             }
         };
-        decision
-    }
-
-    /// `None` where a provider must be asked before it is decided.
-    fn decide_at_once(&self, token: &SecretString) -> Option<Result<Identity, Refusal>> {
-        for provider in &self.providers {
-            match provider {
-                Provider::Sql(_) => return None,
-                Provider::Tokens(tokens) => {
-                    if let Some(identity) = tokens.get(token) {
-                        return Some(Ok(identity));
-                    }
-                }
-            }
-        }
-        Some(Err(Refusal::Denied))
-    }
-
-    async fn ask_all(&self, token: &SecretString) -> Result<Identity, Refusal> {
-        // It is never closed.
-        let _permit = self.asking.acquire().await.map_err(|_| Refusal::Unavailable)?;
-        #[expect(clippy::disallowed_methods, reason = "the edge: what has expired is decided against this")]
-        let now = SystemTime::now();
-        let mut refusal = Refusal::Denied;
-        for provider in &self.providers {
-            match provider.ask(token, now).await {
-                Answer::Known(identity) => return Ok(identity),
-                Answer::Denied => return Err(Refusal::Denied),
-                Answer::Unknown => {}
-                Answer::Unavailable(reason) => {
-                    if let Some(held_back) = self.faults.admit() {
-                        tracing::warn!(reason, held_back, "a provider of identities cannot be asked");
-                    }
-                    refusal = Refusal::Unavailable;
-                }
-            }
-        }
-        Err(refusal)
+        self.metrics.authentications(by, counted).inc();
+        outcome
     }
 }
 
-impl Provider {
-    async fn ask(&self, token: &SecretString, now: SystemTime) -> Answer {
-        match self {
-            Self::Tokens(tokens) => tokens.get(token).map_or(Answer::Unknown, Answer::Known),
-            Self::Sql(sql) => sql.ask(token, now).await,
+impl Round {
+    /// All have been asked, and none has decided.
+    fn end(self) -> Decision {
+        match self.unavailable {
+            Some(by) => Decision { by, ..Decision::unavailable() },
+            None => Decision::none(),
         }
     }
+}
+
+impl Decision {
+    /// Nobody knows it.
+    fn none() -> Self {
+        Self { by: NONE, outcome: Err(Refusal::Denied), reason: "nobody knows it" }
+    }
+
+    fn unavailable() -> Self {
+        Self { by: NONE, outcome: Err(Refusal::Unavailable), reason: "" }
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the edge: what has expired is decided against this")]
+fn wall_clock() -> SystemTime {
+    SystemTime::now()
 }
 
 impl fmt::Debug for Authenticator {

@@ -1,9 +1,20 @@
 //! Whose token is it? One file a provider.
 
+mod asking;
 mod authenticator;
+mod cache;
+mod comeback;
+mod gate;
+mod http;
+mod jwks;
+mod jwt;
+mod named;
+mod provider;
+mod queue;
 mod serve;
 mod sql;
 mod tokens;
+mod web;
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -12,8 +23,9 @@ use compact_str::CompactString;
 
 use crate::event::{Scalar, TenantId, UserId, Value};
 
-pub use authenticator::Authenticator;
-pub use serve::serve;
+pub use authenticator::{Authenticator, ProviderError};
+pub use comeback::Comeback;
+pub use serve::{forget, serve};
 
 /// Who a token stands for: the proof that makes a connection a session.
 #[derive(Clone, Debug)]

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
+use super::authenticator::Step;
 use super::{Authenticator, Identity, Refusal};
+use crate::lookup::Forget;
 use crate::shard::{AuthenticateRequest, Shards, ToShard};
 
 /// Tokens that may wait to be asked for. More are answered as unavailable at once: they would wait in vain.
@@ -35,6 +37,13 @@ pub async fn serve(
     }
 }
 
+/// Forgets what is no longer good, as lanes say it, until they have gone.
+pub async fn forget(authenticator: Arc<Authenticator>, mut forgets: mpsc::Receiver<Forget>) {
+    while let Some(forget) = forgets.recv().await {
+        authenticator.forget(&forget);
+    }
+}
+
 fn take(
     request: AuthenticateRequest,
     authenticator: &Arc<Authenticator>,
@@ -44,20 +53,21 @@ fn take(
     let AuthenticateRequest { token, remote, shard, connection } = request;
     let shard = shards.get(shard).clone();
     let answer = move |decision: Result<Identity, Refusal>| ToShard::Authenticated(connection, decision);
-    let decision = authenticator.authenticate_at_once(&token, remote).or_else(|| {
-        (under_way.len() >= WAITING).then(|| authenticator.note(&token, remote, Err(Refusal::Unavailable)))
-    });
-    if let Some(decision) = decision {
-        // A shard that lags holds up its own answers alone.
-        if let Err(word) = shard.try_send(answer(decision)) {
-            under_way.spawn(async move { shard.send(word).await });
+    let decision = match authenticator.authenticate_at_once(&token, remote) {
+        Step::Decided(decision) => decision,
+        Step::Ask(round) if under_way.len() < WAITING => {
+            let authenticator = Arc::clone(authenticator);
+            under_way.spawn(async move {
+                let decision = authenticator.authenticate_from(round, &token, remote).await;
+                shard.send(answer(decision)).await;
+            });
+            return;
         }
-    } else {
-        let authenticator = Arc::clone(authenticator);
-        under_way.spawn(async move {
-            let decision = authenticator.authenticate(&token, remote).await;
-            shard.send(answer(decision)).await;
-        });
+        Step::Ask(round) => authenticator.turn_away(round, &token, remote),
+    };
+    // A shard that lags holds up its own answers alone.
+    if let Err(word) = shard.try_send(answer(decision)) {
+        under_way.spawn(async move { shard.send(word).await });
     }
 }
 

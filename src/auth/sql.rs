@@ -1,20 +1,14 @@
 //! Tokens that a named query knows.
 
-use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use secrecy::{ExposeSecret, SecretString};
 
 use super::authenticator::Answer;
-use super::{Attributes, Identity};
+use super::named;
 use crate::config::QueryId;
-use crate::event::{Scalar, TenantId, UserId};
+use crate::event::Scalar;
 use crate::lookup::{Binds, LookupError, Lookups, Rows};
-
-/// Columns that are no attributes.
-const USER: &str = "user";
-const TENANT: &str = "tenant";
-const EXPIRES_AT: &str = "expires_at";
 
 /// A query that binds `:token` and answers one row for a token that it knows.
 #[derive(Debug)]
@@ -29,18 +23,26 @@ impl Sql {
         Self { query, lookups }
     }
 
+    /// Which query.
+    pub(super) fn query(&self) -> QueryId {
+        self.query
+    }
+
     /// Asks the database whose token it is at this time.
     pub(super) async fn ask(&self, token: &SecretString, now: SystemTime) -> Answer {
         let Some(lookups) = &self.lookups else {
-            return Answer::Unavailable("there is no database".to_owned());
+            return Answer::Unavailable("there is no database".into());
         };
         let mut binds = Binds::new();
         binds.push(("token".into(), Scalar::Text(token.expose_secret().into())));
         let answer = match lookups.run(self.query, None, &binds).await {
             Ok(rows) => read(&rows, now).map_err(|fault| LookupError::Failed(fault).to_string()),
+            // Nobody can have such a token.
+            Err(LookupError::Unfit(_)) => Ok(Answer::Unknown),
             Err(error) => Err(error.to_string()),
         };
-        answer.unwrap_or_else(|said| Answer::Unavailable(format!("query `{}`: {said}", lookups.name(self.query))))
+        answer
+            .unwrap_or_else(|said| Answer::Unavailable(format!("query `{}`: {said}", lookups.name(self.query)).into()))
     }
 }
 
@@ -51,51 +53,18 @@ fn read(rows: &Rows, now: SystemTime) -> Result<Answer, String> {
         [row] => row,
         more => return Err(format!("{} rows for one token, which must be one person's", more.len())),
     };
-    let column = |name: &str| rows.columns.iter().position(|column| column == name).map(|index| &row[index]);
-    let required = |name: &str| column(name).ok_or_else(|| format!("there is no column `{name}`"));
-    let user = UserId::from_scalar(required(USER)?).ok_or_else(|| no_id(USER))?;
-    let tenant = TenantId::from_scalar(required(TENANT)?).ok_or_else(|| no_id(TENANT))?;
-    let expires_at = column(EXPIRES_AT).map_or(Ok(None), expiry)?;
-    if expires_at.is_some_and(|at| at <= now) {
-        return Ok(Answer::Denied);
-    }
-    let attributes: Attributes = rows
-        .columns
-        .iter()
-        .zip(row)
-        .filter(|(name, value)| ![USER, TENANT, EXPIRES_AT].contains(&name.as_str()) && **value != Scalar::Null)
-        .map(|(name, value)| (name.clone(), value.clone()))
-        .collect();
-    Ok(Answer::Known(Identity { user, tenant, attributes: Arc::new(attributes), expires_at }))
-}
-
-fn no_id(column: &str) -> String {
-    format!("column `{column}` is neither an integer nor a text with something in it")
-}
-
-/// A point in time in seconds of Unix, as a number or its text. `NULL` is none.
-fn expiry(value: &Scalar) -> Result<Option<SystemTime>, String> {
-    let seconds = match value {
-        Scalar::Null => return Ok(None),
-        // What is before 1970 has expired as well as what is then.
-        Scalar::Int(seconds) => Some(Duration::from_secs(u64::try_from(*seconds).unwrap_or_default())),
-        Scalar::Float(seconds) => Duration::try_from_secs_f64(seconds.max(0.0)).ok(),
-        Scalar::Text(text) => match (text.parse::<u64>(), text.parse::<f64>()) {
-            (Ok(seconds), _) => Some(Duration::from_secs(seconds)),
-            (Err(_), Ok(seconds)) => Duration::try_from_secs_f64(seconds.max(0.0)).ok(),
-            (Err(_), Err(_)) => None,
-        },
-        Scalar::Bool(_) => None,
-    };
-    let at = seconds.and_then(|seconds| SystemTime::UNIX_EPOCH.checked_add(seconds));
-    at.map(Some).ok_or_else(|| format!("column `{EXPIRES_AT}` is no time in seconds of Unix"))
+    let pairs: Vec<_> = rows.columns.iter().cloned().zip(row.iter().cloned()).collect();
+    named::read("column", &pairs, now)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use compact_str::CompactString;
 
     use super::*;
+    use crate::auth::Identity;
     use crate::event::Value;
 
     const NOW: u64 = 1_790_000_000;
@@ -141,7 +110,7 @@ mod tests {
         }
         assert_eq!(known(&row(Scalar::Null)).expires_at, None);
         for value in [Scalar::Int(1_790_000_000), Scalar::Int(-1), Scalar::Float(-1.5), text("0"), text("-3")] {
-            assert!(matches!(check(&row(value.clone())), Ok(Answer::Denied)), "{value:?}");
+            assert!(matches!(check(&row(value.clone())), Ok(Answer::Denied(_))), "{value:?}");
         }
         for value in
             [Scalar::Bool(true), text("tomorrow"), text(""), Scalar::Float(f64::INFINITY), Scalar::Float(1e300)]

@@ -24,6 +24,7 @@ pub use self::exit::Exit;
 
 /// Runs the command that these arguments name, the first being the program's own name.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
+    crate::runtime::cryptography();
     let arguments = match Arguments::try_parse_from(arguments) {
         Ok(arguments) => arguments,
         Err(error) => {

@@ -69,6 +69,17 @@ impl Files {
         folder(&named.place).join(&named.value.text)
     }
 
+    /// As [`read_beside`](Self::read_beside), for a file that is no text of ours: answers its path, and its bytes.
+    pub(super) fn bytes_beside(
+        &mut self,
+        named: &At<Text>,
+        diagnostics: &mut Diagnostics,
+    ) -> Option<(PathBuf, Vec<u8>)> {
+        let path = folder(&named.place).join(&named.value.text);
+        let bytes = self.bytes_named(&path, named, diagnostics)?;
+        Some((path, bytes))
+    }
+
     /// Reads the files that a pattern stands for, in the order of their names. A path without `*` is one file.
     pub(super) fn read_matching(&mut self, pattern: &At<Text>, diagnostics: &mut Diagnostics) -> Vec<Arc<SourceFile>> {
         let path = folder(&pattern.place).join(&pattern.value.text);
@@ -128,9 +139,14 @@ impl Files {
         named: &At<Text>,
         diagnostics: &mut Diagnostics,
     ) -> Option<Arc<SourceFile>> {
-        let shown = if named.value.expanded { named.shown().to_owned() } else { self.name(&path) };
-        match self.bytes(&path) {
-            Ok(bytes) => self.text(path, bytes, diagnostics),
+        let bytes = self.bytes_named(&path, named, diagnostics)?;
+        self.text(path, bytes, diagnostics)
+    }
+
+    fn bytes_named(&mut self, path: &Path, named: &At<Text>, diagnostics: &mut Diagnostics) -> Option<Vec<u8>> {
+        let shown = if named.value.expanded { named.shown().to_owned() } else { self.name(path) };
+        match self.bytes(path) {
+            Ok(bytes) => Some(bytes),
             Err(NoText::Unreadable(error)) => {
                 diagnostics.error(&named.place, format!("`{shown}` cannot be read: {}", plainly(&error)));
                 None

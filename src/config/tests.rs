@@ -64,6 +64,7 @@ fn config(text: &str) -> Config {
 }
 
 mod accepted;
+mod amqp_tls;
 mod anything;
 mod embedded_default;
 mod faults;

@@ -119,6 +119,10 @@ impl Ledger {
 
     /// A topic's query had no answer.
     pub(super) fn unanswered(&mut self, tenant: &TenantId, query: QueryId, error: &LookupError, now: Instant) {
+        // A topic of a name that cannot be is its client's affair.
+        if matches!(error, LookupError::Unfit(_)) {
+            return;
+        }
         if let Some(left_out) = self.authorization.admit_at(now) {
             tracing::warn!(%tenant, query = query.0, %error, left_out, "topic cannot be authorized");
         }

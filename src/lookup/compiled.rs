@@ -72,7 +72,8 @@ impl Compiled {
     pub(super) fn observe<T>(&self, took: Duration, answer: &Result<T, LookupError>) {
         self.latency.observe(took, 1);
         match answer {
-            Ok(_) => self.ok.inc(),
+            // Whoever asked for what cannot be has an answer.
+            Ok(_) | Err(LookupError::Unfit(_)) => self.ok.inc(),
             Err(LookupError::Unavailable(_)) => self.unavailable.inc(),
             Err(LookupError::Failed(_)) => self.failed.inc(),
         };

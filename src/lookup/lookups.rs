@@ -121,7 +121,7 @@ impl Lookups {
         for (script, text) in &database.init {
             let said = match timeout(database.pool.timeout, sqlite.execute_script(text)).await {
                 Ok(Ok(())) => continue,
-                Ok(Err(LookupError::Unavailable(said) | LookupError::Failed(said))) => said,
+                Ok(Err(LookupError::Unavailable(said) | LookupError::Failed(said) | LookupError::Unfit(said))) => said,
                 Err(_) => format!("it takes longer than {:?}", database.pool.timeout),
             };
             return Err(OpenError::Script { script: script.clone(), said });

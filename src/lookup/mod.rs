@@ -52,4 +52,8 @@ pub enum LookupError {
     /// The database refused the query, or its answer makes no sense.
     #[error("the query failed: {0}")]
     Failed(String),
+    /// What is bound is no value of the type that it is compared with: no row can hold it. Where a client has named the
+    /// value, that is a no, and no fault of the query.
+    #[error("the query failed: {0}")]
+    Unfit(String),
 }

@@ -151,7 +151,7 @@ impl<S: Server> Remote<S> {
         for query in queries {
             match timeout(self.pool.settings().timeout, self.server.prepare(connection, query)).await {
                 Ok(Ok(columns)) => query.check(Ok(columns)),
-                Ok(Err(Fault::Refused(LookupError::Failed(said)))) => query.check(Err(said)),
+                Ok(Err(Fault::Refused(LookupError::Failed(said) | LookupError::Unfit(said)))) => query.check(Err(said)),
                 // It has gone again, or is too slow to say. Each call says so for itself.
                 Ok(Err(Fault::Refused(LookupError::Unavailable(_)) | Fault::Unread(_) | Fault::Dead(_))) | Err(_) => {
                     return;

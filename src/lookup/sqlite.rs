@@ -103,7 +103,7 @@ impl Sqlite {
             };
             match timeout(query.timeout, prepared).await {
                 Ok(Ok(columns)) => query.check(Ok(columns)),
-                Ok(Err(LookupError::Failed(said))) => query.check(Err(said)),
+                Ok(Err(LookupError::Failed(said) | LookupError::Unfit(said))) => query.check(Err(said)),
                 // The others would wait as long and say the same.
                 Ok(Err(LookupError::Unavailable(said))) => return self.health.is_lost(&said),
                 Err(_) => return self.health.is_lost("no answer in time"),
@@ -122,7 +122,7 @@ impl Sqlite {
         let answer = self.ask(query, values, progress).await;
         match &answer {
             Err(LookupError::Unavailable(said)) => self.health.is_lost(said),
-            Ok(_) | Err(LookupError::Failed(_)) => self.health.is_up(),
+            Ok(_) | Err(LookupError::Failed(_) | LookupError::Unfit(_)) => self.health.is_up(),
         }
         answer
     }

@@ -7,5 +7,5 @@ mod throttle;
 
 pub use histogram::LatencyHistogram;
 pub use log::{FILTER_VARIABLE, LogError, LogStyle, start as start_log};
-pub use metrics::{DropCause, Metrics, SourceKind};
+pub use metrics::{BrokerFault, BrokerPhase, DropCause, Metrics, SourceKind};
 pub use throttle::Throttle;

@@ -3,7 +3,7 @@
 use crate::auth::Attributes;
 use crate::config::{QueryId, TopicAllow, TopicPlace, TopicRule};
 use crate::event::{TenantId, Topic, TopicPattern, UserId, Value};
-use crate::lookup::Binds;
+use crate::lookup::{Binds, LookupError};
 use crate::shard::Verdict;
 
 use super::{Answer, Call};
@@ -57,6 +57,8 @@ impl TopicRules {
     pub fn verdict(answer: &Answer) -> Verdict {
         match answer {
             Ok(rows) => allowed_if(!rows.rows.is_empty()),
+            // The topic names what cannot be.
+            Err(LookupError::Unfit(_)) => Verdict::Denied,
             Err(_) => Verdict::Unavailable,
         }
     }

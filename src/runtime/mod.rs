@@ -1,9 +1,11 @@
 //! The process: signals that ask it to leave, and the threads that must have ended before it does.
 
+mod cryptography;
 mod instance;
 mod signals;
 mod threads;
 
+pub use cryptography::cryptography;
 pub use instance::instance;
 pub use signals::Signals;
 pub use threads::Threads;

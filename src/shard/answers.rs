@@ -12,9 +12,6 @@ use crate::event::Topic;
 use crate::listen::{Status, response};
 use crate::wire::{CloseReason, reply};
 
-/// When a client whose token could not be looked up shall come back, in milliseconds.
-const RETRY_IN_MS: std::ops::Range<u64> = 1_000..4_000;
-
 impl Shard {
     /// Whose token it was, or why not.
     pub(super) fn authenticated(&mut self, key: ConnectionKey, outcome: Result<Identity, Refusal>) {
@@ -36,16 +33,21 @@ impl Shard {
                 self.say(index, &reply::error(reply::DENIED, question.reference.as_deref()));
             }
             (Phase::Guest { .. }, Err(Refusal::Unavailable)) => {
-                self.say(index, &reply::unavailable(fastrand::u64(RETRY_IN_MS), question.reference.as_deref()));
+                self.say_unavailable(index, &question);
                 self.close(index, CloseReason::TryAgain);
             }
             // A session goes on as what it is.
             (Phase::Session(_), Err(Refusal::Unavailable)) => {
-                self.say(index, &reply::unavailable(fastrand::u64(RETRY_IN_MS), question.reference.as_deref()));
+                self.say_unavailable(index, &question);
             }
             (Phase::Head | Phase::Body(_) | Phase::Closing | Phase::Closed, _) => return,
         }
         self.resume(index);
+    }
+
+    fn say_unavailable(&mut self, index: usize, question: &TokenQuestion) {
+        let reply = reply::unavailable(self.parts.comeback.retry_in_ms(), question.reference.as_deref());
+        self.say(index, &reply);
     }
 
     fn admit(&mut self, index: usize, identity: Identity, question: TokenQuestion) {
@@ -134,7 +136,7 @@ impl Shard {
             }
             // It has said who it is, and it is not its fault that nobody could say whether that is so.
             (Phase::Guest { .. }, Some(Question::Token(question))) => {
-                let reply = reply::unavailable(fastrand::u64(RETRY_IN_MS), question.reference.as_deref());
+                let reply = reply::unavailable(self.parts.comeback.retry_in_ms(), question.reference.as_deref());
                 self.say(index, &reply);
                 self.close(index, CloseReason::TryAgain);
             }

@@ -26,6 +26,7 @@ use super::timers::{Due, Timers};
 use super::{
     Admission, AuthenticateRequest, ConnectionKey, Interest, PublishRequest, Sessions, ShardHandle, ShardId, ToShard,
 };
+use crate::auth::Comeback;
 use crate::config::Limits;
 use crate::connection::Batch;
 use crate::lane::Lanes;
@@ -67,6 +68,8 @@ pub struct ShardParts {
     pub lanes: Lanes,
     /// Asked for tokens.
     pub auth: mpsc::Sender<AuthenticateRequest>,
+    /// Says when clients come back whose tokens cannot be asked for.
+    pub comeback: Comeback,
     /// Given what the demo page publishes.
     pub publish: mpsc::Sender<PublishRequest>,
     /// Told which tenants have sessions here.

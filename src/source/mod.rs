@@ -4,6 +4,7 @@ pub mod amqp;
 pub mod publish;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -25,6 +26,7 @@ pub struct Intake {
     source: SourceKind,
     rejections: Arc<Throttle>,
     accepted: prometheus_client::metrics::counter::Counter,
+    closed: Arc<AtomicBool>,
 }
 
 impl Intake {
@@ -32,7 +34,16 @@ impl Intake {
     pub fn new(live: Live, lanes: Lanes, metrics: Arc<Metrics>, source: SourceKind) -> Self {
         let accepted = metrics.events(source);
         let rejections = Arc::new(Throttle::of(REJECTIONS, Duration::from_secs(1)));
-        Self { live, lanes, metrics, source, rejections, accepted }
+        Self { live, lanes, metrics, source, rejections, accepted, closed: Arc::default() }
+    }
+
+    /// There is nobody left whom an event could reach: what comes by HTTP from now on is refused.
+    pub fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+    }
+
+    fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
     }
 
     /// Decodes a body that came in just now. A bad one is counted, logged, and settled by its receipt's end.

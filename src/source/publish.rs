@@ -33,7 +33,7 @@ pub enum PublishError {
         /// What is wrong with it.
         error: Box<DecodeError>,
     },
-    /// The server is leaving. The first ones of the body may have been taken.
+    /// The server is leaving, and nobody is connected any more. The first ones of the body may have been taken.
     #[error("the server is leaving; publish to another")]
     Leaving {
         /// How many were taken.
@@ -43,6 +43,9 @@ pub enum PublishError {
 
 /// Decodes a body's events and hands them to their lanes, waiting while those are full. Says how many there were.
 pub async fn publish(intake: &Intake, body: Bytes) -> Result<usize, PublishError> {
+    if intake.is_closed() {
+        return Err(PublishError::Leaving { accepted: 0 });
+    }
     let deliveries = decode(intake, &body)?;
     let mut accepted = 0;
     for delivery in deliveries {

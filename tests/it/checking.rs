@@ -177,7 +177,7 @@ fn what_later_work_brings_is_not_yet_supported() {
     let yaml = "\
 reload: { watch: true, tests: true }
 event: { tenant: data.tenant_id }
-auth: { providers: [{ jwt: { secret: s3cret } }] }
+auth: { providers: [{ script: s3cret }] }
 topics: [{ match: a, script: a.lua }]
 routes: [{ name: all, script: b.lua }]
 ";
@@ -187,14 +187,14 @@ routes: [{ name: all, script: b.lua }]
     error: `reload` is not yet supported
      --> a.yaml:1:1
       |
-    1 | reload: { watch: true, tests: true }
+    1 | reload: { ***: ***, ***: *** }
       | ^^^^^^
 
-    error: `jwt` is not yet supported
+    error: `script` is not yet supported
      --> a.yaml:3:23
       |
-    3 | auth: { providers: [{ jwt: { ***: *** } }] }
-      |                       ^^^
+    3 | auth: { providers: [{ script: *** }] }
+      |                       ^^^^^^
 
     error: `script` is not yet supported
      --> a.yaml:4:22

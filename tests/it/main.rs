@@ -3,6 +3,9 @@
 
 mod admin;
 mod amqp;
+mod auth_cache;
+mod auth_http;
+mod auth_jwt;
 mod broker;
 mod broker_lost;
 mod checking;
@@ -10,11 +13,13 @@ mod clients;
 mod commands;
 mod databases;
 mod delivery;
+mod deployment;
 mod drain;
 mod hostile;
 mod ordering;
 mod outbox;
 mod payload;
+mod production;
 mod rights;
 mod routing;
 mod simulation;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::*;
+use crate::auth::tokens::Tokens;
 use crate::config::{Accept, Database, Pool, Query, QueryId, TokenIdentity};
 use crate::event::{Scalar, TenantId, UserId, Value};
 use crate::lookup::scan::Dialect;
@@ -48,7 +49,7 @@ pub(in crate::auth) async fn authenticator(providers: &[&str], url: &str) -> (Au
     let lookups = Lookups::open(&database, &metrics).await.unwrap();
     let accept = Accept { message: true, header: true, query: true };
     let auth = config::Auth { deadline: Duration::from_secs(10), accept, providers: list };
-    (Authenticator::new(&auth, Some(&lookups), &metrics), metrics)
+    (Authenticator::new(&auth, &database.queries, Some(&lookups), &metrics).unwrap(), metrics)
 }
 
 fn listed(token: &str) -> (SecretString, TokenIdentity) {
@@ -114,7 +115,10 @@ async fn decisions_are_counted_and_tokens_never_shown() {
         authenticator.authenticate(&SecretString::from(token), REMOTE).await.ok();
     }
     let text = metrics.render();
-    for line in [r#"authentications_total{outcome="accepted"} 2"#, r#"authentications_total{outcome="denied"} 1"#] {
+    for line in [
+        r#"authentications_total{provider="tokens",outcome="accepted"} 2"#,
+        r#"authentications_total{provider="none",outcome="denied"} 1"#,
+    ] {
         assert!(text.contains(line), "{line} in\n{text}");
     }
     let shown = format!("{authenticator:?} {:?}", Tokens::new(&[listed("secret")]));

@@ -8,14 +8,29 @@ use super::section::{choice, section};
 section! {
     /// The broker: where to connect, what to declare, what to consume.
     RawAmqp (Secret) {
-        /// `amqp://user:password@host:5672/vhost`, or a list, tried in turn.
+        /// `amqp://user:password@host:5672/vhost`, `amqps://` for TLS, or a list, tried in turn.
         "url" url: OneOrMany<SecretUrl> = Required,
+        /// For `amqps://`: whom to trust beside those whom the system trusts, and as whom to come.
+        "tls" tls: RawAmqpTls = Optional,
         /// Exchanges to declare.
         "exchanges" exchanges: Vec<At<RawExchange>> = Optional,
         /// Queues to declare, bind and consume.
         "queues" queues: Vec<At<RawQueue>> = Required,
         /// What to do when the connection is lost. Default: reconnect.
         "when_lost" when_lost: RawWhenLost = Optional,
+    }
+    later []
+}
+
+section! {
+    /// TLS to the broker. The files are read for each connection, so that renewed ones are picked up.
+    RawAmqpTls (Plain) {
+        /// A file of CA certificates (PEM) to trust, beside those whom the system trusts.
+        "ca" ca: Text = Optional,
+        /// The client certificate with its chain (PEM), where the broker asks for one.
+        "cert" cert: Text = Optional,
+        /// Its private key (PEM).
+        "key" key: Text = Optional,
     }
     later []
 }
@@ -69,7 +84,7 @@ section! {
         "arguments" arguments: Scalars = Optional,
         /// What it is bound to.
         "bind" bind: Vec<At<RawBinding>> = Optional,
-        /// How many deliveries may be out unacknowledged. Default: 1000.
+        /// How many deliveries may be out unacknowledged, and so how many bodies may wait in memory. Default: 1000.
         "prefetch" prefetch: Number<1, 65_535> = Optional,
         /// The broker waits for no acknowledgement. Default: false.
         "no_ack" no_ack: bool = Optional,

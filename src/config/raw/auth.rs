@@ -4,6 +4,7 @@ use secrecy::SecretString;
 use serde_json::{Value, json};
 
 use super::database::RawQueryName;
+use super::providers::{RawHttpProvider, RawJwtProvider};
 use super::read::{At, Field, FromNode, map_of};
 use super::scalars::Literal;
 use super::secrets::{Values, hide};
@@ -42,11 +43,15 @@ section! {
     /// Who knows whose token it is: one of these.
     RawProvider (SecretKeys) {
         /// A query that binds `:token` and answers `user`, `tenant` and any further attributes.
-        "sql" sql: RawQueryName = Optional,
+        "sql" sql: RawQueryName = Expected,
+        /// An HTTP endpoint of the application, which gets the token and answers whose it is.
+        "http" http: RawHttpProvider = Expected,
+        /// JSON Web Tokens: what they say counts, where their signature is good.
+        "jwt" jwt: RawJwtProvider = Expected,
         /// Tokens, and whom each stands for.
-        "tokens" tokens: RawTokens = Optional,
+        "tokens" tokens: RawTokens = Expected,
     }
-    later ["http", "jwt", "script"]
+    later ["script"]
 }
 
 /// Tokens, and whom each stands for.

@@ -10,6 +10,7 @@ mod amqp;
 mod auth;
 mod condition;
 mod database;
+mod providers;
 mod read;
 mod root;
 mod routes;
@@ -19,11 +20,12 @@ mod section;
 mod topics;
 mod units;
 
-pub(super) use amqp::{RawAmqp, RawBinding, RawExchange, RawQueue, RawWhenLost};
+pub(super) use amqp::{RawAmqp, RawAmqpTls, RawBinding, RawExchange, RawQueue, RawWhenLost};
 pub(super) use auth::{RawAccept, RawAuth, RawProvider, RawTokenOwner, RawTokens};
 pub(super) use condition::{RawCondition, RawConditions, is_empty};
 pub(super) use database::{RawDatabase, RawPool, RawQuery};
-pub(super) use read::{At, Field, FromNode, Scalars};
+pub(super) use providers::{RawAlgorithm, RawHeaders, RawHttpProvider, RawJwtProvider};
+pub(super) use read::{At, Field, FromNode, OneOrMany, Scalars};
 pub(super) use root::{
     RawAdmin, RawConfig, RawEvent, RawLimits, RawPing, RawShards, RawTls, RawWhenFull, root_schema, vocabulary,
 };

@@ -161,3 +161,27 @@ fn an_anchor_is_written_once_and_used_twice() {
     );
     assert_eq!(config.routes[0].name, "data");
 }
+
+#[test]
+fn a_public_key_may_stand_here_or_in_a_file() {
+    use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_ED25519, PKCS_RSA_SHA256};
+    for (algorithm, kind) in [
+        (&PKCS_ECDSA_P256_SHA256, JwtKeyKind::P256),
+        (&PKCS_ECDSA_P384_SHA384, JwtKeyKind::P384),
+        (&PKCS_ED25519, JwtKeyKind::Ed25519),
+        (&PKCS_RSA_SHA256, JwtKeyKind::Rsa),
+    ] {
+        let pem = KeyPair::generate_for(algorithm).unwrap().public_key_pem();
+        let indented = pem.trim().replace('\n', "\n          ");
+        for key in ["issuer.pem".to_owned(), format!("|\n          {indented}")] {
+            let providers =
+                format!("auth:\n  providers:\n    - jwt:\n        tenant: tid\n        public_key: {key}\n");
+            let text = BASE.replace(BASE.lines().nth(1).unwrap(), &providers);
+            let (_folder, loaded) = load_files(&[("c.yaml", &text), ("issuer.pem", &pem)]);
+            let loaded = loaded.unwrap_or_else(|_| panic!("{}", said(&[("c.yaml", &text), ("issuer.pem", &pem)])));
+            let Provider::Jwt(jwt) = &loaded.config.auth.providers[0] else { panic!("{text}") };
+            assert!(matches!(&jwt.keys, JwtKeys::PublicKey(found, _) if *found == kind), "{jwt:?}");
+            assert_eq!((jwt.algorithms.as_slice(), jwt.user.as_str()), (kind.algorithms(), "sub"));
+        }
+    }
+}

@@ -119,7 +119,43 @@ auth:
     - tokens: s3cret
     - tokens: {}
     - {}
-    - jwt: { secret: s3cret }
+    - script: s3cret
+routes: [{ name: all, to: { tenant: true } }]
+";
+    providers_over_http: "\
+event: { tenant: data.tenant_id }
+auth:
+  providers:
+    - http: {}
+    - http: { url: not a url }
+    - http: { url: \"ftp://app:s3cret@app/ws-auth\" }
+    - http: { url: \"https://\" }
+    - http: { url: \"http://app.example.com:99999/ws-auth?key=s3cret\" }
+    - http: { url: \"http://app:s3cret@app.example.com/ws-auth?key=s3cret\", timeout: 1s, connect_timeout: 2s }
+    - http: { url: \"http://app/ws-auth\", concurrent: 0, cache: 30, timout: 1s }
+    - http:
+        url: \"https://app.example.com/ws-auth\"
+        headers: { X-Key: s3cret, \"X Key\": s3cret, Content-Type: s3cret, X-Key: s3cret2, X-Line: \"s3cret\\n\" }
+    - http: { url: \"https://app.example.com/ws-auth\", headers: s3cret }
+    - { http: { url: \"https://app.example.com/ws-auth\" }, tokens: { t0ken: { user: 1, tenant: acme } } }
+    - {}
+routes: [{ name: all, to: { tenant: true } }]
+";
+    providers_of_web_tokens: "\
+event: { tenant: data.tenant_id }
+auth:
+  providers:
+    - jwt: {}
+    - jwt: { secret: s3cret, tenant: tid }
+    - jwt: { secret: \"\", tenant: tid }
+    - jwt: { secret: s3cret-s3cret-s3cret-s3cret-s3cret, tenant: tid, algorithms: [RS256, HS256, none] }
+    - jwt: { jwks: \"http://login.example.com/jwks\", tenant: tid, user: \"\", algorithms: [] }
+    - jwt: { jwks: \"https://login.example.com/jwks\", secret: s3cret, tenant: tid, audience: [] }
+    - jwt: { public_key: none.pem, tenant: tid }
+    - jwt: { public_key: \"-----BEGIN PUBLIC KEY-----\\nAAAA\\n-----END PUBLIC KEY-----\", tenant: tid }
+    - jwt: { public_key: \"-----BEGIN PRIVATE KEY-----\\ns3cret\\n-----END PRIVATE KEY-----\", tenant: tid }
+    - jwt: { public_key: \"-----BEGIN CERTIFICATE-----\\nAAAA\\n-----END CERTIFICATE-----\", tenant: tid }
+    - jwt: { secrt: s3cret, tenant: tid }
 routes: [{ name: all, to: { tenant: true } }]
 ";
     a_tab: "event:\n\ttenant: x\n";

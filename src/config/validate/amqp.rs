@@ -3,8 +3,9 @@
 use hashbrown::HashMap;
 use secrecy::{ExposeSecret, SecretString};
 
-use super::or;
+use super::{amqp_tls, or};
 use crate::config::diagnostics::{Diagnostics, did_you_mean};
+use crate::config::files::Files;
 use crate::config::model::{Amqp, Binding, Exchange, Queue, WhenLost};
 use crate::config::place::Place;
 use crate::config::raw::{
@@ -16,8 +17,9 @@ const PREFETCH: u16 = 1000;
 /// Exchange types of AMQP itself. A broker's plugins add others, so that these are for suggestions.
 const TYPES: [&str; 4] = ["direct", "fanout", "topic", "headers"];
 
-pub(super) fn amqp(raw: &RawAmqp, instance: &str, diagnostics: &mut Diagnostics) -> Option<Amqp> {
+pub(super) fn amqp(raw: &RawAmqp, instance: &str, files: &mut Files, diagnostics: &mut Diagnostics) -> Option<Amqp> {
     let urls = urls(raw, diagnostics);
+    let tls = amqp_tls::amqp_tls(raw, files, diagnostics);
     let exchanges = exchanges(&raw.exchanges, diagnostics);
     let names: Option<Vec<&str>> = match &raw.exchanges {
         Field::Faulty => None,
@@ -29,7 +31,7 @@ pub(super) fn amqp(raw: &RawAmqp, instance: &str, diagnostics: &mut Diagnostics)
         RawWhenLost::Reconnect => WhenLost::Reconnect,
         RawWhenLost::Exit => WhenLost::Exit,
     };
-    Some(Amqp { urls: urls?, exchanges: exchanges?, queues: queues?, when_lost })
+    Some(Amqp { urls: urls?, tls: tls?, exchanges: exchanges?, queues: queues?, when_lost })
 }
 
 fn urls(raw: &RawAmqp, diagnostics: &mut Diagnostics) -> Option<Vec<SecretString>> {
@@ -51,16 +53,9 @@ fn check_url(url: &At<SecretUrl>, diagnostics: &mut Diagnostics) {
         url.fault("this is no AMQP URL", diagnostics).help(format!("write {example}"));
         return;
     };
-    match scheme {
-        "amqp" => {}
-        "amqps" => {
-            url.fault("`amqps://` is not yet supported", diagnostics);
-            return;
-        }
-        _ => {
-            url.fault("this URL's scheme is not `amqp`", diagnostics).help(format!("write {example}"));
-            return;
-        }
+    if !matches!(scheme, "amqp" | "amqps") {
+        url.fault("this URL's scheme is neither `amqp` nor `amqps`", diagnostics).help(format!("write {example}"));
+        return;
     }
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
     let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);

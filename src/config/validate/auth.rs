@@ -3,13 +3,16 @@
 use std::time::Duration;
 
 use super::Queries;
+use super::providers;
 use crate::config::diagnostics::Diagnostics;
+use crate::config::files::Files;
 use crate::config::model::{Accept, Auth, Provider, TokenIdentity};
 use crate::config::place::Place;
 use crate::config::raw::{At, Field, Literal, RawAccept, RawAuth, RawProvider, RawTokenOwner, RawTokens};
 use crate::event::{Scalar, TenantId, UserId};
 
 const DEADLINE: Duration = Duration::from_secs(10);
+const KINDS: &str = "`sql`, `http`, `jwt` and `tokens`";
 const EXAMPLE: &str = "say who knows whose token it is:\n\
     auth:\n  providers:\n    - tokens: { demo-ann: { user: 1, tenant: acme } }";
 
@@ -17,6 +20,7 @@ pub(super) fn auth(
     raw: &Field<RawAuth>,
     queries: &Queries,
     root: &Place,
+    files: &mut Files,
     diagnostics: &mut Diagnostics,
 ) -> Option<Auth> {
     if raw.is_missing() {
@@ -26,7 +30,7 @@ pub(super) fn auth(
     let accept = accept(&raw.value.accept, diagnostics);
     let providers = match &raw.value.providers {
         Field::Given(providers) if !providers.value.is_empty() => {
-            let each = |raw: &At<RawProvider>| provider(raw, queries, diagnostics);
+            let each = |raw: &At<RawProvider>| provider(raw, queries, files, diagnostics);
             let all: Vec<_> = providers.value.iter().map(each).collect();
             all.into_iter().collect()
         }
@@ -55,16 +59,31 @@ fn accept(raw: &Field<Vec<At<RawAccept>>>, diagnostics: &mut Diagnostics) -> Opt
     Some(Accept { message: has(RawAccept::Message), header: has(RawAccept::Header), query: has(RawAccept::Query) })
 }
 
-fn provider(raw: &At<RawProvider>, queries: &Queries, diagnostics: &mut Diagnostics) -> Option<Provider> {
-    if let (Some(_), Some(tokens)) = (raw.value.sql.given(), raw.value.tokens.given()) {
-        diagnostics
-            .error(&tokens.place, "a provider is one of `sql` and `tokens`")
-            .help("make it two items of the list");
+fn provider(
+    raw: &At<RawProvider>,
+    queries: &Queries,
+    files: &mut Files,
+    diagnostics: &mut Diagnostics,
+) -> Option<Provider> {
+    let RawProvider { sql, http, jwt, tokens } = &raw.value;
+    let given = [place(sql), place(http), place(jwt), place(tokens)];
+    for second in given.iter().flatten().skip(1) {
+        diagnostics.error(second, format!("a provider is one of {KINDS}")).help("make it two items of the list");
     }
-    if let Some(sql) = raw.value.sql.value() {
-        return self::sql(sql.query.given()?, queries, diagnostics);
+    let missing = sql.is_missing() && http.is_missing() && jwt.is_missing() && tokens.is_missing();
+    if missing {
+        diagnostics.error(&raw.place, format!("this provider is none of {KINDS}")).help(EXAMPLE);
     }
-    tokens(raw.value.tokens.given()?, diagnostics)
+    // All that is there is looked at, though one of them alone is right.
+    let sql = sql.value().and_then(|sql| self::sql(sql.query.given()?, queries, diagnostics));
+    let http = http.given().and_then(|http| providers::http(http, diagnostics)).map(Provider::Http);
+    let jwt = jwt.given().and_then(|jwt| providers::jwt(jwt, files, diagnostics)).map(Provider::Jwt);
+    let tokens = tokens.given().and_then(|tokens| self::tokens(tokens, diagnostics));
+    sql.or(http).or(jwt).or(tokens)
+}
+
+fn place<T>(field: &Field<T>) -> Option<&Place> {
+    field.given().map(|at| &at.place)
 }
 
 fn sql(name: &At<crate::config::raw::Text>, queries: &Queries, diagnostics: &mut Diagnostics) -> Option<Provider> {

@@ -5,24 +5,28 @@
 
 mod actions;
 mod amqp;
+mod amqp_tls;
 mod auth;
 mod conditions;
 mod database;
 mod database_url;
 mod overlap;
 mod payload;
+mod providers;
+mod public_key;
 mod queries;
 mod root;
 mod routes;
 mod templates;
 mod tls;
 mod topics;
+mod web_url;
 
 use super::diagnostics::Diagnostics;
 use super::files::Files;
 use super::model::Config;
 use super::place::Place;
-use super::raw::{Field, RawConfig};
+use super::raw::{At, Field, RawConfig};
 
 use self::queries::Queries;
 
@@ -39,10 +43,10 @@ pub(super) fn validate(
     let tls = optional(&raw.tls, |raw| tls::tls(raw, files, diagnostics));
     let admin = root::admin(&raw.admin, diagnostics);
     root::listeners_differ(raw, diagnostics);
-    let amqp = optional(&raw.amqp, |raw| amqp::amqp(raw, instance, diagnostics));
+    let amqp = optional(&raw.amqp, |raw| amqp::amqp(raw, instance, files, diagnostics));
     let mut database = optional(&raw.database, |raw| database::database(raw, &queries, files, diagnostics));
     let event = root::event(&raw.event, root, diagnostics);
-    let auth = auth::auth(&raw.auth, &queries, root, diagnostics);
+    let auth = auth::auth(&raw.auth, &queries, root, files, diagnostics);
     if let (Some(Some(database)), Some(auth)) = (&mut database, &auth) {
         database::note_needs(database, auth);
     }
@@ -77,10 +81,16 @@ pub(super) fn validate(
 /// What a section that may be left out comes to: `Some(None)` where it is.
 #[expect(clippy::option_option, reason = "whether it is right, and whether it is there")]
 fn optional<T, U>(field: &Field<T>, validate: impl FnOnce(&T) -> Option<U>) -> Option<Option<U>> {
+    optional_at(field, |at| validate(&at.value))
+}
+
+/// As [`optional`], with the place where it stands.
+#[expect(clippy::option_option, reason = "whether it is right, and whether it is there")]
+fn optional_at<T, U>(field: &Field<T>, validate: impl FnOnce(&At<T>) -> Option<U>) -> Option<Option<U>> {
     match field {
         Field::Missing => Some(None),
         Field::Faulty => None,
-        Field::Given(raw) => validate(&raw.value).map(Some),
+        Field::Given(at) => validate(at).map(Some),
     }
 }
 

@@ -238,7 +238,7 @@ fn arguments(statement: &PgStatement, query: &Compiled, values: &[Scalar]) -> Re
     for ((info, value), name) in parameters(statement).iter().zip(values).zip(query.sql.names()) {
         let encoded = Encoded::new(value, info).ok_or_else(|| {
             let kind = info.name().to_lowercase();
-            LookupError::Failed(format!("what is bound to `:{name}` is no {kind}, which it is compared with"))
+            LookupError::Unfit(format!("what is bound to `:{name}` is no {kind}, which it is compared with"))
         })?;
         arguments.add(encoded).map_err(|error| LookupError::Failed(error.to_string()))?;
     }

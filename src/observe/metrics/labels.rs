@@ -1,6 +1,6 @@
 //! Labels that several parts use, and their values.
 
-use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
+use prometheus_client::encoding::EncodeLabelValue;
 
 /// Where an event came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
@@ -34,10 +34,4 @@ pub enum DropCause {
     slow_client,
     /// An event for a connection that did not take what was written to it fast enough, and stays.
     outbox_full,
-}
-
-/// Of an answer, by what it was: from a closed set of the part that answers.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(super) struct ByOutcome {
-    pub(super) outcome: &'static str,
 }

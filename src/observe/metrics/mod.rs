@@ -23,6 +23,7 @@ use self::lookups::LookupMetrics;
 use self::program::ProgramMetrics;
 use self::rights::RightsMetrics;
 
+pub use self::broker::{BrokerFault, BrokerPhase};
 pub use self::labels::{DropCause, SourceKind};
 
 /// All metrics, and the registry that renders them. Handles are cheap to clone; take them once, outside of loops.

@@ -84,6 +84,7 @@ fn any_row_allows() {
     for (answer, expected) in [
         (rows(vec![Box::from([Scalar::Null])]), Verdict::Allowed),
         (rows(Vec::new()), Verdict::Denied),
+        (Err(LookupError::Unfit("x".to_owned())), Verdict::Denied),
         (Err(LookupError::Failed("x".to_owned())), Verdict::Unavailable),
         (Err(LookupError::Unavailable("x".to_owned())), Verdict::Unavailable),
     ] {

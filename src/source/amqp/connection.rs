@@ -1,19 +1,21 @@
 //! One connection, from its first byte to its last: connect, declare, consume, and say why it ended.
 
+use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::time::Duration;
 
 use futures_util::Stream;
+use lapin::tcp::AMQPUriTcpExt;
 use lapin::{Connection, ConnectionProperties, Event};
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::endpoint::Endpoint;
 use super::fault::{Fault, Step};
 use super::feed::Feed;
 use super::topology::{self, Consumed};
-use super::{acknowledged, unacknowledged};
+use super::{acknowledged, tls, unacknowledged};
 use crate::config::Amqp;
 
 /// TCP, handshake and declarations take no longer than this.
@@ -32,6 +34,17 @@ pub(super) enum End {
     Lost(Fault, Option<Duration>),
 }
 
+/// What becomes known of a connection while it lives.
+#[derive(Debug)]
+pub(super) enum News {
+    /// All is declared and consumed.
+    Up,
+    /// The broker is short of something, and takes nothing from this connection until it is not any more.
+    Blocked(String),
+    /// It takes again.
+    Unblocked,
+}
+
 /// Why consuming one queue ended.
 #[derive(Debug)]
 pub(super) enum Break {
@@ -43,21 +56,21 @@ pub(super) enum Break {
     Channel(lapin::Error),
 }
 
-/// Connects, calls `up`, and consumes until told to stop or until anything breaks.
+/// Connects, and consumes until told to stop or until anything breaks. `tell` hears how it goes.
 ///
 /// Whatever it leaves behind ends with the event loop that it ran on.
-pub(super) async fn run(endpoint: &Endpoint, amqp: &Amqp, name: &str, feed: &Feed, up: impl FnOnce()) -> End {
+pub(super) async fn run(endpoint: &Endpoint, amqp: &Amqp, name: &str, feed: &Feed, tell: impl Fn(News)) -> End {
     let deadline = Instant::now() + CONNECT_WITHIN;
     let mut stop = feed.stop.clone();
     let connection = tokio::select! {
         biased;
         () = stop.requested() => return End::Stopped,
-        connection = connect(endpoint, name, deadline) => match connection {
+        connection = connect(endpoint, amqp, name, deadline) => match connection {
             Ok(connection) => connection,
             Err(fault) => return End::Lost(fault, None),
         },
     };
-    let end = work(&connection, endpoint, amqp, feed, deadline, up).await;
+    let end = work(&connection, endpoint, amqp, feed, deadline, tell).await;
     // Also after most failures: a queue of ours alone is free for the next connection only when the broker knows.
     if connection.status().connected() {
         timeout(CLOSE_WITHIN, connection.close(200, "OK".into())).await.ok();
@@ -72,9 +85,12 @@ async fn work(
     amqp: &Amqp,
     feed: &Feed,
     deadline: Instant,
-    up: impl FnOnce(),
+    tell: impl Fn(News),
 ) -> End {
-    let mut failure = pin!(failure(connection, endpoint));
+    let up = Cell::new(false);
+    let mut failure = pin!(failure(connection, endpoint, |news| if up.get() {
+        tell(news);
+    }));
     let mut stop = feed.stop.clone();
     let mut asked = Step::Opening;
     let declared = tokio::select! {
@@ -89,7 +105,11 @@ async fn work(
         Ok(Err(fault)) => return End::Lost(fault, None),
         Err(_elapsed) => return End::Lost(Fault::silent(endpoint, &asked, CONNECT_WITHIN), None),
     };
-    up();
+    up.set(true);
+    tell(News::Up);
+    if connection.status().blocked() {
+        tell(News::Blocked("it did not say of what".into()));
+    }
     let since = Instant::now();
     tokio::select! {
         biased;
@@ -117,11 +137,11 @@ async fn consume(endpoint: &Endpoint, amqp: &Amqp, feed: &Feed, consumed: Vec<Co
         });
     }
     let mut stop = feed.stop.clone();
-    let fault = |ended| match ended {
+    let fault = |ended: Result<(String, Break), JoinError>| match ended {
         Ok((_, Break::Stop)) => None,
-        Ok((queue, Break::Cancelled)) => Some(Fault::Cancelled(queue)),
+        Ok((queue, Break::Cancelled)) => Some(Fault::cancelled(&queue)),
         Ok((queue, Break::Channel(error))) => Some(Fault::refused(endpoint, &Step::Consumed(queue), &error)),
-        Err(error) => Some(Fault::Local(tokio::task::JoinError::to_string(&error))),
+        Err(error) => Some(Fault::local(error)),
     };
     tokio::select! {
         biased;
@@ -140,21 +160,38 @@ pub(super) fn next<S: Stream + Unpin>(stream: &mut S) -> impl Future<Output = Op
     poll_fn(move |context| Pin::new(&mut *stream).poll_next(context))
 }
 
-async fn connect(endpoint: &Endpoint, name: &str, deadline: Instant) -> Result<Connection, Fault> {
+async fn connect(endpoint: &Endpoint, amqp: &Amqp, name: &str, deadline: Instant) -> Result<Connection, Fault> {
+    let tls = endpoint.tls().then(|| tls::connector(&amqp.tls)).transpose()?;
+    let refused = |error| Fault::refused(endpoint, &Step::Connecting, &error);
     let properties = ConnectionProperties::default().with_connection_name(name.into());
-    match timeout_at(deadline, Connection::connect_uri(endpoint.uri(), properties)).await {
-        Ok(Ok(connection)) => Ok(connection),
-        Ok(Err(error)) => Err(Fault::refused(endpoint, &Step::Connecting, &error)),
+    let runtime = lapin::runtime::default_runtime().map_err(refused)?;
+    let connecting = Connection::connector(
+        endpoint.uri(),
+        runtime,
+        async move |uri, runtime| {
+            let stream = AMQPUriTcpExt::connect_async(&uri, &runtime).await?;
+            Ok(match &tls {
+                Some(tls) => stream.into_rustls(tls, &uri.authority.host).await?,
+                None => stream,
+            })
+        },
+        properties,
+    );
+    match timeout_at(deadline, connecting).await {
+        Ok(connection) => connection.map_err(refused),
         Err(_elapsed) => Err(Fault::silent(endpoint, &Step::Connecting, CONNECT_WITHIN)),
     }
 }
 
-/// Waits for the connection to fail.
-async fn failure(connection: &Connection, endpoint: &Endpoint) -> Fault {
+/// Waits for the connection to fail, and passes on what it says until then.
+async fn failure(connection: &Connection, endpoint: &Endpoint, tell: impl Fn(News)) -> Fault {
     let mut events = pin!(connection.events_listener());
     while let Some(event) = next(&mut events).await {
-        if let Event::Error(error) = event {
-            return Fault::refused(endpoint, &Step::Connected, &error);
+        match event {
+            Event::ConnectionBlocked(reason) => tell(News::Blocked(reason)),
+            Event::ConnectionUnblocked => tell(News::Unblocked),
+            Event::Error(error) => return Fault::refused(endpoint, &Step::Connected, &error),
+            _ => {}
         }
     }
     std::future::pending().await

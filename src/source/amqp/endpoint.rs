@@ -14,6 +14,7 @@ const FRAME_MAX: u32 = 32 << 10;
 /// Where a broker is, and as whom to connect to it.
 pub(super) struct Endpoint {
     uri: AMQPUri,
+    tls: bool,
 }
 
 /// What is wrong with a broker's URL. Says nothing of what stands in it, as a parser's own message would: there is a
@@ -23,19 +24,16 @@ pub enum UrlError {
     /// It cannot be read.
     #[error("not a broker's URL: such a one looks like `amqp://user:password@host:5672/vhost`, percent-encoded")]
     Unreadable,
-    /// TLS.
-    #[error("`amqps://` is not yet supported; use `amqp://`")]
-    Tls,
 }
 
 impl Endpoint {
-    /// Reads `amqp://user:password@host:port/vhost`, percent-encoded, everything after the scheme optional.
+    /// Reads `amqp://user:password@host:port/vhost`, or `amqps://` for TLS, percent-encoded, everything after the scheme
+    /// optional.
     pub(super) fn parse(url: &SecretString) -> Result<Self, UrlError> {
         let url = url.expose_secret();
         let mut uri: AMQPUri = url.parse().map_err(|_| UrlError::Unreadable)?;
-        if uri.scheme == AMQPScheme::AMQPS {
-            return Err(UrlError::Tls);
-        }
+        // TLS is a matter of its own here, of which the client shall know nothing.
+        let tls = std::mem::take(&mut uri.scheme) == AMQPScheme::AMQPS;
         // A parser would take what stands before the first `@` for the password, and show the rest of it as the host.
         if url.matches('@').count() > 1 {
             return Err(UrlError::Unreadable);
@@ -48,12 +46,22 @@ impl Endpoint {
             // Without heartbeats a connection that died silently would look alive for ever.
             uri.query.heartbeat = Some(HEARTBEAT);
         }
-        Ok(Self { uri })
+        Ok(Self { uri, tls })
     }
 
-    /// What to connect with.
+    /// What to connect with. Says nothing of TLS.
     pub(super) fn uri(&self) -> AMQPUri {
         self.uri.clone()
+    }
+
+    /// Whether it wants TLS.
+    pub(super) fn tls(&self) -> bool {
+        self.tls
+    }
+
+    /// The host: a name, or an address without brackets.
+    pub(super) fn host(&self) -> &str {
+        &self.uri.authority.host
     }
 
     /// The virtual host.
@@ -110,6 +118,8 @@ mod tests {
             ("amqp://ann:s3cret@[::1]:5680/app?heartbeat=30", "[::1]:5680/app"),
             ("amqp://ann:s3cret@host/", "host:5672/"),
             ("amqp://ann:p%40ss@host", "host:5672"),
+            ("amqps://ann:s3cret@host", "host:5671"),
+            ("amqps://ann:s3cret@[::1]/app", "[::1]:5671/app"),
         ] {
             let endpoint = parse(url).unwrap();
             assert_eq!(endpoint.to_string(), shown);
@@ -131,8 +141,14 @@ mod tests {
     }
 
     #[test]
+    fn tls_is_asked_for_by_the_scheme() {
+        let endpoint = parse("amqps://host").unwrap();
+        assert!(endpoint.tls() && endpoint.uri().scheme == AMQPScheme::AMQP);
+        assert!(!parse("amqp://host:5671").unwrap().tls());
+    }
+
+    #[test]
     fn what_is_no_url_says_so_without_the_password() {
-        assert_eq!(parse("amqps://ann:s3cret@host").unwrap_err(), UrlError::Tls);
         for url in ["", "host", "http://ann:s3cret@host", "amqp:ann:s3cret", "amqp://ann:s3cret@host:port"] {
             assert_eq!(parse(url).unwrap_err(), UrlError::Unreadable, "{url}");
         }

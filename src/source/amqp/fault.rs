@@ -1,41 +1,28 @@
 //! Why there is no connection, in words that say what to do about it.
 
 use std::fmt;
+use std::io;
 use std::time::Duration;
 
 use lapin::ErrorKind;
 
 use super::endpoint::{Endpoint, UrlError};
+use super::tls;
+use crate::observe::BrokerFault;
 
 /// Why a connection could not be made, or was lost. Never holds credentials.
 #[derive(Clone, Debug, thiserror::Error)]
-pub(super) enum Fault {
-    /// The URL is no good.
-    #[error(transparent)]
-    Url(#[from] UrlError),
-    /// The broker, or what answers in its place, took too long.
-    #[error("no answer within {0:?} while {1}; is it a broker, is it paused or overloaded?")]
-    Silent(Duration, String),
-    /// What the broker, or the way to it, said.
-    #[error("{text}")]
-    Refused {
-        /// What, why, and what to do.
-        text: String,
-        /// The queue is held by a connection that the broker will soon know to be dead. Never a reason to give up.
-        locked: bool,
-    },
-    /// The consumer was cancelled by the broker.
-    #[error("the broker cancelled the consumer of queue `{0}`: was the queue deleted?")]
-    Cancelled(String),
-    /// This process is short of something, or at fault itself.
-    #[error("the fault is here: {0}")]
-    Local(String),
+#[error("{text}")]
+pub(super) struct Fault {
+    pub(super) cause: BrokerFault,
+    /// What, why, and what to do.
+    text: String,
 }
 
 /// What was asked of the broker.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Step {
-    /// TCP, handshake, login, vhost.
+    /// TCP, TLS, handshake, login, vhost.
     Connecting,
     /// Opening a channel.
     Opening,
@@ -75,35 +62,102 @@ impl Step {
     }
 }
 
+impl From<UrlError> for Fault {
+    fn from(error: UrlError) -> Self {
+        Self { cause: BrokerFault::url, text: error.to_string() }
+    }
+}
+
 impl Fault {
     /// This step got no answer in this time.
     pub(super) fn silent(endpoint: &Endpoint, step: &Step, waited: Duration) -> Self {
-        Self::Silent(waited, step.at(endpoint))
+        let text = format!(
+            "no answer within {waited:?} while {}; is it a broker, is it paused or overloaded?",
+            step.at(endpoint)
+        );
+        Self { cause: BrokerFault::silent, text }
+    }
+
+    /// The broker cancelled the consumer of this queue.
+    pub(super) fn cancelled(queue: &str) -> Self {
+        let text = format!("the broker cancelled the consumer of queue `{queue}`: was the queue deleted?");
+        Self { cause: BrokerFault::cancelled, text }
+    }
+
+    /// This process is short of something, or at fault itself.
+    pub(super) fn local(what: impl fmt::Display) -> Self {
+        Self { cause: BrokerFault::local, text: format!("the fault is here: {what}") }
+    }
+
+    /// What the configuration says of TLS cannot be done.
+    pub(super) fn tls(what: impl fmt::Display) -> Self {
+        Self { cause: BrokerFault::tls, text: what.to_string() }
+    }
+
+    /// A name that is too long for the protocol.
+    pub(super) fn too_long(step: &Step) -> Self {
+        let text = format!("{step}: a name or key is longer than 255 bytes; shorten it");
+        Self { cause: BrokerFault::topology, text }
     }
 
     /// What went wrong in this step.
     pub(super) fn refused(endpoint: &Endpoint, step: &Step, error: &lapin::Error) -> Self {
         let at = step.at(endpoint);
-        match error.kind() {
+        let (cause, what) = match error.kind() {
             ErrorKind::ProtocolError(broker) => {
                 let said = broker.get_message().as_str().trim_end_matches('.');
-                let text = format!("{at}: the broker says {said}{}", hint(endpoint, step, broker.get_id()));
-                Self::Refused { text, locked: broker.get_id() == LOCKED }
+                let code = broker.get_id();
+                (cause(step, code), format!("the broker says {said}{}", hint(endpoint, step, code)))
             }
-            ErrorKind::IOError(error) => Self::Refused { text: format!("{at}: {error}"), locked: false },
-            _ => Self::Refused { text: format!("{at}: {error}"), locked: false },
-        }
-    }
-
-    /// A name that is too long for the protocol.
-    pub(super) fn too_long(step: &Step) -> Self {
-        Self::Refused { text: format!("{step}: a name or key is longer than 255 bytes; shorten it"), locked: false }
+            ErrorKind::IOError(error) => network(endpoint, step, error),
+            ErrorKind::MissingHeartbeatError => {
+                let what = "no heartbeat came in time; the broker is paused or overloaded, or the way to it is dead";
+                (BrokerFault::heartbeat, what.to_owned())
+            }
+            ErrorKind::ParsingError(_) | ErrorKind::InvalidProtocolVersion(_) => {
+                let what = format!(
+                    "what answers there does not speak AMQP 0-9-1 ({error}); is it another program's port, or one for \
+                     TLS, which wants `amqps://`?"
+                );
+                (BrokerFault::protocol, what)
+            }
+            _ => (BrokerFault::network, error.to_string()),
+        };
+        Self { cause, text: format!("{at}: {what}") }
     }
 
     /// Whether it goes by itself when the broker has noticed that our last connection is dead.
     pub(super) fn passes(&self) -> bool {
-        matches!(self, Self::Refused { locked: true, .. })
+        self.cause == BrokerFault::locked
     }
+}
+
+/// What the system said, or TLS.
+fn network(endpoint: &Endpoint, step: &Step, error: &io::Error) -> (BrokerFault, String) {
+    if let Some(what) = tls::explain(endpoint, error) {
+        return (BrokerFault::tls, what);
+    }
+    let text = error.to_string();
+    let (cause, hint) = match error.kind() {
+        io::ErrorKind::ConnectionRefused => (BrokerFault::refused, "; does a broker run there, and is it this port?"),
+        // The system's resolver has no kind of its own.
+        _ if text.starts_with("failed to lookup address") => {
+            (BrokerFault::unresolved, "; is the host's name right in `amqp.url`, and can this machine resolve it?")
+        }
+        io::ErrorKind::ConnectionReset
+        | io::ErrorKind::ConnectionAborted
+        | io::ErrorKind::BrokenPipe
+        | io::ErrorKind::UnexpectedEof => {
+            let hint = match step {
+                Step::Connecting if endpoint.tls() => "; is this a broker's port for TLS?",
+                Step::Connecting => "; is this a broker's port, and not one for TLS, which wants `amqps://`?",
+                _ => "; the broker has gone, or something on the way to it ended the connection",
+            };
+            (BrokerFault::cut, hint)
+        }
+        _ => (BrokerFault::network, ""),
+    };
+    (cause, format!("{text}{hint}"))
 }
 
 // What the broker's reply codes mean (AMQP 0-9-1, "constants").
@@ -113,6 +167,18 @@ const NOT_FOUND: u16 = 404;
 const LOCKED: u16 = 405;
 const PRECONDITION_FAILED: u16 = 406;
 const NOT_ALLOWED: u16 = 530;
+
+fn cause(step: &Step, code: u16) -> BrokerFault {
+    match (code, step) {
+        (FORCED, _) => BrokerFault::closed,
+        (ACCESS_REFUSED, Step::Connecting) => BrokerFault::credentials,
+        (ACCESS_REFUSED, _) => BrokerFault::permission,
+        (NOT_FOUND | PRECONDITION_FAILED, _) => BrokerFault::topology,
+        (LOCKED, _) => BrokerFault::locked,
+        (NOT_ALLOWED, Step::Connecting) => BrokerFault::vhost,
+        _ => BrokerFault::protocol,
+    }
+}
 
 /// What to do about it, where that is known.
 fn hint(endpoint: &Endpoint, step: &Step, code: u16) -> String {

@@ -17,6 +17,8 @@ mod fault;
 mod feed;
 mod handed;
 mod supervisor;
+mod tls;
+mod told;
 mod topology;
 mod unacknowledged;
 
@@ -31,7 +33,7 @@ pub use self::endpoint::UrlError;
 use self::feed::{Feed, Stop};
 use super::Intake;
 use crate::config::Amqp;
-use crate::observe::Metrics;
+use crate::observe::{BrokerPhase, Metrics};
 
 /// The source that runs. It stops when this is dropped.
 #[derive(Debug)]
@@ -47,6 +49,12 @@ pub enum BrokerState {
     Connecting,
     /// All is well.
     Consuming,
+    /// Connected and consuming, but the broker is short of something and takes nothing from this connection:
+    /// acknowledgements wait, so that no more events come than the prefetch lets out.
+    Blocked {
+        /// Of what, in the broker's words.
+        reason: String,
+    },
     /// Not connected. This also holds while the next try is under way.
     Lost {
         /// Why, and what to do about it.
@@ -63,6 +71,19 @@ pub enum BrokerState {
     Stopped,
 }
 
+impl BrokerState {
+    fn phase(&self) -> BrokerPhase {
+        match self {
+            Self::Connecting => BrokerPhase::connecting,
+            Self::Consuming => BrokerPhase::consuming,
+            Self::Blocked { .. } => BrokerPhase::blocked,
+            Self::Lost { .. } => BrokerPhase::lost,
+            Self::GaveUp { .. } => BrokerPhase::gave_up,
+            Self::Stopped => BrokerPhase::stopped,
+        }
+    }
+}
+
 /// Starts to consume all that `amqp` says, on a thread of its own, and goes on until stopped.
 ///
 /// The broker knows the connection as `pointsman` and `instance`. Fails where no thread can be started; a broker that
@@ -70,6 +91,7 @@ pub enum BrokerState {
 pub fn start(amqp: Amqp, instance: &str, intake: Intake, metrics: Arc<Metrics>) -> io::Result<Broker> {
     let (stop, stopping) = watch::channel(false);
     let (telling, state) = watch::channel(BrokerState::Connecting);
+    metrics.broker_phase(BrokerPhase::connecting);
     let feed = Feed::new(intake, &metrics, Stop::new(stopping), &amqp.queues);
     supervisor::spawn(amqp, format!("pointsman {instance}"), feed, metrics, telling)?;
     Ok(Broker { stop, state })

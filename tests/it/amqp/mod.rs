@@ -6,7 +6,7 @@ mod flow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pointsman::config::{Amqp, Binding, Exchange, Queue, WhenLost};
+use pointsman::config::{Amqp, AmqpTls, Binding, Exchange, Queue, WhenLost};
 use pointsman::event::{Decoder, Path, Shape, Slot, Value};
 use pointsman::lane::{Delivery, Lanes};
 use pointsman::observe::{Metrics, SourceKind};
@@ -85,6 +85,7 @@ fn amqp(url: &str, queue: &str) -> Amqp {
     let bind = vec![Binding { exchange: "events".into(), routing_key: String::new(), arguments: Vec::new() }];
     Amqp {
         urls: vec![url.to_owned().into()],
+        tls: AmqpTls::default(),
         exchanges: vec![Exchange {
             name: "events".into(),
             kind: "fanout".into(),

@@ -1,17 +1,17 @@
-//! Clients that nobody here wrote, against the demo's configuration.
+//! Clients that nobody here wrote, against the demo's configuration; and the examples that are there to be copied.
+
+mod example_clients;
+mod publishers;
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
-use tokio::time::timeout;
 
-use crate::support::client::Client;
-use crate::support::process::{DEADLINE, Process};
-use crate::support::rabbitmq::shared_vhost;
-use crate::support::server::{Server, Setup};
+use crate::support::process::Process;
+use crate::support::server::Server;
 use crate::support::tools;
 
 /// Waits for a message with this key, and answers all of it.
-async fn message(client: &Process, key: &str) -> Value {
+pub(crate) async fn message(client: &Process, key: &str) -> Value {
     let parse = |line: &String| serde_json::from_str::<Value>(line).unwrap_or_else(|error| panic!("{error}: {line}"));
     let find = |lines: &[String]| lines.iter().map(parse).find(|message| message.get(key).is_some());
     client.wait_for(&format!("a message with `{key}`"), find).await
@@ -47,46 +47,6 @@ async fn python_websockets_is_served() {
 #[tokio::test]
 async fn node_ws_is_served() {
     check_client(tools::node, "listen.mjs").await;
-}
-
-#[tokio::test]
-async fn the_example_client_gets_events() {
-    const CLIENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/client.mjs");
-    let server = Server::demo().await;
-    let mut bob = Client::session(&server, "demo-bob", &["deal:42"]).await;
-    let client = tools::node(CLIENT, &[&format!("ws://{}/", server.clients), "demo-bob", "deal:42"]);
-    // Nothing tells from outside when it has subscribed: events are sent until one arrives.
-    let arrived = async {
-        for id in 1.. {
-            let data = json!({ "type": "deal.moved", "tenant_id": "acme", "deal_id": 42, "id": id });
-            server.publish(json!({ "data": data })).await;
-            assert_eq!(bob.next_event().await, data);
-            if !client.lines().is_empty() {
-                break;
-            }
-        }
-    };
-    timeout(DEADLINE, arrived).await.expect("an event in time");
-    assert_eq!(message(&client, "id").await["deal_id"], 42);
-}
-
-#[tokio::test]
-async fn the_example_publisher_reaches_clients_by_the_shipped_rabbitmq_configuration() {
-    const PUBLISHER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/publish.py");
-    let broker = shared_vhost();
-    let environment = [("AMQP_URL", broker.as_str())];
-    let yaml = include_str!("../../../config/rabbitmq.yaml")
-        .replace("0.0.0.0:8080 ", "127.0.0.1:0 ")
-        .replace("127.0.0.1:9090 ", "127.0.0.1:0 ");
-    let server = Server::start_with(&yaml, &Setup { environment: &environment, ..Setup::default() }).await;
-    let ready = async { while server.get("/readyz").await.status != 200 {} };
-    timeout(DEADLINE, ready).await.expect("ready in time");
-
-    let mut bob = Client::session(&server, "demo-bob", &["deal:42"]).await;
-    let publisher = tools::python_with(PUBLISHER, &[], &environment);
-    assert!(publisher.ended().await.success());
-    let moved = bob.next_event().await;
-    assert_eq!((&moved["type"], &moved["id"]), (&json!("deal.moved"), &json!(1003)));
 }
 
 #[tokio::test]

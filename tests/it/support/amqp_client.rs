@@ -1,8 +1,11 @@
 //! A back end, and an administrator, at a broker.
 
-use lapin::options::{BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions, QueueDeleteOptions};
+use lapin::options::{
+    BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions, ExchangeDeclareOptions, ExchangeDeleteOptions,
+    QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions,
+};
 use lapin::types::{AMQPValue, FieldTable};
-use lapin::{BasicProperties, Channel, Confirmation, Connection, ConnectionProperties};
+use lapin::{BasicProperties, Channel, Confirmation, Connection, ConnectionProperties, ExchangeKind};
 
 /// A connection that publishes with confirms.
 #[derive(Debug)]
@@ -44,10 +47,51 @@ impl AmqpClient {
         assert!(matches!(confirmation, Confirmation::Ack(_)), "{confirmation:?}");
     }
 
+    /// Publishes all of these to a queue, and waits until the broker has them.
+    pub(crate) async fn fill(&self, queue: &str, bodies: impl Iterator<Item = String>) {
+        let mut confirmations = Vec::new();
+        for body in bodies {
+            let options = BasicPublishOptions::default();
+            let properties = BasicProperties::default();
+            let sent = self.channel.basic_publish("".into(), queue.into(), options, body.as_bytes(), properties);
+            confirmations.push(sent.await.unwrap());
+        }
+        for confirmation in confirmations {
+            assert!(matches!(confirmation.await.unwrap(), Confirmation::Ack(_)));
+        }
+    }
+
+    /// Declares a durable exchange.
+    pub(crate) async fn declare_exchange(&self, name: &str, kind: ExchangeKind) {
+        let options = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
+        self.channel.exchange_declare(name.into(), kind, options, FieldTable::default()).await.unwrap();
+    }
+
+    /// Deletes an exchange.
+    pub(crate) async fn delete_exchange(&self, name: &str) {
+        self.channel.exchange_delete(name.into(), ExchangeDeleteOptions::default()).await.unwrap();
+    }
+
     /// Declares a queue that is durable, or goes with the broker.
     pub(crate) async fn declare_queue(&self, name: &str, durable: bool) {
         let options = QueueDeclareOptions { durable, ..QueueDeclareOptions::default() };
         self.channel.queue_declare(name.into(), options, FieldTable::default()).await.unwrap();
+    }
+
+    /// Binds a queue to a fanout exchange.
+    pub(crate) async fn bind(&self, queue: &str, exchange: &str) {
+        let options = QueueBindOptions::default();
+        self.channel
+            .queue_bind(queue.into(), exchange.into(), "".into(), options, FieldTable::default())
+            .await
+            .unwrap();
+    }
+
+    /// Takes a message, which must be there. Answers its body and properties.
+    pub(crate) async fn take(&self, queue: &str) -> (Vec<u8>, BasicProperties) {
+        let message = self.channel.basic_get(queue.into(), BasicGetOptions { no_ack: true }).await.unwrap();
+        let delivery = message.unwrap_or_else(|| panic!("nothing is in {queue}")).delivery;
+        (delivery.data, delivery.properties)
     }
 
     /// Deletes a queue.

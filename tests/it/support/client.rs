@@ -1,15 +1,15 @@
 //! A WebSocket client that expects things, and says what it got instead.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::http::HeaderValue;
 use tokio_tungstenite::tungstenite::{Error, Message};
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, client_async, connect_async};
 
 use super::process::DEADLINE;
 use super::server::Server;
@@ -49,6 +49,18 @@ impl Client {
             .expect("a WebSocket in time")
             .unwrap_or_else(|error| panic!("no WebSocket at {path}: {error}"));
         Self { socket, received: Vec::new() }
+    }
+
+    /// Connects from this address of this machine, and reads the greeting.
+    pub async fn connect_from(from: IpAddr, server: &Server) -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind(SocketAddr::new(from, 0)).unwrap();
+        let stream = socket.connect(server.clients).await.unwrap();
+        let request = format!("ws://{}/", server.clients).into_client_request().unwrap();
+        let (socket, _) = client_async(request, MaybeTlsStream::Plain(stream)).await.unwrap();
+        let mut client = Self { socket, received: Vec::new() };
+        client.expect(&json!({ "status": "ok", "type": "system", "connected": false })).await;
+        client
     }
 
     /// Connects with this token and subscribes, all of which must be granted.

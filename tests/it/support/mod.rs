@@ -2,6 +2,7 @@
 #![expect(unreachable_pub, reason = "items say that they are for all tests")]
 
 pub mod amqp_client;
+pub mod certificates;
 pub mod client;
 pub mod held;
 pub mod http;
@@ -14,6 +15,7 @@ pub mod rabbitmq;
 pub mod raw;
 pub mod server;
 pub mod tools;
+pub mod web;
 
 use pointsman::config::{self, Config, ConfigFile};
 

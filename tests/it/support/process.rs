@@ -1,7 +1,7 @@
 //! A program that a test starts, and the lines that it writes.
 
 use std::io::{BufRead, BufReader, Read};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::Duration;
 
@@ -29,15 +29,25 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts a program.
+    /// Starts a program that has nothing to read.
     pub fn start(name: &str, command: &mut Command, stream: Stream) -> Self {
-        command.stdin(Stdio::null());
+        Self::spawn(name, command.stdin(Stdio::null()), stream).0
+    }
+
+    /// Starts a program, and answers what it reads from.
+    pub fn start_fed(name: &str, command: &mut Command, stream: Stream) -> (Self, ChildStdin) {
+        let (process, input) = Self::spawn(name, command.stdin(Stdio::piped()), stream);
+        (process, input.expect("piped"))
+    }
+
+    fn spawn(name: &str, command: &mut Command, stream: Stream) -> (Self, Option<ChildStdin>) {
         match stream {
             Stream::Stdout => command.stdout(Stdio::piped()),
             Stream::Stderr => command.stdout(Stdio::null()).stderr(Stdio::piped()),
         };
         let mut child = command.spawn().unwrap_or_else(|error| panic!("cannot start {name}: {error}"));
         let pid = Pid::from_child(&child);
+        let input = child.stdin.take();
         let (said, lines) = watch::channel(Vec::new());
         let (ended, status) = watch::channel(None);
         let read = thread::spawn({
@@ -53,7 +63,7 @@ impl Process {
             read.join().expect("reads to the end");
             ended.send(child.wait().ok()).ok();
         });
-        Self { name: name.to_owned(), pid, lines, status }
+        (Self { name: name.to_owned(), pid, lines, status }, input)
     }
 
     /// The names of its threads, in order. Those that resolve names for an event loop do not count: they end by

@@ -12,7 +12,7 @@ use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::runtime::Builder;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{broadcast, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
@@ -20,12 +20,15 @@ use tokio::time::{Instant, sleep_until};
 const CHUNK: usize = 16 << 10;
 /// Chunks that are on their way in one direction at most; a full way stops reading.
 const ON_THE_WAY: usize = 256;
+/// What a test says to clients and is not yet said, at most.
+const SAYING: usize = 16;
 
 /// A proxy on a port of its own. Ends, with all its connections, when it is dropped.
 #[derive(Debug)]
 pub struct Proxy {
     address: SocketAddr,
     link: watch::Sender<Link>,
+    saying: broadcast::Sender<Vec<u8>>,
     open: Arc<AtomicUsize>,
     accepted: Arc<AtomicUsize>,
     thread: Option<JoinHandle<()>>,
@@ -57,15 +60,17 @@ impl Proxy {
         let address = listener.local_addr().unwrap();
         let (link, seen) = watch::channel(Link { state: State::Whole, delay: Duration::ZERO, cuts: 0, over: false });
         let (open, accepted) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let (saying, _) = broadcast::channel(SAYING);
         let counts = (Arc::clone(&open), Arc::clone(&accepted));
+        let said = saying.clone();
         // Made here, so that what a process holds changes with the call, and not some time after it.
         let runtime = Builder::new_current_thread().enable_all().build().unwrap();
         let serve = async move {
             let listener = tokio::net::TcpListener::from_std(listener).unwrap();
-            serve(listener, upstream, seen, counts).await;
+            serve(listener, upstream, seen, said, counts).await;
         };
         let thread = std::thread::Builder::new().name("proxy".into()).spawn(move || runtime.block_on(serve)).unwrap();
-        Self { address, link, open, accepted, thread: Some(thread) }
+        Self { address, link, saying, open, accepted, thread: Some(thread) }
     }
 
     /// Where to connect.
@@ -94,6 +99,11 @@ impl Proxy {
     pub fn refuse(&self) {
         self.set(State::Refusing);
         self.cut();
+    }
+
+    /// Says this to all clients, as if the far end had: between what comes from there.
+    pub fn say(&self, bytes: &[u8]) {
+        self.saying.send(bytes.to_vec()).expect("somebody listens");
     }
 
     /// Bytes that are read from now on arrive this much later. There is no bound on how many bytes arrive in a second.
@@ -138,6 +148,7 @@ async fn serve(
     listener: tokio::net::TcpListener,
     upstream: SocketAddr,
     mut link: watch::Receiver<Link>,
+    saying: broadcast::Sender<Vec<u8>>,
     (open, accepted): Counts,
 ) {
     let mut connections = JoinSet::new();
@@ -152,16 +163,21 @@ async fn serve(
         };
         accepted.fetch_add(1, Ordering::AcqRel);
         open.fetch_add(1, Ordering::AcqRel);
-        let (link, open) = (link.clone(), Arc::clone(&open));
+        let (link, said, open) = (link.clone(), saying.subscribe(), Arc::clone(&open));
         connections.spawn(async move {
-            connection(client, upstream, link).await;
+            connection(client, upstream, link, said).await;
             open.fetch_sub(1, Ordering::AcqRel);
         });
     }
 }
 
 /// One client's connection, until it ends or is cut.
-async fn connection(mut client: TcpStream, upstream: SocketAddr, mut link: watch::Receiver<Link>) {
+async fn connection(
+    mut client: TcpStream,
+    upstream: SocketAddr,
+    mut link: watch::Receiver<Link>,
+    said: broadcast::Receiver<Vec<u8>>,
+) {
     let cuts = link.borrow().cuts;
     let mut cut = link.clone();
     let life = async {
@@ -177,7 +193,7 @@ async fn connection(mut client: TcpStream, upstream: SocketAddr, mut link: watch
         if let Some(far) = &mut far {
             let mut half_open = link.clone();
             tokio::select! {
-                () = both_ways(&mut client, far, &link) => return,
+                () = both_ways(&mut client, far, &link, said) => return,
                 _ = half_open.wait_for(|link| link.state == State::HalfOpen) => reset(far),
             }
         }
@@ -204,16 +220,31 @@ fn reset(stream: &TcpStream) {
     SockRef::from(stream).set_linger(Some(Duration::ZERO)).ok();
 }
 
-async fn both_ways(client: &mut TcpStream, far: &mut TcpStream, link: &watch::Receiver<Link>) {
+async fn both_ways(
+    client: &mut TcpStream,
+    far: &mut TcpStream,
+    link: &watch::Receiver<Link>,
+    said: broadcast::Receiver<Vec<u8>>,
+) {
     // Where it is cut, this goes with it.
     reset(far);
     let (client_reads, client_writes) = client.split();
     let (far_reads, far_writes) = far.split();
-    tokio::join!(one_way(client_reads, far_writes, link.clone()), one_way(far_reads, client_writes, link.clone()));
+    // Nothing is ever said by this one.
+    let (_silence, nothing) = broadcast::channel(1);
+    tokio::join!(
+        one_way(client_reads, far_writes, link.clone(), nothing),
+        one_way(far_reads, client_writes, link.clone(), said)
+    );
 }
 
 /// Forwards until the end of `from`, which `to` is told, or until `to` takes no more.
-async fn one_way(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin, link: watch::Receiver<Link>) {
+async fn one_way(
+    mut from: impl AsyncRead + Unpin,
+    mut to: impl AsyncWrite + Unpin,
+    link: watch::Receiver<Link>,
+    mut said: broadcast::Receiver<Vec<u8>>,
+) {
     let (send, mut on_the_way) = mpsc::channel::<(Instant, Vec<u8>)>(ON_THE_WAY);
     let mut sending = link.clone();
     let read = async move {
@@ -235,7 +266,14 @@ async fn one_way(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unp
         }
     };
     let write = async move {
-        while let Some((due, chunk)) = on_the_way.recv().await {
+        loop {
+            let (due, chunk) = tokio::select! {
+                chunk = on_the_way.recv() => match chunk {
+                    Some(chunk) => chunk,
+                    None => break,
+                },
+                Ok(bytes) = said.recv() => (Instant::now(), bytes),
+            };
             sleep_until(due).await;
             wait_until_open(&mut sending).await;
             if to.write_all(&chunk).await.is_err() {
@@ -335,7 +373,10 @@ mod tests {
         proxy.refuse();
         is_reset(connect(&proxy).await).await;
         proxy.resume();
-        says(&mut connect(&proxy).await, b"3").await;
+        let mut stream = connect(&proxy).await;
+        says(&mut stream, b"3").await;
+        proxy.say(b"from nowhere");
+        hears(&mut stream, b"from nowhere").await;
         assert_eq!(proxy.accepted(), 4);
     }
 

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
@@ -52,14 +52,15 @@ pub(crate) fn shared() -> &'static Rabbit {
 }
 
 impl Rabbit {
-    /// A node for a test that breaks it.
+    /// A node for whoever needs one alone.
+    #[allow(dead_code, reason = "the benchmarks do, and these tests start theirs late")]
     pub(crate) fn own() -> Self {
         let mut rabbit = Self::absent();
         rabbit.start();
         rabbit
     }
 
-    /// A node that has not been started yet.
+    /// As [`own`](Self::own), not started yet.
     pub(crate) fn absent() -> Self {
         Self::with_vhosts(OWN_VHOSTS)
     }
@@ -86,6 +87,11 @@ impl Rabbit {
         let number = self.taken.fetch_add(1, Ordering::Relaxed);
         assert!(number < self.vhosts, "more tests than vhosts: raise VHOSTS");
         self.url("guest:guest", &format!("test{number}"))
+    }
+
+    /// Where it listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        ([127, 0, 0, 1], self.port).into()
     }
 
     /// A URL for these credentials and this vhost.
@@ -152,7 +158,7 @@ impl Rabbit {
 
     /// How many messages of a queue are with its consumers and not acknowledged, as the node itself knows it.
     pub(crate) fn unacknowledged(&self, vhost_url: &str, queue: &str) -> usize {
-        let vhost = vhost_url.rsplit('/').next().unwrap();
+        let vhost = vhost_of(vhost_url);
         let question = format!(
             r#"{{ok, Q}} = rabbit_amqqueue:lookup(rabbit_misc:r(<<"{vhost}">>, queue, <<"{queue}">>)),
                [{{_, N}}] = rabbit_amqqueue:info(Q, [messages_unacknowledged]), N.
@@ -165,7 +171,7 @@ impl Rabbit {
 
     /// Cuts all connections of a vhost, as an administrator would.
     pub(crate) fn cut(&self, vhost_url: &str) {
-        let vhost = vhost_url.rsplit('/').next().unwrap();
+        let vhost = vhost_of(vhost_url);
         self.evaluate(&format!(
             r#"[case rabbit_networking:connection_info(C, [vhost]) of
                  [{{_, <<"{vhost}">>}}] -> rabbit_networking:close_connection(C, "cut"); _ -> ok
@@ -174,11 +180,80 @@ impl Rabbit {
         ));
     }
 
+    /// Short of memory, or no more.
+    pub(crate) fn memory_alarm(&self, on: bool) {
+        let fraction = if on { "0.000001" } else { "0.9" };
+        self.does(&format!("vm_memory_monitor:set_vm_memory_high_watermark({fraction})"));
+    }
+
+    /// Short of room on the disk, or no more.
+    pub(crate) fn disk_alarm(&self, on: bool) {
+        let limit = if on { "1000000GB" } else { "1MB" };
+        self.does(&format!("rabbit_disk_monitor:set_disk_free_limit(\"{limit}\")"));
+    }
+
+    /// Publishes from inside of the node, which no alarm keeps from it.
+    pub(crate) fn publish_inside(&self, vhost_url: &str, exchange: &str, body: &str) {
+        let (vhost, body) = (vhost_of(vhost_url), body.replace('"', "\\\""));
+        self.does(&format!(
+            r#"rabbit_basic:publish(rabbit_misc:r(<<"{vhost}">>, exchange, <<"{exchange}">>), <<>>, [], <<"{body}">>)"#
+        ));
+    }
+
+    /// Deletes a vhost with all that is in it.
+    pub(crate) fn delete_vhost(&self, vhost: &str) {
+        self.does(&format!(r#"rabbit_vhost:delete(<<"{vhost}">>, <<"test">>)"#));
+    }
+
+    /// Makes a vhost, and lets `guest` do everything in it.
+    pub(crate) fn add_vhost(&self, vhost: &str) {
+        self.does(&format!(r#"rabbit_vhost:add(<<"{vhost}">>, <<"test">>)"#));
+        self.permit("guest", vhost);
+    }
+
+    /// Makes a user.
+    pub(crate) fn add_user(&self, name: &str, password: &str) {
+        let add = format!(r#"rabbit_auth_backend_internal:add_user(<<"{name}">>, <<"{password}">>, <<"test">>)"#);
+        self.does(&add);
+    }
+
+    /// Lets a user do everything in a vhost.
+    pub(crate) fn permit(&self, user: &str, vhost: &str) {
+        self.does(&format!(
+            r#"rabbit_auth_backend_internal:set_permissions(<<"{user}">>, <<"{vhost}">>, <<".*">>, <<".*">>, <<".*">>,
+               <<"test">>)"#
+        ));
+    }
+
+    /// Has a queue's process die, and waits until there is another.
+    pub(crate) fn crash_queue(&self, vhost_url: &str, queue: &str) {
+        let vhost = vhost_of(vhost_url);
+        self.evaluate(&format!(
+            r#"rabbit_amqqueue:kill_queue(node(), rabbit_misc:r(<<"{vhost}">>, queue, <<"{queue}">>)).
+"#
+        ));
+    }
+
+    /// Listens for TLS also, with these options of Erlang's `ssl`. Answers the port.
+    pub(crate) fn listen_for_tls(&self, options: &str) -> u16 {
+        let [port] = free_ports();
+        self.evaluate("application:ensure_all_started(ssl).\n");
+        self.does(&format!(r#"rabbit_networking:start_ssl_listener({{"127.0.0.1", {port}}}, [{options}], 1)"#));
+        port
+    }
+
+    /// Has the node do something that answers `ok`.
+    fn does(&self, what: &str) {
+        let said = self.evaluate(&format!("{what}.\n"));
+        assert_eq!(said.trim(), "{ok, ok}", "{what}");
+    }
+
     /// Has the node evaluate some Erlang. Answers what it says.
-    fn evaluate(&self, question: &str) -> String {
+    pub(crate) fn evaluate(&self, question: &str) -> String {
         let cookie = fs::read_to_string(self.keeper.folder().join(".erlang.cookie")).unwrap();
         let mut command = Command::new("erl_call");
-        command.args(["-sname", &format!("test{}@localhost", self.port), "-c", cookie.trim(), "-e"]);
+        // By a random name: two that call at once must not have the same.
+        command.args(["-r", "-sname", &format!("test{}@localhost", self.port), "-c", cookie.trim(), "-e"]);
         let mut call = command
             .env("ERL_EPMD_PORT", self.epmd.to_string())
             .stdin(Stdio::piped())
@@ -206,6 +281,12 @@ impl Drop for Rabbit {
             self.kill();
         }
     }
+}
+
+/// The vhost of a URL.
+pub(crate) fn vhost_of(url: &str) -> &str {
+    let path = url.rsplit('/').next().unwrap();
+    path.split('?').next().unwrap()
 }
 
 /// The users `guest`, `writer`, and `reader`, who may declare nothing, and the vhosts.

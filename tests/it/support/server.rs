@@ -56,8 +56,19 @@ impl Server {
     /// Starts a server with this configuration and more.
     pub async fn start_with(yaml: &str, setup: &Setup<'_>) -> Self {
         let folder = folder(yaml, setup);
-        let mut command = command(folder.path(), setup);
-        let process = Process::start("pointsman", &mut command, Stream::Stderr);
+        let mut command = command(folder.path(), "pointsman.yaml", setup);
+        Self::started(&mut command, folder).await
+    }
+
+    /// Starts a server with a configuration that stays where it is, in a folder of its own.
+    pub async fn start_file(file: &str, environment: &[(&str, &str)], arguments: &[&str]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mut command = command(folder.path(), file, &Setup { arguments, environment, ..Setup::default() });
+        Self::started(&mut command, folder).await
+    }
+
+    async fn started(command: &mut Command, folder: TempDir) -> Self {
+        let process = Process::start("pointsman", command, Stream::Stderr);
         let clients = address(&process, "clients").await;
         let admin = address(&process, "admin").await;
         Self { process, folder, clients, admin }
@@ -115,6 +126,13 @@ impl Server {
         std::fs::read_dir(format!("/proc/{}/fd", self.process.pid())).unwrap().count()
     }
 
+    /// The most memory it has ever held (resident), in bytes.
+    pub fn peak_memory(&self) -> usize {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.pid())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a peak");
+        line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() * 1024
+    }
+
     /// The log so far; a line that is no JSON is a string.
     pub fn log(&self) -> Vec<Value> {
         self.process.lines().iter().map(|line| entry(line)).collect()
@@ -123,6 +141,20 @@ impl Server {
     /// Waits for a line of the log.
     pub async fn wait_for_log(&self, what: &str, mut is_it: impl FnMut(&Value) -> bool) -> Value {
         self.process.wait_for(what, |lines| lines.iter().map(|line| entry(line)).find(&mut is_it)).await
+    }
+
+    /// As [`wait_for_log`](Self::wait_for_log), after the first lines. Answers also how many lines there are up to it.
+    pub async fn wait_for_log_from(
+        &self,
+        first: usize,
+        what: &str,
+        mut is_it: impl FnMut(&Value) -> bool,
+    ) -> (usize, Value) {
+        let read = |lines: &[String]| {
+            let entries = lines.iter().enumerate().skip(first).map(|(index, line)| (index + 1, entry(line)));
+            entries.into_iter().find(|(_, entry)| is_it(entry))
+        };
+        self.process.wait_for(what, read).await
     }
 
     /// Sends a signal.
@@ -160,9 +192,9 @@ fn folder(yaml: &str, setup: &Setup<'_>) -> TempDir {
     folder
 }
 
-fn command(folder: &Path, setup: &Setup<'_>) -> Command {
+fn command(folder: &Path, file: &str, setup: &Setup<'_>) -> Command {
     let mut command = Command::new(POINTSMAN);
-    command.current_dir(folder).args(["serve", "--config", "pointsman.yaml", "--log", "json"]).args(setup.arguments);
+    command.current_dir(folder).args(["serve", "--config", file, "--log", "json"]).args(setup.arguments);
     command.env_remove("POINTSMAN_LOG").env_remove("POINTSMAN_ADMIN_KEY").envs(setup.environment.iter().copied());
     command
 }

@@ -1,4 +1,4 @@
-//! Clients that nobody here wrote: Python, Node, Chromium. `tests/run` installs them.
+//! What nobody here wrote: Python, Node, Chromium, PHP. `tests/run` installs them.
 //!
 //! A script is a file beside the tests of these clients, or one at an absolute path.
 
@@ -9,15 +9,42 @@ use super::process::{Process, Stream};
 
 /// Python, with `websockets` and `pika`.
 pub fn python(script: &str, arguments: &[&str]) -> Process {
-    python_with(script, arguments, &[])
+    Process::start(script, python_command(script).args(arguments), Stream::Stdout)
 }
 
-/// As [`python`], with these variables.
-pub fn python_with(script: &str, arguments: &[&str], environment: &[(&str, &str)]) -> Process {
+/// The command that runs a script so.
+pub fn python_command(script: &str) -> Command {
     let mut command = Command::new(tool("python/bin/python"));
     // Each line is seen when it is written.
-    command.arg("-u").arg(scripts().join(script)).args(arguments).envs(environment.iter().copied());
-    Process::start(script, &mut command, Stream::Stdout)
+    command.arg("-u").arg(scripts().join(script));
+    command
+}
+
+/// The command that runs a script with PHP as Debian has it, with its `php-amqplib`.
+pub fn php_command(script: &str) -> Command {
+    let mut command = Command::new("php");
+    command.arg(scripts().join(script));
+    command
+}
+
+/// The command that runs a script as an application of Node does: a copy of it in `folder`, with `ws` and `amqplib`
+/// among the packages there.
+pub fn node_application(script: &str, folder: &Path) -> Command {
+    let script = scripts().join(script);
+    let copy = folder.join(script.file_name().unwrap());
+    std::fs::copy(&script, &copy).unwrap();
+    let packages = folder.join("node_modules");
+    if !packages.exists() {
+        std::os::unix::fs::symlink(tool("node/node_modules"), packages).unwrap();
+    }
+    let mut command = Command::new("node");
+    command.arg(copy);
+    command
+}
+
+/// An example, by its path.
+pub fn example(name: &str) -> String {
+    format!("{}/examples/{name}", env!("CARGO_MANIFEST_DIR"))
 }
 
 /// Node, with `ws` and `playwright-core`, and with a browser's global `WebSocket`.

@@ -1,0 +1,115 @@
+//! One provider of the configuration, whatever its kind.
+
+use std::net::IpAddr;
+use std::time::{Duration, SystemTime};
+
+use secrecy::SecretString;
+
+use super::asking::{Asking, Source};
+use super::authenticator::Answer;
+use super::http::Http;
+use super::jwt::Jwt;
+use super::sql::Sql;
+use super::tokens::Tokens;
+use crate::cache::Bounds;
+use crate::config::{self, Query};
+use crate::lookup::{Forget, Lookups};
+use crate::observe::{Metrics, Throttle};
+
+use super::cache::Keep;
+
+/// How many tokens a database is asked for at once.
+const QUERIES: usize = 64;
+/// How often it is logged that a provider cannot be asked.
+const LOG_PERIOD: Duration = Duration::from_secs(10);
+/// What is kept of answers at most, where the configuration does not say.
+const KEPT: Bounds = Bounds { entries: 100_000, bytes: 64 << 20 };
+
+/// A provider.
+#[derive(Debug)]
+pub(super) struct Provider {
+    kind: Kind,
+    faults: Throttle,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Tokens(Tokens),
+    Jwt(Box<Jwt>),
+    Asking(Asking),
+}
+
+impl Provider {
+    /// An error says why it can never be asked.
+    pub(super) fn new(
+        config: &config::Provider,
+        queries: &[Query],
+        lookups: Option<&Lookups>,
+        metrics: &Metrics,
+    ) -> Result<Self, String> {
+        let kind = match config {
+            config::Provider::Tokens(list) => Kind::Tokens(Tokens::new(list)),
+            config::Provider::Jwt(jwt) => Kind::Jwt(Box::new(Jwt::new(jwt)?)),
+            config::Provider::Sql(query) => {
+                let source = Source::Sql(Sql::new(*query, lookups.cloned()));
+                let cache = queries.get(usize::from(query.0)).and_then(|query| query.cache);
+                let keep = cache.map(|cache| Keep { ttl: cache.ttl, bounds: Bounds { entries: cache.max, ..KEPT } });
+                Kind::Asking(Asking::new(source, QUERIES, keep, metrics))
+            }
+            config::Provider::Http(http) => {
+                let keep = http.cache.map(|ttl| Keep { ttl, bounds: KEPT });
+                Kind::Asking(Asking::new(Source::Http(Http::new(http)?), http.concurrent, keep, metrics))
+            }
+        };
+        Ok(Self { kind, faults: Throttle::new(LOG_PERIOD) })
+    }
+
+    /// What metrics and logs call it.
+    pub(super) fn name(&self) -> &'static str {
+        match &self.kind {
+            Kind::Tokens(_) => "tokens",
+            Kind::Jwt(_) => "jwt",
+            Kind::Asking(asking) => asking.source().name(),
+        }
+    }
+
+    /// Whose token it is, where that takes no waiting.
+    pub(super) fn at_once(&self, token: &SecretString, remote: IpAddr, now: SystemTime) -> Option<Answer> {
+        match &self.kind {
+            Kind::Tokens(tokens) => Some(tokens.get(token).map_or(Answer::Unknown, Answer::Known)),
+            Kind::Jwt(jwt) => jwt.at_once(token, now),
+            Kind::Asking(asking) => asking.at_once(token, remote, now),
+        }
+    }
+
+    /// Whose token it is.
+    pub(super) async fn ask(&self, token: &SecretString, remote: IpAddr, now: SystemTime) -> Answer {
+        match &self.kind {
+            Kind::Tokens(tokens) => tokens.get(token).map_or(Answer::Unknown, Answer::Known),
+            Kind::Jwt(jwt) => match jwt.at_once(token, now) {
+                Some(answer) => answer,
+                None => jwt.ask(token, now).await,
+            },
+            Kind::Asking(asking) => asking.ask(token, remote, now).await,
+        }
+    }
+
+    /// Logs that it could not be asked, now and then.
+    pub(super) fn complain(&self, reason: &str) {
+        if let Some(held_back) = self.faults.admit() {
+            let provider = self.name();
+            tracing::warn!(provider, reason, held_back, "a provider of identities cannot be asked");
+        }
+    }
+
+    /// Forgets what it has answered, where that is what is no longer good.
+    pub(super) fn forget(&self, forget: &Forget) {
+        if let Kind::Asking(asking) = &self.kind
+            && let Source::Sql(sql) = asking.source()
+            && sql.query() == forget.query
+        {
+            // A query for tokens binds nothing else.
+            asking.forget(forget.binds.first().map(|(_, token)| token));
+        }
+    }
+}
