@@ -56,6 +56,10 @@ impl UserSet {
         (0..USERS).filter(move |user| self.has(*user))
     }
 
+    pub(crate) fn without(self, user: u8) -> Self {
+        Self(self.0 & !(1 << user))
+    }
+
     pub(crate) fn or(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }

@@ -7,6 +7,7 @@ use tokio::sync::watch;
 use tokio::task::block_in_place;
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::endpoint::Endpoint;
 use crate::ledger::{Number, Part, Window};
 use crate::support::postgres::Postgres;
 use crate::support::proxy::Proxy;
@@ -102,7 +103,8 @@ impl Faults {
             if !matches!(flows, Ok(Ok(_))) {
                 done.complaints.push(format!("broker {what}: no events {took:.1?} after it was repaired"));
             }
-            self.ends(Part::Broker, from, Instant::now(), &format!("{what}; events again {took:.1?} later"), &mut done);
+            done.windows.push(Window { part: Part::Broker, from, to: Instant::now() });
+            self.ends("broker", &format!("{what}; events again {took:.1?} later"), &mut done);
         }
         (done, rabbit, link)
     }
@@ -139,9 +141,47 @@ impl Faults {
                 }
                 _ => self.break_link(&link, pause, &mut rng).await,
             };
-            self.ends(Part::Database, from, Instant::now() + DATABASE_RECOVERY, &what, &mut done);
+            done.windows.push(Window { part: Part::Database, from, to: Instant::now() + DATABASE_RECOVERY });
+            self.ends("database", &what, &mut done);
         }
         (done, postgres, link)
+    }
+
+    /// Kills or pauses the endpoint that knows tokens, makes it fail, or breaks the link to it. No event is lost by that.
+    pub(crate) async fn of_endpoint(
+        self,
+        mut endpoint: Endpoint,
+        link: Proxy,
+        mut rng: fastrand::Rng,
+    ) -> (Done, Endpoint, Proxy) {
+        let mut done = Done::default();
+        while self.next(&mut rng).await {
+            self.begins();
+            let pause = self.pause(&mut rng);
+            let what = match rng.u8(..6) {
+                0 => {
+                    endpoint.kill().await;
+                    sleep(pause).await;
+                    endpoint.run().await;
+                    format!("killed, and started after {pause:.1?}")
+                }
+                1 => {
+                    endpoint.pause();
+                    sleep(pause).await;
+                    endpoint.resume();
+                    format!("paused for {pause:.1?}")
+                }
+                2 => {
+                    endpoint.spoil();
+                    sleep(pause).await;
+                    endpoint.mend();
+                    format!("failing for {pause:.1?}")
+                }
+                _ => self.break_link(&link, pause, &mut rng).await,
+            };
+            self.ends("endpoint", &what, &mut done);
+        }
+        (done, endpoint, link)
     }
 
     /// Breaks the link of some clients.
@@ -185,10 +225,9 @@ impl Faults {
         Instant::now()
     }
 
-    fn ends(&self, part: Part, from: Instant, to: Instant, what: &str, done: &mut Done) {
+    fn ends(&self, part: &str, what: &str, done: &mut Done) {
         self.weather.ends();
-        done.windows.push(Window { part, from, to });
-        done.told.push(self.line(&format!("{part:?}").to_lowercase(), what));
+        done.told.push(self.line(part, what));
     }
 
     fn line(&self, part: &str, what: &str) -> String {

@@ -2,9 +2,9 @@
 //!
 //! `cargo bench --bench soak -- --minutes 30` runs it; `--short` is a form of half a minute that shows that it works.
 //! Events of all kinds go by RabbitMQ to sessions of several tenants, some of which come and leave all the time, read
-//! slowly, hang behind a dead link, or send rubbish. Meanwhile the broker, the database and the links to them are stopped,
-//! killed, paused, cut and silenced, as `--seed` will have it: what is done, when, to which part, and what is published
-//! follow from it, but for the time that things take.
+//! slowly, hang behind a dead link, or send rubbish. Meanwhile the broker, the database, the endpoint that knows tokens and
+//! the links to them are stopped, killed, paused, cut and silenced, as `--seed` will have it: what is done, when, to which
+//! part, and what is published follow from it, but for the time that things take.
 //!
 //! It fails where an event that a session was owed (the [`ledger`] says which) did not arrive, arrived twice, out of order
 //! or at somebody else's; where one of those that stay lost its connection; where the program does not go on by itself; and
@@ -13,6 +13,8 @@
 
 mod cast;
 mod database;
+mod doubt;
+mod endpoint;
 mod faults;
 mod ledger;
 mod people;
@@ -67,6 +69,7 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let arguments = Arguments::parse();
+    doubt::check_the_judge();
     let seed = arguments.seed.unwrap_or_else(|| fastrand::u64(..1 << 32));
     let plan = if arguments.short {
         Plan { seed, quick: true, calm: Duration::from_secs(4), faults: Duration::from_secs(14) }

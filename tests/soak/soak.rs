@@ -36,6 +36,7 @@ pub(crate) struct Report {
     plan: Plan,
     faults: Vec<String>,
     verdict: Verdict,
+    changes: usize,
     /// Of those that came and left.
     passed: usize,
     refused: u64,
@@ -78,7 +79,7 @@ pub(crate) async fn run(plan: Plan) -> Report {
         changes: Vec::new(),
     };
     let traffic = tokio::spawn(traffic.run());
-    let pooled = [world.database_link.address()];
+    let pooled = [world.database_link.address(), world.endpoint_link.address()];
     sleep(plan.calm).await;
     let before = Vitals::take(&world.server.process, world.server.admin, &pooled).await;
     eprintln!("{:.0?}: faults begin", begun.elapsed());
@@ -88,13 +89,16 @@ pub(crate) async fn run(plan: Plan) -> Report {
     let until = Instant::now() + plan.faults;
     let gaps = if plan.quick { 50..300 } else { 300..3_000 };
     let faults = Faults { begun, until, gaps, quick: plan.quick, weather, counter, latest: seen };
-    let World { rabbit, vhost, broker_link, postgres, database_link, client_link, server, .. } = world;
+    let World { rabbit, vhost, broker_link, postgres, database_link, server, .. } = world;
+    let World { endpoint, endpoint_link, client_link, .. } = world;
     let of_broker = tokio::spawn(faults.clone().of_broker(rabbit, vhost, broker_link, rng.fork()));
     let of_database = tokio::spawn(faults.clone().of_database(postgres, database_link, rng.fork()));
+    let of_endpoint = tokio::spawn(faults.clone().of_endpoint(endpoint, endpoint_link, rng.fork()));
     let of_clients = tokio::spawn(faults.of_clients(client_link, rng.fork()));
     // What is done to the parts must be over before they go: they are held until the end.
     let (broker, _rabbit, _broker_link) = of_broker.await.expect("no panic");
     let (database, _postgres, _database_link) = of_database.await.expect("no panic");
+    let (web, _endpoint, _endpoint_link) = of_endpoint.await.expect("no panic");
     let (clients, _client_link) = of_clients.await.expect("no panic");
     eprintln!("{:.0?}: faults are over", begun.elapsed());
 
@@ -119,15 +123,16 @@ pub(crate) async fn run(plan: Plan) -> Report {
         complaints.push(format!("the program ended with {status}"));
     }
 
-    let done = Done::all([broker, database, clients]);
+    let done = Done::all([broker, database, web, clients]);
     let mut ledger = Ledger { events, changes, windows: done.windows, sessions: stayed.sessions };
+    let changes = ledger.changes.len();
     let passers = passed.sessions.len();
     ledger.sessions.extend(passed.sessions);
     let verdict = ledger.audit(begun);
     complaints.extend(stayed.complaints.into_iter().chain(passed.complaints).chain(done.complaints));
     let log = server.tail();
     let refused = passed.refused;
-    Report { plan, faults: done.told, verdict, passed: passers, refused, before, after, complaints, log }
+    Report { plan, faults: done.told, verdict, changes, passed: passers, refused, before, after, complaints, log }
 }
 
 /// Starts those that do not stay.
@@ -177,6 +182,7 @@ impl fmt::Display for Report {
         let events = verdict.confirmed + verdict.unconfirmed + verdict.unroutable;
         writeln!(f, "\nEvents: {events}, of which the broker confirmed {}", verdict.confirmed)?;
         writeln!(f, "  no queue was there for: {}; without an answer: {}", verdict.unroutable, verdict.unconfirmed)?;
+        writeln!(f, "  changes of rights: {}", self.changes)?;
         writeln!(f, "Sessions: {} stayed, {} came and left", u64::from(TENANTS) * u64::from(STAYING), self.passed)?;
         writeln!(f, "  refused on their way in, while what knows tokens was away: {}", self.refused)?;
         writeln!(f, "Messages: {}; owed {}", verdict.deliveries, verdict.owed)?;

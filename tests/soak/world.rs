@@ -8,6 +8,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::database;
+use crate::endpoint::Endpoint;
 use crate::support::postgres::Postgres;
 use crate::support::process::{Process, Stream};
 use crate::support::proxy::Proxy;
@@ -30,6 +31,8 @@ pub(crate) struct World {
     /// Where the back end writes.
     pub(crate) database: String,
     pub(crate) database_link: Proxy,
+    pub(crate) endpoint: Endpoint,
+    pub(crate) endpoint_link: Proxy,
     pub(crate) client_link: Proxy,
     pub(crate) server: Server,
 }
@@ -51,12 +54,26 @@ impl World {
         let postgres = tokio::task::block_in_place(|| Postgres::own(&[]));
         let database = postgres.database(&database::script()).await;
         let (database_link, sql) = link(&database);
-        let server = Server::start(&configuration(&amqp, &sql)).await;
+        let endpoint = Endpoint::start().await;
+        let endpoint_link = Proxy::start(endpoint.address());
+        let web = endpoint_link.address().to_string();
+        let server = Server::start(&configuration(&amqp, &sql, &web)).await;
         // Once, before anything counts: the first lost connection makes the client library start a thread for good.
         broker_link.cut();
         server.process.wait_for("that it is back", |lines| found(lines, "\"connected to the broker again\"")).await;
         let client_link = Proxy::start(server.clients);
-        Self { rabbit, vhost, broker_link, postgres, database, database_link, client_link, server }
+        Self {
+            rabbit,
+            vhost,
+            broker_link,
+            postgres,
+            database,
+            database_link,
+            endpoint,
+            endpoint_link,
+            client_link,
+            server,
+        }
     }
 }
 
@@ -103,7 +120,7 @@ fn link(url: &str) -> (Proxy, String) {
     (proxy, url)
 }
 
-fn configuration(amqp: &str, sql: &str) -> String {
+fn configuration(amqp: &str, sql: &str, web: &str) -> String {
     format!(
         r#"
 listen: 127.0.0.1:0
@@ -137,7 +154,10 @@ database:
       cache: {{ ttl: 60s, max: 10000 }}
 
 event: {{ payload: data, tenant: data.tenant_id, type: data.type }}
-auth: {{ providers: [{{ sql: {{ query: user_by_token }} }}] }}
+auth:
+  providers:
+    - http: {{ url: "http://{web}/ws-auth", timeout: 2s, cache: 5s }}
+    - sql: {{ query: user_by_token }}
 ping: {{ every: {PING} }}
 topics: [{{ match: "deal:{{id}}", allow: true }}]
 routes:
