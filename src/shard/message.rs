@@ -291,6 +291,17 @@ impl ShardHandle {
         }
     }
 
+    /// As [`try_send`](Self::try_send), but leaves the shard asleep: whoever has more words to say [wakes](Self::wake) it
+    /// once, after the last.
+    pub fn post(&self, word: ToShard) -> Result<(), ToShard> {
+        self.inbox.try_send(word).map_err(mpsc::error::TrySendError::into_inner)
+    }
+
+    /// Has the shard look for what was [posted](Self::post).
+    pub fn wake(&self) {
+        self.bell.ring();
+    }
+
     /// As [`send`](Self::send), but gives the word back where the inbox is full or the shard has ended.
     pub fn try_send(&self, word: ToShard) -> Result<(), ToShard> {
         self.inbox.try_send(word).map_err(mpsc::error::TrySendError::into_inner)?;
