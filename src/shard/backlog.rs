@@ -28,7 +28,8 @@ impl Backlog {
     }
 }
 
-fn difference(now: usize, before: usize) -> i64 {
+/// What a gauge changes by.
+pub(super) fn difference(now: usize, before: usize) -> i64 {
     let wide = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
     wide(now) - wide(before)
 }

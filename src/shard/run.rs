@@ -16,7 +16,7 @@ use prometheus_client::metrics::counter::Counter;
 use slab::Slab;
 use tokio::sync::mpsc;
 
-use super::backlog::Backlog;
+use super::backlog::{Backlog, difference};
 use super::connection::Connection;
 use super::leave::Leaving;
 use super::message::Bell;
@@ -122,6 +122,7 @@ impl ShardSeat {
                 connections: Slab::new(),
                 accepted: 0,
                 sessions: Sessions::default(),
+                subscriptions_told: 0,
                 batch: Batch::default(),
                 backlog: Backlog::default(),
                 dropped: parts.metrics.drops(DropCause::outbox_full),
@@ -155,6 +156,8 @@ pub(super) struct Shard {
     /// Connections accepted so far: each one's generation.
     pub(super) accepted: u32,
     pub(super) sessions: Sessions,
+    /// How many subscriptions the metrics have been told of.
+    subscriptions_told: usize,
     pub(super) batch: Batch,
     /// What waits in the outboxes of all connections.
     pub(super) backlog: Backlog,
@@ -286,11 +289,21 @@ impl Shard {
         }
         self.batch.clear();
         self.backlog.tell(&self.parts.metrics);
+        self.tell_subscriptions();
         if !self.written.is_empty() {
             let now = now();
             for received in self.written.drain(..) {
                 self.parts.metrics.latency().observe(now.saturating_duration_since(received), 1);
             }
+        }
+    }
+
+    /// Adds what has changed since the last time: the gauge is for all shards.
+    fn tell_subscriptions(&mut self) {
+        let (now, told) = (self.sessions.subscription_count(), self.subscriptions_told);
+        if now != told {
+            self.parts.metrics.subscriptions().inc_by(difference(now, told));
+            self.subscriptions_told = now;
         }
     }
 

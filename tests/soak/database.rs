@@ -16,7 +16,8 @@ CREATE INDEX ON record_access (tenant_id, record_id);
     for tenant in 0..TENANTS {
         for user in (0..USERS).filter(|_| !Endpoint::knows(tenant)) {
             let (name, token) = (tenant_name(tenant), token(tenant, user));
-            script += &format!("INSERT INTO users VALUES ('u{user}', '{name}', '{token}');\n");
+            let row = format!("INSERT INTO users VALUES ('u{user}', '{name}', '{token}');\n");
+            script.push_str(&row);
         }
         for record in 0..RECORDS {
             script += &insert(tenant, record, UserSet::initial(tenant, record));

@@ -75,10 +75,10 @@ fn main() -> ExitCode {
         Plan { seed, quick: true, calm: Duration::from_secs(4), faults: Duration::from_secs(14) }
     } else {
         let faults = Duration::from_secs_f64(arguments.minutes * 60.0);
-        Plan { seed, quick: false, calm: Duration::from_secs(60).min(faults), faults }
+        Plan { seed, quick: false, calm: Duration::from_mins(1).min(faults), faults }
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let report = runtime.block_on(soak::run(plan));
-    writeln!(io::stdout(), "{report}").unwrap();
+    writeln!(io::stdout().lock(), "{report}").unwrap();
     if report.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -26,7 +26,7 @@ const DAWDLING: usize = 8;
 const HANGING: usize = 10;
 const LITTERING: usize = 6;
 /// After the last fault, connections of clients that have silently gone are noticed within this time.
-const FORGETTING: Duration = Duration::from_secs(120);
+const FORGETTING: Duration = Duration::from_mins(2);
 /// After the last event: what is on its way arrives within this time.
 const ON_THE_WAY: Duration = Duration::from_secs(5);
 

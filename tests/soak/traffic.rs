@@ -25,7 +25,7 @@ pub(crate) const EXCHANGE: &str = "events";
 /// The broker's answer to anything is waited for no longer.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// A confirm that does not come within this time never does.
-const CONFIRM: Duration = Duration::from_secs(60);
+const CONFIRM: Duration = Duration::from_mins(1);
 /// Confirms that may be out: those of some minutes.
 const OUT: usize = 100_000;
 const PERSISTENT: u8 = 2;

@@ -12,6 +12,7 @@ use super::Metrics;
 pub(super) struct ClientMetrics {
     connections: Gauge,
     sessions: Gauge,
+    subscriptions: Gauge,
     closed: Family<ByCode, Counter>,
     outbox_messages: Gauge,
     outbox_bytes: Gauge,
@@ -35,6 +36,7 @@ impl ClientMetrics {
         let own = Self {
             connections: Gauge::default(),
             sessions: Gauge::default(),
+            subscriptions: Gauge::default(),
             closed: Family::default(),
             outbox_messages: Gauge::default(),
             outbox_bytes: Gauge::default(),
@@ -43,6 +45,11 @@ impl ClientMetrics {
         };
         r.register("connections", "Open connections", own.connections.clone());
         r.register("sessions", "Authenticated connections", own.sessions.clone());
+        r.register(
+            "subscriptions",
+            "Topics that sessions are subscribed to, for each session",
+            own.subscriptions.clone(),
+        );
         r.register("connections_closed", "Connections that the server closed, by close code", own.closed.clone());
         r.register("outbox_messages", "Frames that wait for connections to take them", own.outbox_messages.clone());
         r.register("outbox_bytes", "Bytes of such frames, for each connection", own.outbox_bytes.clone());
@@ -70,6 +77,11 @@ impl Metrics {
     /// Connections that are sessions.
     pub fn sessions(&self) -> &Gauge {
         &self.clients.sessions
+    }
+
+    /// What sessions are subscribed to: one topic of two sessions is two.
+    pub fn subscriptions(&self) -> &Gauge {
+        &self.clients.subscriptions
     }
 
     /// Frames that wait in all outboxes.

@@ -34,6 +34,8 @@ pub struct Sessions {
     tenants: Slab<Tenant>,
     by_name: HashMap<TenantId, u32>,
     hasher: hashbrown::DefaultHashBuilder,
+    /// Subscriptions of all of them.
+    subscriptions: usize,
     /// Counts deliveries, so that a session can tell that it has this one already.
     delivery: u64,
 }
@@ -177,6 +179,11 @@ impl Sessions {
         }
     }
 
+    /// How many subscriptions all sessions have.
+    pub fn subscription_count(&self) -> usize {
+        self.subscriptions
+    }
+
     /// The topics that a session is subscribed to.
     pub fn topics(&self, id: SessionId) -> impl Iterator<Item = &Topic> {
         let session = &self.all[id.0 as usize];
@@ -196,6 +203,7 @@ impl Sessions {
         subscribers.push(Subscriber { session: id.0, among_subscriptions: narrow(session.subscriptions.len()) });
         let among_topic = narrow(subscribers.len() - 1);
         session.subscriptions.push(Subscription { topic: index, among_topic });
+        self.subscriptions += 1;
     }
 
     /// Takes a session's subscription away. `false` where there is none.
@@ -265,6 +273,7 @@ impl Sessions {
     /// Takes a session out of a topic's list, and the topic away with its last subscriber. The session's own list is
     /// the caller's to mend.
     fn leave_topic(&mut self, session: u32, subscription: Subscription) {
+        self.subscriptions -= 1;
         let tenant = &mut self.tenants[self.all[session as usize].tenant as usize];
         let subscribers = &mut tenant.topics[subscription.topic as usize].subscribers;
         subscribers.swap_remove(subscription.among_topic as usize);

@@ -213,6 +213,8 @@ proptest! {
                 }
             }
         }
+        let subscriptions = model.sessions.values().map(|plain| plain.topics.len()).sum::<usize>();
+        prop_assert_eq!(sessions.subscription_count(), subscriptions);
         for tenant in TENANTS {
             let name = TenantId::new(tenant).unwrap();
             let of_tenant = || model.sessions.iter().filter(|(_, plain)| plain.tenant == tenant);
