@@ -96,7 +96,7 @@ impl Authenticator {
         metrics: &Arc<Metrics>,
     ) -> Result<Self, ProviderError> {
         let provider = |(index, provider)| {
-            let made = Provider::new(provider, queries, lookups, metrics);
+            let made = Provider::new(provider, auth.deadline, queries, lookups, metrics);
             made.map_err(|said| ProviderError { position: index + 1, said })
         };
         Ok(Self {

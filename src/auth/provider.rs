@@ -40,9 +40,10 @@ enum Kind {
 }
 
 impl Provider {
-    /// An error says why it can never be asked.
+    /// For tokens that are decided within `deadline`. An error says why it can never be asked.
     pub(super) fn new(
         config: &config::Provider,
+        deadline: Duration,
         queries: &[Query],
         lookups: Option<&Lookups>,
         metrics: &Metrics,
@@ -54,11 +55,12 @@ impl Provider {
                 let source = Source::Sql(Sql::new(*query, lookups.cloned()));
                 let cache = queries.get(usize::from(query.0)).and_then(|query| query.cache);
                 let keep = cache.map(|cache| Keep { ttl: cache.ttl, bounds: Bounds { entries: cache.max, ..KEPT } });
-                Kind::Asking(Asking::new(source, QUERIES, keep, metrics))
+                Kind::Asking(Asking::new(source, QUERIES, deadline / 2, keep, metrics))
             }
             config::Provider::Http(http) => {
                 let keep = http.cache.map(|ttl| Keep { ttl, bounds: KEPT });
-                Kind::Asking(Asking::new(Source::Http(Http::new(http)?), http.concurrent, keep, metrics))
+                let patience = deadline.saturating_sub(http.timeout).max(deadline / 2);
+                Kind::Asking(Asking::new(Source::Http(Http::new(http)?), http.concurrent, patience, keep, metrics))
             }
         };
         Ok(Self { kind, faults: Throttle::new(LOG_PERIOD) })
