@@ -20,7 +20,7 @@ use super::cache::Keep;
 
 /// How many tokens a database is asked for at once.
 const QUERIES: usize = 64;
-/// How often it is logged that a provider cannot be asked.
+/// How often it is logged that a provider cannot be asked, and that it answers again: some do both many times a second.
 const LOG_PERIOD: Duration = Duration::from_secs(10);
 /// What is kept of answers at most, where the configuration does not say.
 const KEPT: Bounds = Bounds { entries: 100_000, bytes: 64 << 20 };
@@ -30,6 +30,7 @@ const KEPT: Bounds = Bounds { entries: 100_000, bytes: 64 << 20 };
 pub(super) struct Provider {
     kind: Kind,
     faults: Throttle,
+    ends_of_faults: Throttle,
 }
 
 #[derive(Debug)]
@@ -63,7 +64,7 @@ impl Provider {
                 Kind::Asking(Asking::new(Source::Http(Http::new(http)?), http.concurrent, patience, keep, metrics))
             }
         };
-        Ok(Self { kind, faults: Throttle::new(LOG_PERIOD) })
+        Ok(Self { kind, faults: Throttle::new(LOG_PERIOD), ends_of_faults: Throttle::new(LOG_PERIOD) })
     }
 
     /// What metrics and logs call it.
@@ -96,11 +97,28 @@ impl Provider {
         }
     }
 
+    /// Whether an answer shows that it can be asked, as it `was_asked` or was not. What is kept of former answers does not, nor
+    /// do keys of former times.
+    pub(super) fn is_there(&self, was_asked: bool) -> bool {
+        match &self.kind {
+            Kind::Tokens(_) => true,
+            Kind::Jwt(jwt) => jwt.has_keys_of_now(),
+            Kind::Asking(_) => was_asked,
+        }
+    }
+
     /// Logs that it could not be asked, now and then.
     pub(super) fn complain(&self, reason: &str) {
         if let Some(held_back) = self.faults.admit() {
             let provider = self.name();
             tracing::warn!(provider, reason, held_back, "a provider of identities cannot be asked");
+        }
+    }
+
+    /// Logs that it answers after so long, now and then.
+    pub(super) fn welcome(&self, out: Duration) {
+        if let Some(held_back) = self.ends_of_faults.admit() {
+            tracing::info!(provider = self.name(), ?out, held_back, "a provider of identities answers again");
         }
     }
 
