@@ -79,6 +79,6 @@ fn main() -> ExitCode {
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let report = runtime.block_on(soak::run(plan));
-    writeln!(io::stdout(), "{report}").unwrap();
+    writeln!(io::stdout().lock(), "{report}").unwrap();
     if report.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

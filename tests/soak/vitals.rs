@@ -79,11 +79,14 @@ impl Vitals {
     }
 }
 
-/// A counter or gauge; 0 where it is not there.
+/// A counter or gauge, the sum of all its series; 0 where it is not there.
 pub(crate) async fn metric(admin: SocketAddr, name: &str) -> i64 {
     let answer = http::request(admin, "GET", "/metrics", &[], String::new()).await;
-    let line = answer.body.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok());
-    line.unwrap_or_default()
+    let value = |line: &str| {
+        let rest = line.strip_prefix(name).filter(|rest| rest.starts_with([' ', '{']))?;
+        rest.rsplit(' ').next()?.parse::<i64>().ok()
+    };
+    answer.body.lines().filter_map(value).sum()
 }
 
 /// Waits until a gauge has this value; answers whether it came to that in time.
