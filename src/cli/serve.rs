@@ -103,6 +103,12 @@ fn welcome(pipeline: &Pipeline, file: &ConfigFile) {
     let program = env::args().next().unwrap_or_else(|| "pointsman".to_owned());
     let (clients, admin) = (pipeline.clients, pipeline.admin);
     let s = if pipeline.is_secure { "s" } else { "" };
+    // The client of the command line speaks no TLS.
+    let listen = if pipeline.is_secure {
+        String::new()
+    } else {
+        format!("\n         {program} listen --token demo-bob --topic deal:42 --server ws://{clients}/")
+    };
     writeln!(
         io::stdout().lock(),
         "
@@ -110,8 +116,7 @@ Pointsman runs its demo ({file}): two tenants, five people, events by HTTP.
 
   Open   http{s}://{clients}/   and see who gets what, and who does not
 
-  Or in two terminals:
-         {program} listen --token demo-bob --topic deal:42 --server ws{s}://{clients}/
+  Or in terminals:{listen}
          echo '{{\"data\":{{\"type\":\"deal.moved\",\"tenant_id\":\"acme\",\"deal_id\":42,\"actor_id\":1}}}}' |
            {program} publish - --server http://{admin}
 

@@ -5,9 +5,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use compact_str::CompactString;
 use prometheus_client::metrics::counter::Counter;
 
-use crate::config::QueryId;
+use crate::config::{Query, QueryId};
 use crate::event::TenantId;
 use crate::lookup::LookupError;
 use crate::observe::{Account, DropCause, LatencyHistogram, Metrics, RoutedOutcome, Throttle};
@@ -21,6 +22,8 @@ const EVERY: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(super) struct Ledger {
     metrics: Arc<Metrics>,
+    /// The names of the queries.
+    queries: Box<[CompactString]>,
     decisions: Option<(Generation, Vec<Counter>)>,
     dropped: Counter,
     nobody: Counter,
@@ -45,9 +48,10 @@ struct Fault {
 }
 
 impl Ledger {
-    pub(super) fn new(metrics: Arc<Metrics>) -> Self {
+    pub(super) fn new(queries: &[Query], metrics: Arc<Metrics>) -> Self {
         let fault = |cause| Fault { cause, count: metrics.drops(cause), log: Throttle::new(EVERY) };
         Self {
+            queries: queries.iter().map(|query| query.name.clone()).collect(),
             decisions: None,
             dropped: metrics.routed(RoutedOutcome::dropped),
             nobody: metrics.routed(RoutedOutcome::nobody),
@@ -149,7 +153,8 @@ impl Ledger {
             return;
         }
         if let Some(left_out) = self.authorization.admit_at(now) {
-            tracing::warn!(%tenant, query = query.0, %error, left_out, "topic cannot be authorized");
+            let query = self.queries.get(usize::from(query.0)).map(CompactString::as_str);
+            tracing::warn!(%tenant, query, %error, left_out, "topic cannot be authorized");
         }
     }
 

@@ -146,7 +146,7 @@ impl Lane {
             authorizer: Authorizer::default(),
             tally: metrics.tenants().tally(),
             reviews: Reviews::default(),
-            ledger: Ledger::new(metrics),
+            ledger: Ledger::new(queries, metrics),
         }
     }
 
