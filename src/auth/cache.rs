@@ -16,9 +16,9 @@ use crate::cache::{Bounds, Cache};
 use crate::event::{Scalar, TenantId, Value};
 use crate::lookup::loose;
 
-/// How long a denial is kept at most: long enough that a flood of one bad token costs little, and short enough for a token
-/// that is about to become good.
-const DENIAL: Duration = Duration::from_secs(5);
+/// How long a denial is kept at most: long enough that a flood of one bad token costs little, and short enough that a client
+/// whose token is a moment younger than itself gets in by one of its attempts.
+const DENIAL: Duration = Duration::from_secs(1);
 
 /// A token's hash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -183,8 +183,8 @@ mod tests {
         let (_, now) = start();
         check(&known("acme", None), 30);
         check(&known("acme", Some(now + Duration::from_hours(1))), 30);
-        check(&Answer::Denied("it has expired"), 5);
-        check(&Answer::Unknown, 5);
+        check(&Answer::Denied("it has expired"), 1);
+        check(&Answer::Unknown, 1);
         check(&Answer::Unavailable("down".into()), 0);
     }
 
