@@ -42,6 +42,8 @@ pub struct Pipeline {
     pub is_secure: bool,
     /// Where operators do.
     pub admin: SocketAddr,
+    /// What `/metrics` says.
+    pub metrics: Arc<Metrics>,
     readiness: Readiness,
     broker: Option<Broker>,
     http: Intake,
@@ -132,6 +134,8 @@ impl Pipeline {
         };
         // Lanes go on until the process ends: when the shards have left there is nobody for whom to wait for them.
         let (lanes, _) = Lanes::start(config.shards, &lane_parts)?;
+        metrics.read_lane_inboxes(lanes.inboxes());
+        metrics.read_shard_inboxes(shards.inboxes());
 
         // An open connection has one request under way at most. Should those of connections that have gone fill it too,
         // clients are told to try again.
@@ -171,12 +175,18 @@ impl Pipeline {
             None => None,
         };
         let readiness = Readiness::new(broker.iter().map(|broker| broker_fact(broker.state())).collect());
-        let parts = AdminParts { metrics, readiness: readiness.clone(), intake: http.clone(), key: config.admin.key };
+        let parts = AdminParts {
+            metrics: Arc::clone(&metrics),
+            readiness: readiness.clone(),
+            intake: http.clone(),
+            key: config.admin.key,
+        };
         control.spawn(admin::serve(admin_listener, parts));
         tracing::info!(listener = "clients", address = %clients, tls = is_secure, shards = config.shards, "listening");
         tracing::info!(listener = "admin", address = %admin, "listening");
         let shard_threads = Threads::new(threads);
-        Ok(Self { clients, is_secure, admin, readiness, broker, http, shards, shard_threads, drain: config.drain })
+        let drain = config.drain;
+        Ok(Self { clients, is_secure, admin, metrics, readiness, broker, http, shards, shard_threads, drain })
     }
 
     /// Waits until the broker is given up, where the configuration asks for that, and says why.

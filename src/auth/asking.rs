@@ -5,14 +5,14 @@
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared, WeakShared};
 use hashbrown::HashMap;
 use prometheus_client::metrics::counter::Counter;
 use secrecy::SecretString;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::authenticator::Answer;
 use super::cache::{Identities, Keep, TokenHasher, TokenKey};
@@ -23,7 +23,7 @@ use super::sql::Sql;
 use crate::event::Scalar;
 use crate::observe::{LatencyHistogram, Metrics};
 
-/// Tokens that may wait before one provider. Each waits no longer than a connection may take to become a session.
+/// Tokens that may wait before one provider.
 const WAITING: usize = 16_384;
 /// How often a question is asked anew whose answer was to be forgotten while it was under way.
 const ASKED_ANEW: u32 = 2;
@@ -41,6 +41,9 @@ pub(super) enum Source {
 struct Inner {
     source: Source,
     gate: Gate,
+    /// How long a token waits for a place. There must be time left then for the answer: where more come than a provider can
+    /// take, it would else be asked only for those whose time is up before it has answered.
+    patience: Duration,
     hasher: TokenHasher,
     /// Whether what counts for a token counts from the same address alone.
     by_address: bool,
@@ -76,12 +79,20 @@ impl Source {
 }
 
 impl Asking {
-    /// A provider of which `concurrent` questions are asked at once, and whose answers are kept where `keep` says so.
-    pub(super) fn new(source: Source, concurrent: usize, keep: Option<Keep>, metrics: &Metrics) -> Self {
+    /// A provider of which `concurrent` questions are asked at once, others waiting for so long, and whose answers are kept
+    /// where `keep` says so.
+    pub(super) fn new(
+        source: Source,
+        concurrent: usize,
+        patience: Duration,
+        keep: Option<Keep>,
+        metrics: &Metrics,
+    ) -> Self {
         let name = source.name();
         let bounds = QueueBounds { places: concurrent.max(1), waiting: WAITING };
         Self(Arc::new(Inner {
             gate: Gate::new(bounds, metrics.auth_in_flight(), metrics.auth_waiting()),
+            patience,
             hasher: TokenHasher::new(),
             // An endpoint is told the address, and may decide by it. Who has its answers kept says that it does not.
             by_address: matches!(source, Source::Http(_)) && keep.is_none(),
@@ -162,7 +173,7 @@ impl Inner {
     /// The whole of a flight: waits for a place, asks, keeps the answer.
     async fn fly(self: Arc<Self>, key: TokenKey, number: u64, token: SecretString, remote: IpAddr) -> Answer {
         let _landing = Landing { inner: &self, key, number };
-        let Some(_place) = self.gate.enter(remote).await else {
+        let Ok(Some(_place)) = timeout(self.patience, self.gate.enter(remote)).await else {
             return Answer::Unavailable("too many tokens wait to be asked for".into());
         };
         let mut asked = 0;

@@ -96,7 +96,7 @@ impl Authenticator {
         metrics: &Arc<Metrics>,
     ) -> Result<Self, ProviderError> {
         let provider = |(index, provider)| {
-            let made = Provider::new(provider, queries, lookups, metrics);
+            let made = Provider::new(provider, auth.deadline, queries, lookups, metrics);
             made.map_err(|said| ProviderError { position: index + 1, said })
         };
         Ok(Self {
@@ -136,7 +136,7 @@ impl Authenticator {
         let now = wall_clock();
         while let Some(provider) = self.providers.get(round.next) {
             let Some(answer) = provider.at_once(token, remote, now) else { return Step::Ask(round) };
-            if let Some(decision) = self.hear(&mut round, answer) {
+            if let Some(decision) = self.hear(&mut round, answer, false) {
                 return Step::Decided(self.note(token, remote, decision));
             }
         }
@@ -167,9 +167,15 @@ impl Authenticator {
     }
 
     async fn ask_all(&self, round: &mut Round, token: &SecretString, remote: IpAddr) -> Decision {
+        let first = round.next;
         while let Some(provider) = self.providers.get(round.next) {
-            let answer = provider.ask(token, remote, wall_clock()).await;
-            if let Some(decision) = self.hear(round, answer) {
+            // The one that the round begins with has nothing to say at once.
+            let at_once = if round.next == first { None } else { provider.at_once(token, remote, wall_clock()) };
+            let (answer, was_asked) = match at_once {
+                Some(answer) => (answer, false),
+                None => (provider.ask(token, remote, wall_clock()).await, true),
+            };
+            if let Some(decision) = self.hear(round, answer, was_asked) {
                 return decision;
             }
         }
@@ -183,7 +189,7 @@ impl Authenticator {
     }
 
     /// What the round's next provider has said, and whether that decides.
-    fn hear(&self, round: &mut Round, answer: Answer) -> Option<Decision> {
+    fn hear(&self, round: &mut Round, answer: Answer, was_asked: bool) -> Option<Decision> {
         let (index, provider) = (round.next, &self.providers[round.next]);
         round.next += 1;
         if let Answer::Unavailable(reason) = answer {
@@ -192,8 +198,10 @@ impl Authenticator {
             round.unavailable.get_or_insert(provider.name());
             return None;
         }
-        if let Some(out) = self.comeback.answered(index) {
-            tracing::info!(provider = provider.name(), ?out, "a provider of identities answers again");
+        if provider.is_there(was_asked)
+            && let Some(out) = self.comeback.answered(index)
+        {
+            provider.welcome(out);
         }
         let by = provider.name();
         match answer {

@@ -83,6 +83,12 @@ impl KeySet {
         }
     }
 
+    /// Whether the last fetch brought keys.
+    pub(super) fn is_well(&self) -> bool {
+        let state = self.state.borrow();
+        state.fetched.is_some() && state.failed.is_none()
+    }
+
     /// What is said of a token whose key is not in the set. `None` where a newer set may have it.
     pub(super) fn without_such_a_key(&self) -> Option<Answer> {
         let state = self.state.borrow();

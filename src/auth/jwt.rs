@@ -105,6 +105,14 @@ impl Jwt {
         }
     }
 
+    /// Whether its keys are those that the issuer has now, as far as is known.
+    pub(super) fn has_keys_of_now(&self) -> bool {
+        match &self.keys {
+            Source::Fixed(_) => true,
+            Source::Set(set) => set.is_well(),
+        }
+    }
+
     /// Whose token it is, after having waited for newer keys.
     pub(super) async fn ask(&self, token: &SecretString, now: SystemTime) -> Answer {
         let Source::Set(set) = &self.keys else {

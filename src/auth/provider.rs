@@ -20,7 +20,7 @@ use super::cache::Keep;
 
 /// How many tokens a database is asked for at once.
 const QUERIES: usize = 64;
-/// How often it is logged that a provider cannot be asked.
+/// How often it is logged that a provider cannot be asked, and that it answers again: some do both many times a second.
 const LOG_PERIOD: Duration = Duration::from_secs(10);
 /// What is kept of answers at most, where the configuration does not say.
 const KEPT: Bounds = Bounds { entries: 100_000, bytes: 64 << 20 };
@@ -30,6 +30,7 @@ const KEPT: Bounds = Bounds { entries: 100_000, bytes: 64 << 20 };
 pub(super) struct Provider {
     kind: Kind,
     faults: Throttle,
+    ends_of_faults: Throttle,
 }
 
 #[derive(Debug)]
@@ -40,9 +41,10 @@ enum Kind {
 }
 
 impl Provider {
-    /// An error says why it can never be asked.
+    /// For tokens that are decided within `deadline`. An error says why it can never be asked.
     pub(super) fn new(
         config: &config::Provider,
+        deadline: Duration,
         queries: &[Query],
         lookups: Option<&Lookups>,
         metrics: &Metrics,
@@ -54,14 +56,15 @@ impl Provider {
                 let source = Source::Sql(Sql::new(*query, lookups.cloned()));
                 let cache = queries.get(usize::from(query.0)).and_then(|query| query.cache);
                 let keep = cache.map(|cache| Keep { ttl: cache.ttl, bounds: Bounds { entries: cache.max, ..KEPT } });
-                Kind::Asking(Asking::new(source, QUERIES, keep, metrics))
+                Kind::Asking(Asking::new(source, QUERIES, deadline / 2, keep, metrics))
             }
             config::Provider::Http(http) => {
                 let keep = http.cache.map(|ttl| Keep { ttl, bounds: KEPT });
-                Kind::Asking(Asking::new(Source::Http(Http::new(http)?), http.concurrent, keep, metrics))
+                let patience = deadline.saturating_sub(http.timeout).max(deadline / 2);
+                Kind::Asking(Asking::new(Source::Http(Http::new(http)?), http.concurrent, patience, keep, metrics))
             }
         };
-        Ok(Self { kind, faults: Throttle::new(LOG_PERIOD) })
+        Ok(Self { kind, faults: Throttle::new(LOG_PERIOD), ends_of_faults: Throttle::new(LOG_PERIOD) })
     }
 
     /// What metrics and logs call it.
@@ -94,11 +97,28 @@ impl Provider {
         }
     }
 
+    /// Whether an answer shows that it can be asked, as it `was_asked` or was not. What is kept of former answers does not, nor
+    /// do keys of former times.
+    pub(super) fn is_there(&self, was_asked: bool) -> bool {
+        match &self.kind {
+            Kind::Tokens(_) => true,
+            Kind::Jwt(jwt) => jwt.has_keys_of_now(),
+            Kind::Asking(_) => was_asked,
+        }
+    }
+
     /// Logs that it could not be asked, now and then.
     pub(super) fn complain(&self, reason: &str) {
         if let Some(held_back) = self.faults.admit() {
             let provider = self.name();
             tracing::warn!(provider, reason, held_back, "a provider of identities cannot be asked");
+        }
+    }
+
+    /// Logs that it answers after so long, now and then.
+    pub(super) fn welcome(&self, out: Duration) {
+        if let Some(held_back) = self.ends_of_faults.admit() {
+            tracing::info!(provider = self.name(), ?out, held_back, "a provider of identities answers again");
         }
     }
 

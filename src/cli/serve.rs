@@ -7,7 +7,7 @@ use std::{env, process};
 use tokio::runtime::Handle;
 
 use super::{Exit, ServeArguments, check, complain, is_coloured};
-use crate::config::{self, Config, ConfigFile};
+use crate::config::{self, ConfigFile, Loaded};
 use crate::observe;
 use crate::pipeline::Pipeline;
 use crate::runtime::{self, Signals};
@@ -38,13 +38,13 @@ pub(super) fn serve(arguments: &ServeArguments) -> Exit {
             return Exit::Environment;
         }
     };
-    let exit = control.block_on(run(loaded.config, &file, &instance, control.handle()));
+    let exit = control.block_on(run(loaded, &file, &instance, control.handle()));
     // What still runs there, a query that hangs for instance, shall not hold up the end.
     control.shutdown_background();
     exit
 }
 
-async fn run(config: Config, file: &ConfigFile, instance: &str, control: &Handle) -> Exit {
+async fn run(loaded: Loaded, file: &ConfigFile, instance: &str, control: &Handle) -> Exit {
     let mut signals = match Signals::new() {
         Ok(signals) => signals,
         Err(error) => {
@@ -52,6 +52,7 @@ async fn run(config: Config, file: &ConfigFile, instance: &str, control: &Handle
             return Exit::Environment;
         }
     };
+    let Loaded { config, hash, .. } = loaded;
     let demo = config.demo;
     let pipeline = match Pipeline::start(config, instance, control).await {
         Ok(pipeline) => pipeline,
@@ -60,6 +61,7 @@ async fn run(config: Config, file: &ConfigFile, instance: &str, control: &Handle
             return Exit::Environment;
         }
     };
+    pipeline.metrics.set_config(&file.to_string(), &hash);
     tracing::info!(version = env!("CARGO_PKG_VERSION"), config = %file, instance, "running");
     if demo {
         welcome(&pipeline, file);
@@ -101,6 +103,12 @@ fn welcome(pipeline: &Pipeline, file: &ConfigFile) {
     let program = env::args().next().unwrap_or_else(|| "pointsman".to_owned());
     let (clients, admin) = (pipeline.clients, pipeline.admin);
     let s = if pipeline.is_secure { "s" } else { "" };
+    // The client of the command line speaks no TLS.
+    let listen = if pipeline.is_secure {
+        String::new()
+    } else {
+        format!("\n         {program} listen --token demo-bob --topic deal:42 --server ws://{clients}/")
+    };
     writeln!(
         io::stdout().lock(),
         "
@@ -108,8 +116,7 @@ Pointsman runs its demo ({file}): two tenants, five people, events by HTTP.
 
   Open   http{s}://{clients}/   and see who gets what, and who does not
 
-  Or in two terminals:
-         {program} listen --token demo-bob --topic deal:42 --server ws{s}://{clients}/
+  Or in terminals:{listen}
          echo '{{\"data\":{{\"type\":\"deal.moved\",\"tenant_id\":\"acme\",\"deal_id\":42,\"actor_id\":1}}}}' |
            {program} publish - --server http://{admin}
 

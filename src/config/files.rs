@@ -19,7 +19,12 @@ const MAX_BYTES: u64 = 1 << 20;
 pub(super) struct Files {
     embedded: bool,
     read: Vec<PathBuf>,
+    hash: Hash,
 }
+
+/// The FNV-1a hash of what was read: the same in each build, so that instances can be compared. No more than that: whoever
+/// wants another content of the same hash finds one.
+struct Hash(u64);
 
 /// Why a file has no text.
 enum NoText {
@@ -29,7 +34,12 @@ enum NoText {
 
 impl Files {
     pub(super) fn of(file: &ConfigFile) -> Self {
-        Self { embedded: *file == ConfigFile::Embedded, read: Vec::new() }
+        Self { embedded: *file == ConfigFile::Embedded, read: Vec::new(), hash: Hash::new() }
+    }
+
+    /// Tells the content of what was read, in the order in which it was.
+    pub(super) fn hash(&self) -> String {
+        format!("{:016x}", self.hash.0)
     }
 
     /// All files that were asked for, those that could not be read too.
@@ -171,7 +181,11 @@ impl Files {
             let file = File::open(path).map_err(NoText::Unreadable)?;
             file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(NoText::Unreadable)?;
         }
-        if bytes.len() as u64 > MAX_BYTES { Err(NoText::TooLarge) } else { Ok(bytes) }
+        if bytes.len() as u64 > MAX_BYTES {
+            return Err(NoText::TooLarge);
+        }
+        self.hash.add(&bytes);
+        Ok(bytes)
     }
 
     fn text(&self, path: PathBuf, bytes: Vec<u8>, diagnostics: &mut Diagnostics) -> Option<Arc<SourceFile>> {
@@ -192,6 +206,19 @@ impl Files {
     fn name(&self, path: &Path) -> String {
         let prefix = if self.embedded { "<embedded>/" } else { "" };
         format!("{prefix}{}", path.display())
+    }
+}
+
+impl Hash {
+    fn new() -> Self {
+        Self(0xcbf2_9ce4_8422_2325)
+    }
+
+    /// Adds a file: its length too, so that what moves from one to the next is seen.
+    fn add(&mut self, bytes: &[u8]) {
+        for byte in bytes.iter().chain(&bytes.len().to_le_bytes()) {
+            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+        }
     }
 }
 

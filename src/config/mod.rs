@@ -40,6 +40,8 @@ pub struct Loaded {
     pub warnings: Diagnostics,
     /// All files that it was read from, the main one first.
     pub files: Vec<PathBuf>,
+    /// Tells this content of all files from any other: 16 hexadecimal digits.
+    pub hash: String,
 }
 
 /// Why there is no configuration.
@@ -79,7 +81,8 @@ pub fn load(
     let diagnostics = diagnostics.finish();
     match config {
         Some(config) if diagnostics.errors() == 0 => {
-            Ok(Loaded { config, warnings: diagnostics, files: files.into_paths() })
+            let hash = files.hash();
+            Ok(Loaded { config, warnings: diagnostics, files: files.into_paths(), hash })
         }
         _ => Err(LoadError::Invalid(diagnostics)),
     }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::Receipt;
 use crate::event::{Audience, Event, Scope};
+use crate::observe::Account;
 use crate::route::Decision;
 use crate::shard::{Interest, Routed, ShardSet};
 use crate::wire::event_frame;
@@ -14,6 +15,7 @@ use crate::wire::event_frame;
 pub struct Handover {
     decision: Decision,
     receipt: Receipt,
+    account: Arc<Account>,
 }
 
 /// What the shards get.
@@ -26,8 +28,8 @@ pub struct Addressed {
 }
 
 impl Handover {
-    pub(super) fn new(decision: Decision, receipt: Receipt) -> Self {
-        Self { decision, receipt }
+    pub(super) fn new(decision: Decision, receipt: Receipt, account: Arc<Account>) -> Self {
+        Self { decision, receipt, account }
     }
 
     /// The event.
@@ -39,7 +41,7 @@ impl Handover {
     /// has anyone whom it could be for: then nothing is encoded. Else all that is for somebody is, as a shard may get the
     /// first session of its tenant before it gets the event.
     pub fn address(self, interest: &Interest, all: ShardSet) -> (Option<Addressed>, Receipt) {
-        let Self { decision, receipt } = self;
+        let Self { decision, receipt, account } = self;
         let (event, audiences) = decision.into_audiences();
         let of = |audience: &Audience| match audience.scope() {
             Scope::Tenant(tenant) => interest.of(tenant),
@@ -47,7 +49,7 @@ impl Handover {
         };
         let shards = audiences.iter().map(of).fold(ShardSet::default(), ShardSet::union);
         let addressed = (!shards.is_empty()).then(|| {
-            let routed = Routed::new(audiences, event.received(), |filter| match filter {
+            let routed = Routed::new(audiences, event.received(), account, |filter| match filter {
                 None => event_frame(event.id(), event.payload()),
                 Some(filter) => event_frame(event.id(), &filter.apply(event.payload())),
             });

@@ -5,12 +5,13 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use compact_str::CompactString;
 use prometheus_client::metrics::counter::Counter;
 
-use crate::config::QueryId;
+use crate::config::{Query, QueryId};
 use crate::event::TenantId;
 use crate::lookup::LookupError;
-use crate::observe::{DropCause, Metrics, Throttle};
+use crate::observe::{Account, DropCause, LatencyHistogram, Metrics, RoutedOutcome, Throttle};
 use crate::reload::{Generation, Rulebook};
 use crate::route::{Decided, Decision, Outcome};
 
@@ -21,7 +22,13 @@ const EVERY: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(super) struct Ledger {
     metrics: Arc<Metrics>,
+    /// The names of the queries.
+    queries: Box<[CompactString]>,
     decisions: Option<(Generation, Vec<Counter>)>,
+    dropped: Counter,
+    nobody: Counter,
+    acted: Counter,
+    latency: LatencyHistogram,
     no_route: Counter,
     no_tenant: Fault,
     everyone_of_a_tenant: Fault,
@@ -35,15 +42,21 @@ pub(super) struct Ledger {
 /// A cause of drops that people want to know of.
 #[derive(Debug)]
 struct Fault {
+    cause: DropCause,
     count: Counter,
     log: Throttle,
 }
 
 impl Ledger {
-    pub(super) fn new(metrics: Arc<Metrics>) -> Self {
-        let fault = |cause| Fault { count: metrics.drops(cause), log: Throttle::new(EVERY) };
+    pub(super) fn new(queries: &[Query], metrics: Arc<Metrics>) -> Self {
+        let fault = |cause| Fault { cause, count: metrics.drops(cause), log: Throttle::new(EVERY) };
         Self {
+            queries: queries.iter().map(|query| query.name.clone()).collect(),
             decisions: None,
+            dropped: metrics.routed(RoutedOutcome::dropped),
+            nobody: metrics.routed(RoutedOutcome::nobody),
+            acted: metrics.routed(RoutedOutcome::acted),
+            latency: metrics.decision_latency().clone(),
             no_route: metrics.drops(DropCause::no_route),
             no_tenant: fault(DropCause::no_tenant),
             everyone_of_a_tenant: fault(DropCause::everyone_of_a_tenant),
@@ -57,7 +70,20 @@ impl Ledger {
     }
 
     /// An event's turn has come, and this was decided.
-    pub(super) fn decided(&mut self, decision: &Decision, rulebook: &Rulebook, now: Instant) {
+    pub(super) fn decided(&mut self, decision: &Decision, rulebook: &Rulebook, account: &Account, now: Instant) {
+        self.latency.observe(now.saturating_duration_since(decision.event().received()), 1);
+        if !decision.has_audience() {
+            // A route that held and found nobody has done what it says.
+            let came = |is: fn(&Outcome) -> bool| decision.decided().iter().any(|decided| is(&decided.outcome));
+            if came(|outcome| matches!(outcome, Outcome::Act(_))) {
+                self.acted.inc();
+            } else if came(|outcome| matches!(outcome, Outcome::Nobody)) {
+                self.nobody.inc();
+            } else {
+                self.dropped.inc();
+                account.dropped();
+            }
+        }
         if decision.decided().is_empty() {
             self.no_route.inc();
             let event = decision.event();
@@ -88,15 +114,18 @@ impl Ledger {
             ),
             Outcome::LookupFailed(error) => (&mut self.lookup_failed, error.to_string()),
         };
+        let route = rulebook.routes.name(decided.route);
         fault.count.inc();
+        self.metrics.route_failures(route, fault.cause).inc();
         if let Some(left_out) = fault.log.admit_at(now) {
-            let route = rulebook.routes.name(decided.route);
             tracing::warn!(tenant = tenant.map(TenantId::as_str), route, why, left_out, "event dropped");
         }
     }
 
     /// An event was dropped because too many waited.
-    pub(super) fn shed(&mut self, tenant: Option<&TenantId>, now: Instant) {
+    pub(super) fn shed(&mut self, tenant: Option<&TenantId>, account: &Account, now: Instant) {
+        self.dropped.inc();
+        account.dropped();
         self.tenant_backlog.count.inc();
         if let Some(left_out) = self.tenant_backlog.log.admit_at(now) {
             let why = "too many events wait for queries";
@@ -124,7 +153,8 @@ impl Ledger {
             return;
         }
         if let Some(left_out) = self.authorization.admit_at(now) {
-            tracing::warn!(%tenant, query = query.0, %error, left_out, "topic cannot be authorized");
+            let query = self.queries.get(usize::from(query.0)).map(CompactString::as_str);
+            tracing::warn!(%tenant, query, %error, left_out, "topic cannot be authorized");
         }
     }
 

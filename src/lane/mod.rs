@@ -123,6 +123,13 @@ impl Lanes {
         self.of(Some(&request.tenant)).requests.try_send(request).map_err(TrySendError::into_inner)
     }
 
+    /// Answers, for as long as there are lanes, how many events wait in each one's inbox. Does not keep them going.
+    pub fn inboxes(&self) -> impl Fn() -> Vec<usize> + Send + Sync + 'static {
+        let lanes = Arc::downgrade(&self.0);
+        let waiting = |lane: &LaneHandle| lane.events.max_capacity() - lane.events.capacity();
+        move || lanes.upgrade().map_or_else(Vec::new, |inner| inner.lanes.iter().map(waiting).collect())
+    }
+
     /// Tells who is subscribed to what a review is about. `false` where the lane is full or gone.
     pub fn reviewed(&self, word: Reviewed) -> bool {
         self.of(Some(&word.review.tenant)).words.try_send(Word::Reviewed(word)).is_ok()

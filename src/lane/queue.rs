@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::Receipt;
+use crate::observe::Account;
 use crate::reload::Rulebook;
 use crate::route::{Answer, Call, CallId, Decision, Plan};
 
@@ -24,6 +25,17 @@ pub(super) struct Waiting {
     pub(super) plan: Plan,
     pub(super) rulebook: Arc<Rulebook>,
     pub(super) receipt: Receipt,
+    /// Where its tenant's events are counted.
+    pub(super) account: Arc<Account>,
+}
+
+/// An event whose turn has come, with what was decided.
+#[derive(Debug)]
+pub(super) struct Turn {
+    pub(super) decision: Decision,
+    pub(super) rulebook: Arc<Rulebook>,
+    pub(super) receipt: Receipt,
+    pub(super) account: Arc<Account>,
 }
 
 /// The queue of one tenant.
@@ -98,16 +110,16 @@ impl Queue {
         self.waiting.push_back(waiting);
     }
 
-    /// The next event whose turn has come, with what was decided.
-    pub(super) fn pop_decided(&mut self) -> Option<(Decision, Arc<Rulebook>, Receipt)> {
+    /// The next event whose turn has come.
+    pub(super) fn pop_decided(&mut self) -> Option<Turn> {
         let is_held = |number| self.holds.front().is_some_and(|hold| number > hold.after);
         self.waiting.front().filter(|waiting| waiting.is_decided() && !is_held(waiting.number))?;
-        let Waiting { plan, rulebook, receipt, .. } = self.waiting.pop_front()?;
+        let Waiting { plan, rulebook, receipt, account, .. } = self.waiting.pop_front()?;
         let decision = match plan {
             Plan::Decided(decision) => decision,
             Plan::Waits(pending) => pending.finish(),
         };
-        Some((decision, rulebook, receipt))
+        Some(Turn { decision, rulebook, receipt, account })
     }
 
     /// Gives the oldest event up. Its queries that are under way are answered into the void.

@@ -7,6 +7,7 @@ use std::thread::JoinHandle;
 use std::time::Instant;
 
 use hashbrown::HashMap;
+use prometheus_client::metrics::counter::Counter;
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::mpsc::{Receiver, Sender, WeakSender};
@@ -14,11 +15,11 @@ use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::sleep_until;
 
 use super::state::{Ask, Effect, Lane, Ticket};
-use super::{Addressed, Delivery, Handover, Mapping, Word};
+use super::{Addressed, Delivery, Handover, Mapping, Receipt, Word};
 use crate::config::Query;
 use crate::event::UserId;
 use crate::lookup::{Forget, LookupError, Lookups};
-use crate::observe::Metrics;
+use crate::observe::{LaneGauges, Metrics, RoutedOutcome};
 use crate::reload::Live;
 use crate::route::Answer;
 use crate::shard::{AuthorizeRequest, Interest, ShardSet, Shards, ToShard};
@@ -80,6 +81,12 @@ struct Runner {
     /// What the lookups under way are for.
     tickets: HashMap<Id, Ticket>,
     effects: Vec<Effect>,
+    gauges: LaneGauges,
+    handed_over: Counter,
+    nobody: Counter,
+    /// Shards that were handed events and are to be woken, and the events' receipts: see [`finish`](Runner::finish).
+    posted: ShardSet,
+    receipts: Vec<Receipt>,
 }
 
 /// Starts a thread, named `lane-0` and so on, that ends when its inboxes are closed and nothing waits.
@@ -93,6 +100,9 @@ pub(super) fn spawn(seat: Seat, parts: LaneParts, inboxes: Inboxes) -> io::Resul
 impl Runner {
     fn new(seat: Seat, parts: LaneParts) -> Self {
         Self {
+            gauges: parts.metrics.lane(seat.index),
+            handed_over: parts.metrics.routed(RoutedOutcome::handed_over),
+            nobody: parts.metrics.routed(RoutedOutcome::nobody),
             lane: Lane::new(&parts.queries, seat.mapping.lanes, Arc::clone(&parts.metrics)),
             seat,
             all: ShardSet::first(parts.shards.iter().count()),
@@ -100,6 +110,8 @@ impl Runner {
             lookups: JoinSet::new(),
             tickets: HashMap::new(),
             effects: Vec::new(),
+            posted: ShardSet::default(),
+            receipts: Vec::new(),
         }
     }
 
@@ -108,6 +120,7 @@ impl Runner {
         let mut batch = Vec::with_capacity(BATCH);
         let (mut events_open, mut requests_open) = (true, true);
         loop {
+            self.finish();
             let due = self.lane.due();
             let idle = !events_open && !requests_open && self.lane.is_idle();
             tokio::select! {
@@ -143,6 +156,7 @@ impl Runner {
                 }
                 else => break,
             }
+            self.gauges.set(self.lane.waiting(), self.lane.waiting_bytes());
         }
     }
 
@@ -221,15 +235,34 @@ impl Runner {
         }
     }
 
-    async fn hand_over(&self, handover: Handover) {
+    async fn hand_over(&mut self, handover: Handover) {
         let (addressed, receipt) = handover.address(&self.parts.interest, self.all);
-        if let Some(Addressed { routed, shards }) = addressed {
-            for shard in shards.iter() {
-                self.parts.shards.get(shard).send(ToShard::Deliver(Arc::clone(&routed))).await;
+        let Some(Addressed { routed, shards }) = addressed else {
+            self.nobody.inc();
+            return;
+        };
+        self.handed_over.inc();
+        for shard in shards.iter() {
+            if let Err(word) = self.parts.shards.get(shard).post(ToShard::Deliver(Arc::clone(&routed))) {
+                // There is no room, and what is to come may take its time.
+                self.posted = self.posted.union(shards);
+                self.finish();
+                self.parts.shards.get(shard).send(word).await;
             }
         }
-        // Only now: the source may take this event for done.
-        drop(receipt);
+        self.posted = self.posted.union(shards);
+        self.receipts.push(receipt);
+    }
+
+    /// Wakes the shards that were handed something, and tells sources that those events are done.
+    ///
+    /// Once for all events that came together: each wake may take the core from this thread, where threads share one, and
+    /// the shard would find one event where soon there are many.
+    fn finish(&mut self) {
+        for shard in std::mem::take(&mut self.posted).iter() {
+            self.parts.shards.get(shard).wake();
+        }
+        self.receipts.clear();
     }
 
     fn ask(&mut self, Ask { ticket, tenant, call }: Ask) {

@@ -17,14 +17,13 @@ use super::authorize::Authorizer;
 use super::delivery::{Delivery, Receipt};
 use super::handover::Handover;
 use super::ledger::Ledger;
-use super::queue::{Queue, Waiting};
+use super::queue::{Queue, Turn, Waiting};
 use super::review::Reviews;
 use crate::config::Query;
 use crate::event::{TenantId, Topic, UserId};
 use crate::lookup::Forget;
-use crate::observe::Metrics;
-use crate::reload::Rulebook;
-use crate::route::{Action, Answer, Call, Decision, Plan, TopicRules};
+use crate::observe::{Metrics, Tally};
+use crate::route::{Action, Answer, Call, Plan, TopicRules};
 use crate::shard::{ConnectionKey, Review, ShardId, Verdict};
 
 /// Events of one tenant that may wait. Beyond, the oldest of them is dropped.
@@ -57,6 +56,7 @@ pub struct Lane {
     pub(super) authorizer: Authorizer,
     pub(super) reviews: Reviews,
     pub(super) ledger: Ledger,
+    tally: Tally,
 }
 
 /// Whose events stand in one line. Those of no tenant are one tenant's more.
@@ -144,8 +144,9 @@ impl Lane {
             numbered: 0,
             answers: Answers::new(queries, lanes, &metrics),
             authorizer: Authorizer::default(),
+            tally: metrics.tenants().tally(),
             reviews: Reviews::default(),
-            ledger: Ledger::new(metrics),
+            ledger: Ledger::new(queries, metrics),
         }
     }
 
@@ -153,6 +154,7 @@ impl Lane {
     pub fn offer(&mut self, delivery: Delivery, now: Instant, effects: &mut Vec<Effect>) {
         let Delivery { event, rulebook, receipt } = delivery;
         let owner = Owner(event.tenant().cloned());
+        let account = self.tally.event(event.tenant(), now);
         let size = event.size();
         let plan = rulebook.routes.decide(event);
         // Before anything of it is asked, and before its turn.
@@ -160,11 +162,13 @@ impl Lane {
         let plan = plan.with_known(|call| self.answers.known(&owner, call, now));
         match plan {
             Plan::Decided(decision) if !self.is_busy(&owner) => {
-                settle(&mut self.ledger, decision, &rulebook, receipt, now, effects);
+                settle(&mut self.ledger, Turn { decision, rulebook, receipt, account }, now, effects);
             }
             plan => {
                 let receipt = if self.waiting < UNSETTLED_WAITING { receipt } else { Receipt::none() };
-                self.wait(&owner, size, plan, rulebook, receipt, now, effects);
+                self.numbered += 1;
+                let waiting = Waiting { number: self.numbered, size, plan, rulebook, receipt, account };
+                self.wait(&owner, waiting, now, effects);
             }
         }
         self.hold(&owner, review);
@@ -210,6 +214,11 @@ impl Lane {
         self.waiting
     }
 
+    /// The bytes of their bodies.
+    pub fn waiting_bytes(&self) -> usize {
+        self.waiting_bytes
+    }
+
     /// Whether nothing waits and no answer is missing.
     pub fn is_idle(&self) -> bool {
         self.queues.is_empty() && self.authorizer.is_idle() && self.reviews.is_idle()
@@ -227,22 +236,11 @@ impl Lane {
     }
 
     /// Puts an event into its tenant's queue.
-    #[expect(clippy::too_many_arguments, reason = "the parts of one event that waits")]
-    fn wait(
-        &mut self,
-        owner: &Owner,
-        size: usize,
-        plan: Plan,
-        rulebook: Arc<Rulebook>,
-        receipt: Receipt,
-        now: Instant,
-        effects: &mut Vec<Effect>,
-    ) {
-        self.numbered += 1;
+    fn wait(&mut self, owner: &Owner, waiting: Waiting, now: Instant, effects: &mut Vec<Effect>) {
         self.waiting += 1;
-        self.waiting_bytes += size;
+        self.waiting_bytes += waiting.size;
         let queue = self.queues.entry_ref(owner).or_default();
-        queue.push(Waiting { number: self.numbered, size, plan, rulebook, receipt });
+        queue.push(waiting);
         if queue.len() > TENANT_WAITING {
             self.shed(owner, now, effects);
         } else if self.waiting > LANE_WAITING || self.waiting_bytes > LANE_WAITING_BYTES {
@@ -256,10 +254,10 @@ impl Lane {
         let Some(queue) = self.queues.get_mut(owner) else { return };
         loop {
             let size = queue.oldest_size();
-            if let Some((decision, rulebook, receipt)) = queue.pop_decided() {
+            if let Some(turn) = queue.pop_decided() {
                 self.waiting -= 1;
                 self.waiting_bytes -= size;
-                settle(&mut self.ledger, decision, &rulebook, receipt, now, effects);
+                settle(&mut self.ledger, turn, now, effects);
                 continue;
             }
             let Some((number, id, call)) = queue.next_call() else { break };
@@ -289,7 +287,7 @@ impl Lane {
             self.waiting_bytes -= shed.size;
             // Nobody keeps a connection because too many events wait.
             shed.plan.actions().for_each(|action| act(action, owner.0.as_ref(), effects));
-            self.ledger.shed(owner.0.as_ref(), now);
+            self.ledger.shed(owner.0.as_ref(), &shed.account, now);
         }
         self.advance(owner, now, effects);
     }
@@ -305,20 +303,14 @@ impl Lane {
 }
 
 /// Counts a decision, and hands the event over where somebody may get it. Else it is done with, and so its receipt.
-fn settle(
-    ledger: &mut Ledger,
-    decision: Decision,
-    rulebook: &Rulebook,
-    receipt: Receipt,
-    now: Instant,
-    effects: &mut Vec<Effect>,
-) {
-    ledger.decided(&decision, rulebook, now);
+fn settle(ledger: &mut Ledger, turn: Turn, now: Instant, effects: &mut Vec<Effect>) {
+    let Turn { decision, rulebook, receipt, account } = turn;
+    ledger.decided(&decision, &rulebook, &account, now);
     // After the event itself, should it go to those who are to leave.
     let mut last = SmallVec::<[Effect; 1]>::new();
     decision.actions().for_each(|action| act(action, decision.event().tenant(), &mut last));
     if decision.has_audience() {
-        effects.push(Effect::HandOver(Handover::new(decision, receipt)));
+        effects.push(Effect::HandOver(Handover::new(decision, receipt, account)));
     }
     effects.extend(last);
 }

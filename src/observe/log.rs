@@ -32,11 +32,11 @@ pub enum LogError {
 
 /// Starts the log of this process. Where one is running already, it goes on.
 pub fn start(style: LogStyle) -> Result<(), LogError> {
-    let filter = match env::var(FILTER_VARIABLE) {
-        Ok(text) if !text.trim().is_empty() => EnvFilter::try_new(text).map_err(LogError::Filter)?,
-        // The AMQP client logs each loss several times over, and the pool each wait: who asks them says it, and once.
-        _ => EnvFilter::new("info,lapin=off,sqlx=error"),
-    };
+    let asked = env::var(FILTER_VARIABLE).ok().filter(|text| !text.trim().is_empty());
+    let asked = asked.as_deref().unwrap_or("info");
+    // The AMQP client logs each loss several times over, and the pool each wait: who asks them says it, and once. Their
+    // own words are there for who asks by their names.
+    let filter = EnvFilter::try_new(format!("lapin=off,sqlx=error,{asked}")).map_err(LogError::Filter)?;
     let terminal = io::stderr().is_terminal();
     // A log that cannot be written must not end the program, so its own complaint about that is silenced.
     let builder: SubscriberBuilder<_, _, _, _> = tracing_subscriber::fmt()

@@ -61,6 +61,7 @@ impl Shard {
             self.parts.interest.join(self.id, &tenant);
         }
         self.parts.metrics.sessions().inc();
+        self.parts.metrics.tenants().joined(&tenant);
         self.connections[index].phase = Phase::Session(session);
         self.expire_at(index, session, expires_at);
         self.say(index, &connected);

@@ -233,6 +233,7 @@ impl Shard {
     /// Takes a connection's session, where it is one, out of all indexes.
     fn leave_session(&mut self, index: usize) {
         let Phase::Session(session) = self.connections[index].phase else { return };
+        self.parts.metrics.tenants().left(self.sessions.view(session).tenant);
         if let Some(tenant) = self.sessions.remove(session) {
             self.parts.interest.leave(self.id, &tenant);
         }

@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 use crate::auth::{Attributes, Identity, Refusal};
 use crate::config::MAX_SHARDS;
 use crate::event::{Audience, Clause, EventId, PayloadFilter, TenantId, Topic, TopicPattern, UserId};
+use crate::observe::Account;
 
 /// Which shard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -96,17 +97,20 @@ pub struct Routed {
     /// Whole WebSocket frames, by what is in them. At least one where there is a clause.
     frames: SmallVec<[(Option<Arc<PayloadFilter>>, Bytes); 1]>,
     received: Instant,
+    account: Arc<Account>,
 }
 
 impl Routed {
-    /// An event for the union of these audiences, received then. `encode` makes a whole WebSocket frame of it, with
-    /// the whole payload or what a filter keeps of it, and is called once for each that is needed.
+    /// An event for the union of these audiences, received then, whose deliveries are counted there. `encode` makes a
+    /// whole WebSocket frame of it, with the whole payload or what a filter keeps of it, and is called once for each that
+    /// is needed.
     pub fn new(
         audiences: SmallVec<[Audience; 1]>,
         received: Instant,
+        account: Arc<Account>,
         mut encode: impl FnMut(Option<&PayloadFilter>) -> Bytes,
     ) -> Self {
-        let mut routed = Self { audiences, frames: SmallVec::new(), received };
+        let mut routed = Self { audiences, frames: SmallVec::new(), received, account };
         for clause in routed.audiences.iter().flat_map(Audience::clauses) {
             if position(&routed.frames, clause).is_none() {
                 routed.frames.push((clause.payload.clone(), encode(clause.payload.as_deref())));
@@ -134,6 +138,11 @@ impl Routed {
     /// When the event was received.
     pub fn received(&self) -> Instant {
         self.received
+    }
+
+    /// Where its tenant's deliveries are counted.
+    pub fn account(&self) -> &Account {
+        &self.account
     }
 }
 
@@ -282,6 +291,17 @@ impl ShardHandle {
         }
     }
 
+    /// As [`try_send`](Self::try_send), but leaves the shard asleep: whoever has more words to say [wakes](Self::wake) it
+    /// once, after the last.
+    pub fn post(&self, word: ToShard) -> Result<(), ToShard> {
+        self.inbox.try_send(word).map_err(mpsc::error::TrySendError::into_inner)
+    }
+
+    /// Has the shard look for what was [posted](Self::post).
+    pub fn wake(&self) {
+        self.bell.ring();
+    }
+
     /// As [`send`](Self::send), but gives the word back where the inbox is full or the shard has ended.
     pub fn try_send(&self, word: ToShard) -> Result<(), ToShard> {
         self.inbox.try_send(word).map_err(mpsc::error::TrySendError::into_inner)?;
@@ -303,6 +323,13 @@ impl Shards {
     /// One shard.
     pub fn get(&self, shard: ShardId) -> &ShardHandle {
         &self.0[shard.index()]
+    }
+
+    /// Answers how many words wait in each one's inbox.
+    pub fn inboxes(&self) -> impl Fn() -> Vec<usize> + Send + Sync + 'static {
+        let shards = self.clone();
+        let waiting = |shard: &ShardHandle| shard.inbox.max_capacity() - shard.inbox.capacity();
+        move || shards.iter().map(waiting).collect()
     }
 
     /// All shards.

@@ -1,10 +1,10 @@
 //! The events ping: tells sessions the newest event's id, and finds peers that are no longer there.
 //!
 //! With each goes a ping of the WebSocket protocol, which every client's library answers by itself. A connection of
-//! which nothing was heard between one ping and the next is dead.
+//! which nothing was heard between one ping and the next is dead, but not before it had time to answer.
 
 use std::collections::VecDeque;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use slab::Slab;
@@ -17,6 +17,9 @@ use crate::wire::{reply, text_frame};
 
 /// Connections pinged in one turn, so that events do not wait behind the pings of many.
 const PINGS: usize = 256;
+/// How long a peer may take to answer, however closely pings follow on each other: a page that is busy, or a telephone
+/// between two cells, is not dead.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// An empty ping frame (RFC 6455, 5.5.2).
 const PING_FRAME: &[u8] = &[0x89, 0];
 
@@ -80,7 +83,8 @@ impl Shard {
         // What it sends is not read while it waits for an answer; and a ping that follows closely on another one, as
         // where a database was slow to say the newest id, is no time to have answered in.
         let waits = connection.question.is_some();
-        let had_time = |at: Instant| self.now.saturating_duration_since(at) >= self.parts.ping_every / 2;
+        let patience = PATIENCE.max(self.parts.ping_every / 2);
+        let had_time = |at: Instant| self.now.saturating_duration_since(at) >= patience;
         let asked = connection.pinged.is_some_and(had_time);
         if asked && !connection.heard && !waits {
             tracing::info!(shard = self.id.index(), remote = %connection.remote, "a client has gone without a word");

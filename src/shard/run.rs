@@ -31,7 +31,7 @@ use crate::config::Limits;
 use crate::connection::Batch;
 use crate::lane::Lanes;
 use crate::listen::Door;
-use crate::observe::{DropCause, Metrics, Throttle};
+use crate::observe::{DropCause, Metrics, ShardGauges, Throttle};
 use crate::tls::Acceptor;
 
 const LISTENER: Token = Token(usize::MAX);
@@ -137,6 +137,7 @@ impl ShardSeat {
                 buffer: vec![0; READ_BYTES],
                 written: Vec::new(),
                 now: now(),
+                gauges: parts.metrics.shard(self.id.index()),
                 parts,
             }
             .run();
@@ -179,6 +180,7 @@ pub(super) struct Shard {
     pub(super) written: Vec<Instant>,
     /// The time of this turn.
     pub(super) now: Instant,
+    gauges: ShardGauges,
     pub(super) parts: ShardParts,
 }
 
@@ -225,6 +227,7 @@ impl Shard {
             self.ping_some();
             self.leave_some();
             self.flush();
+            self.gauges.set(self.sessions.len(), self.sessions.subscribed());
             let (connections, timers) = (&self.connections, &mut self.timers);
             timers.sweep(connections.len(), |key| is_at(connections, key));
             more |= self.crowded || !self.again.is_empty() || self.pings.is_pending();
@@ -254,6 +257,7 @@ impl Shard {
                     if reached > 0 {
                         self.written.push(routed.received());
                         self.parts.metrics.deliveries().inc_by(reached as u64);
+                        routed.account().delivered(reached as u64);
                     }
                 }
                 ToShard::Authenticated(key, outcome) => self.authenticated(key, outcome),

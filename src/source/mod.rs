@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use prometheus_client::metrics::counter::Counter;
 
 use crate::event::{DecodeError, Envelope};
 use crate::lane::{Delivery, Lanes, Receipt};
@@ -25,16 +26,17 @@ pub struct Intake {
     metrics: Arc<Metrics>,
     source: SourceKind,
     rejections: Arc<Throttle>,
-    accepted: prometheus_client::metrics::counter::Counter,
+    accepted: Counter,
+    bytes: Counter,
     closed: Arc<AtomicBool>,
 }
 
 impl Intake {
     /// A door for events of this source.
     pub fn new(live: Live, lanes: Lanes, metrics: Arc<Metrics>, source: SourceKind) -> Self {
-        let accepted = metrics.events(source);
+        let (accepted, bytes) = (metrics.events(source), metrics.received_bytes(source));
         let rejections = Arc::new(Throttle::of(REJECTIONS, Duration::from_secs(1)));
-        Self { live, lanes, metrics, source, rejections, accepted, closed: Arc::default() }
+        Self { live, lanes, metrics, source, rejections, accepted, bytes, closed: Arc::default() }
     }
 
     /// There is nobody left whom an event could reach: what comes by HTTP from now on is refused.
@@ -57,6 +59,7 @@ impl Intake {
     fn decode_uncounted(&self, body: Bytes, envelope: Envelope<'_>, receipt: Receipt) -> Result<Delivery, DecodeError> {
         #[expect(clippy::disallowed_methods, reason = "the edge: an event's life begins here")]
         let received = Instant::now();
+        self.bytes.inc_by(body.len() as u64);
         let rulebook = self.live.load();
         match rulebook.decoder.decode(body, envelope, received) {
             Ok(event) => Ok(Delivery { event, rulebook, receipt }),

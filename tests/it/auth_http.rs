@@ -2,9 +2,13 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
+use tokio::task::JoinSet;
 
 use crate::support::client::Client;
 use crate::support::server::Server;
@@ -273,4 +277,45 @@ async fn a_flood_of_slow_tokens_from_one_address_keeps_no_other_address_out() {
     drop(flood);
     server.wait_for_metric("pointsman_auth_waiting", 0).await;
     server.wait_for_metric("pointsman_auth_in_flight", 0).await;
+}
+
+#[tokio::test]
+async fn what_is_kept_from_before_an_outage_does_not_end_it() {
+    let down = Arc::new(AtomicBool::new(false));
+    let is_down = Arc::clone(&down);
+    let decide =
+        move |_: &str| if is_down.load(Ordering::SeqCst) { Act::Answer(503, "") } else { Act::Answer(200, ANN) };
+    let endpoint = Endpoint::start(decide).await;
+    let server = Server::start(&settings(&endpoint.url(), ", cache: 1h")).await;
+    Client::session(&server, "kept", &[]).await.leave().await;
+    down.store(true, Ordering::SeqCst);
+    for number in 0..3 {
+        check_unavailable(&server, &format!("new {number}")).await;
+        Client::session(&server, "kept", &[]).await.leave().await;
+    }
+    down.store(false, Ordering::SeqCst);
+    Client::session(&server, "new", &[]).await.leave().await;
+    let again = |line: &Value| line["message"] == "a provider of identities answers again";
+    server.wait_for_log("that it answers again", again).await;
+    assert_eq!(server.log().iter().filter(|line| again(line)).count(), 1);
+}
+
+#[tokio::test]
+async fn more_tokens_than_an_endpoint_can_take_do_not_keep_it_from_answering_any() {
+    // Ten a second, before which forty come.
+    let endpoint = Endpoint::start(|_| Act::Late(Duration::from_millis(100), ANN)).await;
+    let config = settings(&endpoint.url(), ", timeout: 400ms, concurrent: 1");
+    let server = Server::start(&config.replace("  providers:", "  deadline: 1s\n  providers:")).await;
+    let mut crowd = JoinSet::new();
+    let mut turn = tokio::time::interval(Duration::from_millis(25));
+    for number in 0..200 {
+        turn.tick().await;
+        let mut client = Client::connect(&server).await;
+        crowd.spawn(async move {
+            client.send(&json!({ "access_token": format!("own {number}") })).await;
+            client.next().await["connected"] == true
+        });
+    }
+    let accepted = crowd.join_all().await.into_iter().filter(|accepted| *accepted).count();
+    assert!(accepted > 30, "{accepted} of some 50");
 }

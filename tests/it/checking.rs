@@ -237,7 +237,7 @@ routes: [{ name: all, to: { tenant: true } }]
     1 | admin: { listen: "${HUNTER}", kay: *** }
       |                               ^^^
 
-    error: this URL's scheme is not `amqp`
+    error: this URL's scheme is neither `amqp` nor `amqps`
      --> a.yaml:2:14
       |
     2 | amqp: { url: "http://***@mq", queues: [{ name: q }] }

@@ -298,6 +298,21 @@ async fn who_falls_silent_is_found_dead() {
 }
 
 #[tokio::test]
+async fn who_is_busy_for_a_few_short_pings_is_not_dead() {
+    let mut scene = Scene::start(&format!("{CONFIG}ping: {{ every: 1s }}")).await;
+    let mut busy = Raw::session(&scene.server, "ann").await;
+    // It reads, and answers none of these.
+    for _ in 0..4 {
+        let ping = busy.text().await;
+        assert!(ping.contains("events ping"), "{ping}");
+        assert_eq!(busy.frame().await, Some((0x89, Vec::new())));
+    }
+    drop(busy);
+    scene.settles().await;
+    scene.ends().await;
+}
+
+#[tokio::test]
 async fn a_full_house_says_so_and_has_room_again_when_one_leaves() {
     let mut scene = Scene::start(&format!("{CONFIG}limits: {{ connections: 3 }}")).await;
     let (one, two) = (Raw::open(&scene.server).await, Raw::open(&scene.server).await);

@@ -16,6 +16,7 @@ mod delivery;
 mod deployment;
 mod drain;
 mod hostile;
+mod metrics;
 mod ordering;
 mod outbox;
 mod payload;

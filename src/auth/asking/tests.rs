@@ -67,7 +67,8 @@ impl Endpoint {
                 });
             }
         });
-        let asking = Asking::new(Source::Http(Http::new(&config).unwrap()), concurrent, keep, &Metrics::new());
+        let source = Source::Http(Http::new(&config).unwrap());
+        let asking = Asking::new(source, concurrent, Duration::from_secs(30), keep, &Metrics::new());
         Self { asking, questions }
     }
 

@@ -19,6 +19,8 @@ fn a_tenant_that_waits_for_too_much_loses_its_oldest_events() {
     assert_eq!(answered, TENANT_WAITING + TENANT_IN_FLIGHT);
     assert_eq!(bench.handed_of(Some("acme")), (shed..TENANT_WAITING as u64 + shed).collect::<Vec<_>>());
     assert!(bench.lane.is_idle());
+    assert_eq!(bench.lane.waiting_bytes(), 0, "what was dropped takes no room any more");
+    assert_eq!(bench.metrics.routed(RoutedOutcome::dropped).get(), shed);
 }
 
 #[test]
@@ -84,6 +86,13 @@ fn what_is_decided_and_dropped_is_counted_by_route_and_cause() {
         assert_eq!(bench.drops(cause), expected, "{cause:?}");
     }
     assert_eq!(bench.handed.iter().map(|(_, id)| *id).collect::<Vec<_>>(), [1, 6, 8]);
+    assert_eq!(bench.metrics.route_failures("ask", DropCause::lookup_failed).get(), 1);
+    assert_eq!(bench.metrics.route_failures("all", DropCause::everyone_of_a_tenant).get(), 1);
+    let outcome = |outcome| bench.metrics.routed(outcome).get();
+    assert_eq!((outcome(RoutedOutcome::dropped), outcome(RoutedOutcome::nobody)), (4, 1));
+    let by_tenant = bench.metrics.tenants().read();
+    let by_tenant: Vec<_> = by_tenant.iter().map(|reading| (reading.events, reading.drops)).collect();
+    assert_eq!(by_tenant, [(6, 3), (2, 1)], "of the tenant, and of none");
 }
 
 #[test]

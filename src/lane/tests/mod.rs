@@ -23,7 +23,7 @@ use crate::config::{
 };
 use crate::event::{Envelope, Matcher, Path, Scalar, Shape, Template, TopicPattern};
 use crate::lookup::{LookupError, Rows};
-use crate::observe::{DropCause, Metrics};
+use crate::observe::{DropCause, Metrics, RoutedOutcome};
 use crate::reload::{Generation, Rulebook};
 use crate::route::Answer;
 

@@ -46,14 +46,22 @@ impl AuthMetrics {
             in_flight: Gauge::default(),
             waiting: Gauge::default(),
         };
-        r.register("authentications", "Answers to tokens, by the provider that decided", own.authentications.clone());
+        r.register(
+            "authentications",
+            "Answers to tokens: accepted, denied, or unavailable; by the provider that decided",
+            own.authentications.clone(),
+        );
         r.register_with_unit(
             "auth",
-            "From asking a provider of identities to its answer",
+            "From asking this provider of identities to its answer",
             Unit::Seconds,
             own.latency.clone(),
         );
-        r.register("auth_cache", "Tokens looked for among those that were answered", own.cache.clone());
+        r.register(
+            "auth_cache",
+            "Tokens looked for among those that this provider has answered: hit or miss",
+            own.cache.clone(),
+        );
         r.register("auth_in_flight", "Questions to providers of identities under way", own.in_flight.clone());
         r.register("auth_waiting", "Tokens that wait for a place to be asked for", own.waiting.clone());
         own

@@ -101,7 +101,11 @@ impl BrokerMetrics {
         r.register("broker_state", "1 for how it stands with the broker, 0 for the others", own.phase.clone());
         r.register("broker_connected", "1 while the broker is connected and consumed", own.connected.clone());
         r.register("broker_blocked", "1 while the broker is short of something and blocks", own.blocked.clone());
-        r.register("broker_connects", "Connections made to the broker", own.connects.clone());
+        r.register(
+            "broker_connects",
+            "Connections made to the broker: each after the first follows a loss",
+            own.connects.clone(),
+        );
         r.register("broker_faults", "Connections that could not be made, or were lost, by cause", own.faults.clone());
         own
     }

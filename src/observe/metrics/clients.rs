@@ -45,7 +45,8 @@ impl ClientMetrics {
         r.register("sessions", "Authenticated connections", own.sessions.clone());
         r.register("connections_closed", "Connections that the server closed, by close code", own.closed.clone());
         r.register("outbox_messages", "Frames that wait for connections to take them", own.outbox_messages.clone());
-        r.register("outbox_bytes", "Bytes of such frames, for each connection", own.outbox_bytes.clone());
+        let help = "Frames that wait, each as often as connections wait for it";
+        r.register_with_unit("outbox", help, Unit::Bytes, own.outbox_bytes.clone());
         r.register(
             "tls_handshake_failures",
             "Connections with which no TLS session came about",
@@ -53,7 +54,7 @@ impl ClientMetrics {
         );
         r.register_with_unit(
             "tls_certificate_valid_until",
-            "When the certificate in use expires, in Unix time",
+            "When the certificate in use expires, since 1970",
             Unit::Seconds,
             own.certificates.clone(),
         );

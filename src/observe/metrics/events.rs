@@ -5,16 +5,20 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::{Registry, Unit};
 
-use super::{DropCause, Metrics, SourceKind};
+use super::{DropCause, Metrics, RoutedOutcome, SourceKind};
 use crate::observe::LatencyHistogram;
 
 #[derive(Debug)]
 pub(super) struct EventMetrics {
     received: Family<BySource, Counter>,
     rejected: Family<Rejected, Counter>,
+    bytes: Family<BySource, Counter>,
+    routed: Family<Routed, Counter>,
     decisions: Family<ByRoute, Counter>,
+    failures: Family<Failed, Counter>,
     drops: Family<ByCause, Counter>,
     deliveries: Counter,
+    decision_latency: LatencyHistogram,
     latency: LatencyHistogram,
 }
 
@@ -27,6 +31,17 @@ struct BySource {
 struct Rejected {
     source: SourceKind,
     cause: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Routed {
+    outcome: RoutedOutcome,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Failed {
+    route: String,
+    cause: DropCause,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -44,16 +59,37 @@ impl EventMetrics {
         let own = Self {
             received: Family::default(),
             rejected: Family::default(),
+            bytes: Family::default(),
+            routed: Family::default(),
             decisions: Family::default(),
+            failures: Family::default(),
             drops: Family::default(),
             deliveries: Counter::default(),
+            decision_latency: LatencyHistogram::default(),
             latency: LatencyHistogram::default(),
         };
         r.register("events_received", "Events that came in and were valid", own.received.clone());
-        r.register("events_rejected", "Bodies that were no valid event", own.rejected.clone());
-        r.register("decisions", "Events that a route decided", own.decisions.clone());
-        r.register("drops", "Events, or frames for one connection, that were dropped", own.drops.clone());
-        r.register("deliveries", "Frames handed to connections", own.deliveries.clone());
+        r.register("events_rejected", "Bodies that were no valid event, by what was wrong", own.rejected.clone());
+        r.register_with_unit("received", "Bodies that came in, valid or not", Unit::Bytes, own.bytes.clone());
+        r.register(
+            "routed_events",
+            "Events by what came of them: handed_over to shards, for nobody who is connected, acted upon, dropped",
+            own.routed.clone(),
+        );
+        r.register("decisions", "Events that this route decided", own.decisions.clone());
+        r.register("route_failures", "Events for which this route held and then failed", own.failures.clone());
+        r.register("drops", "Events, or frames for one connection, that were dropped, by cause", own.drops.clone());
+        r.register(
+            "deliveries",
+            "Frames handed to connections: one event to three connections is three",
+            own.deliveries.clone(),
+        );
+        r.register_with_unit(
+            "consume_to_decision",
+            "From reception of an event to its decision, waiting for queries included",
+            Unit::Seconds,
+            own.decision_latency.clone(),
+        );
         r.register_with_unit(
             "consume_to_write",
             "From reception of an event to the write of its last frame on a shard",
@@ -75,6 +111,21 @@ impl Metrics {
         self.events.rejected.get_or_create_owned(&Rejected { source, cause })
     }
 
+    /// Bytes of this source's bodies, valid or not.
+    pub fn received_bytes(&self, source: SourceKind) -> Counter {
+        self.events.bytes.get_or_create_owned(&BySource { source })
+    }
+
+    /// Events of which this came.
+    pub fn routed(&self, outcome: RoutedOutcome) -> Counter {
+        self.events.routed.get_or_create_owned(&Routed { outcome })
+    }
+
+    /// Events for which this route held and then failed, for this cause.
+    pub fn route_failures(&self, route: &str, cause: DropCause) -> Counter {
+        self.events.failures.get_or_create_owned(&Failed { route: route.to_owned(), cause })
+    }
+
     /// Events that this route decided.
     pub fn decisions(&self, route: &str) -> Counter {
         self.events.decisions.get_or_create_owned(&ByRoute { route: route.to_owned() })
@@ -88,6 +139,11 @@ impl Metrics {
     /// Frames put into outboxes: one event to three connections is three.
     pub fn deliveries(&self) -> &Counter {
         &self.events.deliveries
+    }
+
+    /// From reception of an event to its decision.
+    pub fn decision_latency(&self) -> &LatencyHistogram {
+        &self.events.decision_latency
     }
 
     /// From reception of an event to the write of its last frame on a shard.

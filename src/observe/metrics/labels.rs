@@ -35,3 +35,17 @@ pub enum DropCause {
     /// An event for a connection that did not take what was written to it fast enough, and stays.
     outbox_full,
 }
+
+/// What came of an event whose turn had come in its lane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+#[expect(non_camel_case_types, reason = "the names of the label's values")]
+pub enum RoutedOutcome {
+    /// It went to the shards that have sessions of its tenant.
+    handed_over,
+    /// Its routes named nobody, or nobody of its tenant is connected.
+    nobody,
+    /// Its routes did something, such as to forget answers, and sent it to nobody.
+    acted,
+    /// No route held, those that did failed, or too many waited.
+    dropped,
+}

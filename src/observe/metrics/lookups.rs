@@ -44,7 +44,11 @@ impl LookupMetrics {
             cache_entries: Gauge::default(),
             cache_evictions: Counter::default(),
         };
-        r.register("lookups", "Runs of named queries, by outcome", own.lookups.clone());
+        r.register(
+            "lookups",
+            "Runs of named queries: ok, unavailable as the database or its pool, or failed by themselves",
+            own.lookups.clone(),
+        );
         r.register_with_unit(
             "lookup",
             "From the call of a named query to its answer, waiting for a connection included",

@@ -1,30 +1,42 @@
 //! The metrics, by the Prometheus conventions: one file for each part of the program that they tell of.
 //!
-//! Invariant: labels come from closed sets or from the configuration, never from a client or an event.
+//! Invariant: labels come from closed sets or from the configuration, never from a client or an event. The one exception
+//! is `tenant`, of which a fixed number is shown: see [`Tenants`].
+#![doc = include_str!("../METRICS.md")]
 
 mod auth;
 mod broker;
 mod clients;
 mod database;
+mod depths;
 mod events;
 mod labels;
 mod lookups;
+mod process;
 mod program;
+mod queues;
 mod rights;
+mod tenants;
 
+use prometheus_client::encoding::text::{encode, encode_registry};
 use prometheus_client::registry::Registry;
 
 use self::auth::AuthMetrics;
 use self::broker::BrokerMetrics;
 use self::clients::ClientMetrics;
 use self::database::DatabaseMetrics;
+use self::depths::DepthMetrics;
 use self::events::EventMetrics;
 use self::lookups::LookupMetrics;
 use self::program::ProgramMetrics;
+use self::queues::QueueMetrics;
 use self::rights::RightsMetrics;
+use super::tenants::Tenants;
 
 pub use self::broker::{BrokerFault, BrokerPhase};
-pub use self::labels::{DropCause, SourceKind};
+pub use self::depths::{LaneGauges, ShardGauges};
+pub use self::labels::{DropCause, RoutedOutcome, SourceKind};
+pub use self::queues::QueueMeter;
 
 /// All metrics, and the registry that renders them. Handles are cheap to clone; take them once, outside of loops.
 ///
@@ -32,7 +44,11 @@ pub use self::labels::{DropCause, SourceKind};
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
+    /// Of the process, whose names are the same for every program.
+    process: Registry,
     events: EventMetrics,
+    queues: QueueMetrics,
+    depths: DepthMetrics,
     clients: ClientMetrics,
     auth: AuthMetrics,
     lookups: LookupMetrics,
@@ -40,6 +56,7 @@ pub struct Metrics {
     rights: RightsMetrics,
     broker: BrokerMetrics,
     program: ProgramMetrics,
+    tenants: Tenants,
 }
 
 impl Metrics {
@@ -49,6 +66,8 @@ impl Metrics {
         let r = &mut registry;
         Self {
             events: EventMetrics::register(r),
+            queues: QueueMetrics::register(r),
+            depths: DepthMetrics::register(r),
             clients: ClientMetrics::register(r),
             auth: AuthMetrics::register(r),
             lookups: LookupMetrics::register(r),
@@ -56,6 +75,8 @@ impl Metrics {
             rights: RightsMetrics::register(r),
             broker: BrokerMetrics::register(r),
             program: ProgramMetrics::register(r),
+            tenants: tenants::register(r),
+            process: process::registry(),
             registry,
         }
     }
@@ -64,7 +85,8 @@ impl Metrics {
     pub fn render(&self) -> String {
         let mut text = String::new();
         // Writing to a string does not fail.
-        prometheus_client::encoding::text::encode(&mut text, &self.registry).ok();
+        encode_registry(&mut text, &self.process).ok();
+        encode(&mut text, &self.registry).ok();
         text
     }
 }
@@ -73,4 +95,9 @@ impl Default for Metrics {
     fn default() -> Self {
         Self::new()
     }
+}
+
+/// A count as gauges hold it.
+fn signed(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
 }

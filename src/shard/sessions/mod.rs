@@ -34,6 +34,8 @@ pub struct Sessions {
     tenants: Slab<Tenant>,
     by_name: HashMap<TenantId, u32>,
     hasher: hashbrown::DefaultHashBuilder,
+    /// Of all sessions together.
+    subscriptions: usize,
     /// Counts deliveries, so that a session can tell that it has this one already.
     delivery: u64,
 }
@@ -109,6 +111,7 @@ impl Sessions {
         while let Some(last) = self.all[id.0 as usize].subscriptions.last().copied() {
             self.leave_topic(id.0, last);
             self.all[id.0 as usize].subscriptions.pop();
+            self.subscriptions -= 1;
         }
         let session = self.all.remove(id.0 as usize);
         let tenant = &mut self.tenants[session.tenant as usize];
@@ -196,6 +199,7 @@ impl Sessions {
         subscribers.push(Subscriber { session: id.0, among_subscriptions: narrow(session.subscriptions.len()) });
         let among_topic = narrow(subscribers.len() - 1);
         session.subscriptions.push(Subscription { topic: index, among_topic });
+        self.subscriptions += 1;
     }
 
     /// Takes a session's subscription away. `false` where there is none.
@@ -209,6 +213,7 @@ impl Sessions {
         self.leave_topic(id.0, subscription);
         let session = &mut self.all[id.0 as usize];
         session.subscriptions.swap_remove(at);
+        self.subscriptions -= 1;
         if let Some(moved) = session.subscriptions.get(at) {
             let topic = &mut self.tenants[session.tenant as usize].topics[moved.topic as usize];
             topic.subscribers[moved.among_topic as usize].among_subscriptions = narrow(at);
@@ -255,6 +260,11 @@ impl Sessions {
     /// How many there are.
     pub fn len(&self) -> usize {
         self.all.len()
+    }
+
+    /// How many subscriptions they have together.
+    pub fn subscribed(&self) -> usize {
+        self.subscriptions
     }
 
     /// Whether there is none.

@@ -149,7 +149,7 @@ impl Model {
 }
 
 fn reached(sessions: &mut Sessions, audiences: impl IntoIterator<Item = Audience>) -> BTreeMap<u32, String> {
-    let routed = Routed::new(audiences.into_iter().collect(), event(None).received(), encoded);
+    let routed = Routed::new(audiences.into_iter().collect(), event(None).received(), Arc::default(), encoded);
     let frames: Vec<_> = routed.frames().map(|frame| String::from_utf8(frame.to_vec()).unwrap()).collect();
     assert_eq!(frames.iter().collect::<BTreeSet<_>>().len(), frames.len(), "a frame is encoded once");
     let mut reached = BTreeMap::new();
@@ -212,6 +212,8 @@ proptest! {
                     prop_assert_eq!(reached(&mut sessions, audience), everyone);
                 }
             }
+            let subscriptions = model.sessions.values().map(|plain| plain.topics.len()).sum::<usize>();
+            prop_assert_eq!(sessions.subscribed(), subscriptions);
         }
         for tenant in TENANTS {
             let name = TenantId::new(tenant).unwrap();
@@ -233,6 +235,7 @@ proptest! {
         for (_, plain) in std::mem::take(&mut model.sessions) {
             sessions.remove(plain.id);
         }
+        prop_assert_eq!(sessions.subscribed(), 0);
         prop_assert!(sessions.is_empty() && sessions.tenants.is_empty() && sessions.by_name.is_empty());
     }
 }

@@ -68,7 +68,9 @@ impl AckWindow {
 
     /// Acknowledges: all up to the oldest one that is out. Where that is nothing new, the oldest one has been out since
     /// the last flush, and those behind it are acknowledged one by one.
-    pub(super) fn flush(&mut self, acks: &mut Vec<Ack>) {
+    /// Answers how many deliveries these acknowledgements are of.
+    pub(super) fn flush(&mut self, acks: &mut Vec<Ack>) -> usize {
+        let settled = self.pending;
         let done = self.fates.iter().take_while(|fate| **fate != Fate::Out).count();
         let mut newest = None;
         for (tag, fate) in (self.oldest..).zip(self.fates.drain(..done)) {
@@ -80,7 +82,7 @@ impl AckWindow {
         self.oldest += done as u64;
         if let Some(newest) = newest {
             acks.push(Ack::UpTo(newest));
-            return;
+            return settled - self.pending;
         }
         for (tag, fate) in (self.oldest..).zip(&mut self.fates) {
             if *fate == Fate::Settled {
@@ -89,6 +91,7 @@ impl AckWindow {
             }
         }
         self.pending = 0;
+        settled
     }
 }
 

@@ -11,11 +11,12 @@ use lapin::{Connection, ConnectionProperties, Event};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, timeout, timeout_at};
 
+use super::acknowledged::{self, Owed};
 use super::endpoint::Endpoint;
 use super::fault::{Fault, Step};
 use super::feed::Feed;
 use super::topology::{self, Consumed};
-use super::{acknowledged, tls, unacknowledged};
+use super::{tls, unacknowledged};
 use crate::config::Amqp;
 
 /// TCP, handshake and declarations take no longer than this.
@@ -124,14 +125,15 @@ async fn work(
 /// Consumes all queues until told to stop, or until the first of them breaks.
 async fn consume(endpoint: &Endpoint, amqp: &Amqp, feed: &Feed, consumed: Vec<Consumed>) -> Option<Fault> {
     let mut consumers = JoinSet::new();
-    for ((queue, consumed), handed) in amqp.queues.iter().zip(consumed).zip(feed.handed.iter()) {
-        let handed = handed.clone();
+    let by_queue = feed.handed.iter().zip(feed.meters.iter());
+    for ((queue, consumed), (handed, meter)) in amqp.queues.iter().zip(consumed).zip(by_queue) {
+        let (handed, meter) = (handed.clone(), meter.clone());
         let (feed, name, prefetch, no_ack) = (feed.clone(), queue.name.clone(), queue.prefetch, queue.no_ack);
         consumers.spawn(async move {
             let end = if no_ack {
-                unacknowledged::consume(feed, consumed, &name).await
+                unacknowledged::consume(feed, consumed, &meter, &name).await
             } else {
-                acknowledged::consume(feed, handed, consumed, prefetch).await
+                acknowledged::consume(feed, handed, consumed, &Owed::new(meter), prefetch).await
             };
             (name, end)
         });

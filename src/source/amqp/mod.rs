@@ -92,7 +92,7 @@ pub fn start(amqp: Amqp, instance: &str, intake: Intake, metrics: Arc<Metrics>) 
     let (stop, stopping) = watch::channel(false);
     let (telling, state) = watch::channel(BrokerState::Connecting);
     metrics.broker_phase(BrokerPhase::connecting);
-    let feed = Feed::new(intake, &metrics, Stop::new(stopping), &amqp.queues);
+    let feed = Feed::new(intake, &metrics, Stop::new(stopping), &amqp.queues, instance);
     supervisor::spawn(amqp, format!("pointsman {instance}"), feed, metrics, telling)?;
     Ok(Broker { stop, state })
 }

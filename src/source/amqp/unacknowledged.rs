@@ -15,13 +15,14 @@ use super::connection::{Break, next};
 use super::feed::Feed;
 use super::topology::Consumed;
 use crate::lane::{Delivery, Receipt};
+use crate::observe::QueueMeter;
 use crate::source::Intake;
 
 /// At most one line in the log in this time.
 const LOG_EVERY: Duration = Duration::from_secs(1);
 
 /// Consumes until told to stop or until something breaks. After a stop what waits is handed on still.
-pub(super) async fn consume(mut feed: Feed, consumed: Consumed, queue: &str) -> Break {
+pub(super) async fn consume(mut feed: Feed, consumed: Consumed, meter: &QueueMeter, queue: &str) -> Break {
     let Consumed { channel, mut consumer } = consumed;
     let mut waiting = Waiting::new(feed.intake.clone());
     let mut shedding = Shedding { unlogged: 0, log_at: Instant::now() };
@@ -46,6 +47,7 @@ pub(super) async fn consume(mut feed: Feed, consumed: Consumed, queue: &str) -> 
             Some(Err(error)) => return Break::Channel(error),
             None => return Break::Cancelled,
         };
+        meter.message();
         let bytes = delivery.data.len();
         if let Some(delivery) = feed.decode(delivery, Receipt::none()) {
             let shed = waiting.offer(delivery, bytes);

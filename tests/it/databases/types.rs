@@ -296,7 +296,9 @@ async fn a_value_that_does_not_fit_fails_alone_and_is_not_shown() {
         (4, "invalid input syntax for type inet"),
     ] {
         let error = asked.rows(query, None, &[("value", text("s3cret"))]).await.unwrap_err();
-        assert_eq!(error, LookupError::Failed(said.to_owned()));
+        // What is seen here no row can hold; what the server alone can see might be the query's fault as well.
+        let expected = if query < 2 { LookupError::Unfit } else { LookupError::Failed };
+        assert_eq!(error, expected(said.to_owned()));
     }
     assert_eq!(asked.one(5).await, before, "on the same connection");
 }

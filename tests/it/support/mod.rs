@@ -10,6 +10,7 @@ pub mod keeper;
 pub mod mariadb;
 pub mod postgres;
 pub mod process;
+pub mod prometheus;
 pub mod proxy;
 pub mod rabbitmq;
 pub mod raw;

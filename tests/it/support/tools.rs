@@ -1,4 +1,4 @@
-//! What nobody here wrote: Python, Node, Chromium, PHP. `tests/run` installs them.
+//! What nobody here wrote: Python, Node, Chromium, PHP, Prometheus. `tests/run` installs them.
 //!
 //! A script is a file beside the tests of these clients, or one at an absolute path.
 
@@ -53,6 +53,16 @@ pub fn node(script: &str, arguments: &[&str]) -> Process {
     command.env("NODE_PATH", tool("node/node_modules"));
     command.arg("--require").arg(scripts().join("websocket.cjs")).arg(scripts().join(script)).args(arguments);
     Process::start(script, &mut command, Stream::Stdout)
+}
+
+/// Prometheus: the system's, or else the one that `tests/run` unpacked.
+pub fn prometheus() -> Command {
+    let is_there = |folder: PathBuf| folder.join("prometheus").is_file();
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    if std::env::split_paths(&path).any(is_there) {
+        return Command::new("prometheus");
+    }
+    Command::new(tool("prometheus/usr/bin/prometheus"))
 }
 
 fn tool(path: &str) -> PathBuf {

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::Value;
@@ -32,6 +32,8 @@ pub enum Act {
     Write(&'static str),
     /// It writes this, and then more and more of the same.
     Flood(&'static str),
+    /// It answers 200 with this body after this time, and keeps the connection.
+    Late(Duration, &'static str),
     /// It never says a word.
     Silence,
 }
@@ -143,7 +145,12 @@ fn count(lines: &[String], status: u16) -> usize {
 async fn serve(mut socket: TcpStream, decide: Arc<impl Fn(&str) -> Act>, requests: Arc<AtomicUsize>) {
     while let Some(body) = request(&mut socket).await {
         requests.fetch_add(1, Ordering::SeqCst);
-        let act = decide(body["access_token"].as_str().expect("a token"));
+        let mut act = decide(body["access_token"].as_str().expect("a token"));
+        if let Act::Late(after, body) = act {
+            // A slow endpoint: it is what is tested, and nothing waits for it in its place.
+            tokio::time::timeout(after, std::future::pending::<()>()).await.ok();
+            act = Act::Answer(200, body);
+        }
         match act {
             Act::Answer(status, body) => {
                 let answer = format!("HTTP/1.1 {status} X\r\ncontent-length: {}\r\n\r\n{body}", body.len());
@@ -159,7 +166,7 @@ async fn serve(mut socket: TcpStream, decide: Arc<impl Fn(&str) -> Act>, request
                 while socket.write_all(bytes.as_bytes()).await.is_ok() {}
                 return;
             }
-            Act::Silence => std::future::pending().await,
+            Act::Late(..) | Act::Silence => std::future::pending().await,
         }
     }
 }
