@@ -45,7 +45,7 @@ pub(super) struct Queue {
     /// Calls that are not under way yet, in the order of their events.
     unasked: VecDeque<(u64, CallId, Call)>,
     in_flight: usize,
-    /// By both numbers in order.
+    /// By both numbers in order. Two at most: for the review that is under way, and for the one that is to follow.
     holds: VecDeque<Hold>,
 }
 
@@ -83,7 +83,10 @@ impl Queue {
 
     /// Events of a higher number than this wait until the review has ended.
     pub(super) fn hold(&mut self, after: u64, review: u64) {
-        self.holds.push_back(Hold { after, review });
+        // What waits for a review already, waits for it from the first word on: one that widens it adds nothing.
+        if self.holds.back().is_none_or(|hold| hold.review != review) {
+            self.holds.push_back(Hold { after, review });
+        }
     }
 
     /// A review has ended. They end in order.
@@ -162,5 +165,24 @@ impl Queue {
         if let Some(Waiting { plan: Plan::Waits(pending), .. }) = place.ok().and_then(|at| self.waiting.get_mut(at)) {
             pending.answer(call, answer);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tenant_whose_rights_change_all_the_time_has_two_holds_at_most() {
+        let mut queue = Queue::default();
+        queue.hold(0, 1);
+        for number in 1..10_000 {
+            queue.hold(number, 2);
+        }
+        assert_eq!(queue.holds.len(), 2);
+        queue.release(1);
+        assert_eq!(queue.holds.front().map(|hold| hold.after), Some(1), "from the first word on");
+        queue.release(2);
+        assert!(queue.is_idle());
     }
 }

@@ -1,6 +1,8 @@
 //! The kinds of databases. Each is spoken to by its own driver, in its own types: what a common denominator of all of
 //! them cannot read is not only lost, it makes a whole row unreadable.
 
+use std::sync::Arc;
+
 use compact_str::CompactString;
 
 use super::compiled::Compiled;
@@ -18,8 +20,8 @@ use crate::observe::Metrics;
 /// The database of the configuration.
 pub(super) enum Backend {
     Sqlite(Sqlite),
-    Postgres(Remote<Postgres>),
-    Mysql(Remote<Mysql>),
+    Postgres(Arc<Remote<Postgres>>),
+    Mysql(Arc<Remote<Mysql>>),
 }
 
 /// Whether this URL can be read by the database's driver. The error, for people, never repeats the URL.

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use prometheus_client::metrics::gauge::Gauge;
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 use crate::config::Pool as Settings;
@@ -22,17 +22,17 @@ use crate::observe::Metrics;
 pub(super) struct Pool<C> {
     settings: Settings,
     /// One for each connection that may be in use. Fair: who comes first is served first.
-    places: Semaphore,
+    places: Arc<Semaphore>,
     /// The one that was used last is the last: it is taken first, and those at the front grow old.
     idle: Mutex<Vec<Held<C>>>,
     counts: Arc<Counts>,
 }
 
 /// The right to one connection, and the connection where there is one.
-pub(super) struct Lease<'p, C> {
-    pool: &'p Pool<C>,
+pub(super) struct Lease<C> {
+    pool: Arc<Pool<C>>,
     held: Option<Held<C>>,
-    _place: SemaphorePermit<'p>,
+    _place: OwnedSemaphorePermit,
 }
 
 struct Held<C> {
@@ -61,7 +61,7 @@ impl<C> Pool<C> {
     pub(super) fn new(settings: Settings, metrics: &Metrics) -> Self {
         let (idle, used) = (metrics.database_connections("idle"), metrics.database_connections("used"));
         Self {
-            places: Semaphore::new(settings.max as usize),
+            places: Arc::new(Semaphore::new(settings.max as usize)),
             idle: Mutex::new(Vec::new()),
             counts: Arc::new(Counts { live: AtomicUsize::new(0), idle, used }),
             settings,
@@ -78,8 +78,8 @@ impl<C> Pool<C> {
     }
 
     /// Waits for a place, and takes a connection that is idle where there is one.
-    pub(super) async fn lease(&self) -> Lease<'_, C> {
-        let place = self.places.acquire().await.expect("it is never closed");
+    pub(super) async fn lease(self: &Arc<Self>) -> Lease<C> {
+        let place = Arc::clone(&self.places).acquire_owned().await.expect("it is never closed");
         let now = Instant::now();
         let mut idle = self.idle();
         let fresh = |held: &Held<C>| now.duration_since(held.opened) < self.settings.max_lifetime;
@@ -88,14 +88,14 @@ impl<C> Pool<C> {
             held.seat.is_used(true);
         }
         drop(idle);
-        Lease { pool: self, held, _place: place }
+        Lease { pool: Arc::clone(self), held, _place: place }
     }
 
     /// A place for one connection more, where fewer are there than `min`, or `anyway`, and a place is free.
-    pub(super) fn lease_for_more(&self, anyway: bool) -> Option<Lease<'_, C>> {
+    pub(super) fn lease_for_more(self: &Arc<Self>, anyway: bool) -> Option<Lease<C>> {
         let wanted = anyway || self.live() < self.settings.min as usize;
-        let place = wanted.then(|| self.places.try_acquire().ok())??;
-        Some(Lease { pool: self, held: None, _place: place })
+        let place = wanted.then(|| Arc::clone(&self.places).try_acquire_owned().ok())??;
+        Some(Lease { pool: Arc::clone(self), held: None, _place: place })
     }
 
     /// Takes out those that have been there or idle for too long, for the caller to close.
@@ -122,7 +122,7 @@ impl<C> Pool<C> {
     }
 }
 
-impl<C> Lease<'_, C> {
+impl<C> Lease<C> {
     /// The connection, where there is one.
     pub(super) fn connection(&mut self) -> Option<&mut C> {
         self.held.as_mut().map(|held| &mut held.connection)
@@ -185,9 +185,10 @@ mod tests {
 
     use super::*;
 
-    fn pool(max: u32, min: u32) -> Pool<u32> {
+    fn pool(max: u32, min: u32) -> Arc<Pool<u32>> {
         let (idle_timeout, max_lifetime) = (Duration::from_secs(10), Duration::from_secs(100));
-        Pool::new(Settings { max, min, timeout: Duration::from_secs(1), idle_timeout, max_lifetime }, &Metrics::new())
+        let settings = Settings { max, min, timeout: Duration::from_secs(1), idle_timeout, max_lifetime };
+        Arc::new(Pool::new(settings, &Metrics::new()))
     }
 
     /// Live, idle, used.

@@ -4,10 +4,12 @@
 //! drops those that are idle and tries once more on a new one, so that a restart costs no call. A query may so be
 //! run twice, where its connection dies under it: queries of the configuration are meant to look things up.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use compact_str::CompactString;
-use tokio::time::{Instant, timeout};
+use tokio::sync::oneshot;
+use tokio::time::timeout;
 
 use super::answer::Answer;
 use super::compiled::Compiled;
@@ -64,14 +66,15 @@ pub(super) enum Fault {
 /// A server, and the connections to it.
 pub(super) struct Remote<S: Server> {
     server: S,
-    pool: Pool<S::Connection>,
+    pool: Arc<Pool<S::Connection>>,
     health: Health,
 }
 
 impl<S: Server> Remote<S> {
     /// Connects later.
-    pub(super) fn new(server: S, settings: Settings, metrics: &Metrics) -> Self {
-        Self { server, pool: Pool::new(settings, metrics), health: Health::new(metrics.database_up()) }
+    pub(super) fn new(server: S, settings: Settings, metrics: &Metrics) -> Arc<Self> {
+        let pool = Arc::new(Pool::new(settings, metrics));
+        Arc::new(Self { server, pool, health: Health::new(metrics.database_up()) })
     }
 
     /// How many connections there are at most.
@@ -81,7 +84,7 @@ impl<S: Server> Remote<S> {
 
     /// Runs a query. Whoever gives up on it closes its connection by that.
     pub(super) async fn fetch(
-        &self,
+        self: &Arc<Self>,
         query: &Compiled,
         values: &[Scalar],
         progress: &Progress,
@@ -92,11 +95,10 @@ impl<S: Server> Remote<S> {
         let mut lease = self.pool.lease().await;
         let mut is_old = lease.connection().is_some();
         loop {
-            let connection = if let Some(connection) = lease.connection() {
-                connection
-            } else {
+            let Some(connection) = lease.connection() else {
                 progress.connects();
-                self.connect(&mut lease).await?
+                lease = self.filled(lease).await?;
+                continue;
             };
             progress.asks();
             let mut answer = Answer::default();
@@ -141,13 +143,13 @@ impl<S: Server> Remote<S> {
         let Some(mut lease) = self.pool.lease_for_more(lost) else { return };
         if lost {
             self.revive(lease, queries).await;
-        } else if self.try_connect(&mut lease).await.is_some() {
+        } else if self.connect(&mut lease).await.is_ok() {
             lease.give_back();
         }
     }
 
-    async fn revive(&self, mut lease: Lease<'_, S::Connection>, queries: &[Compiled]) {
-        let Some(connection) = self.try_connect(&mut lease).await else { return };
+    async fn revive(&self, mut lease: Lease<S::Connection>, queries: &[Compiled]) {
+        let Ok(connection) = self.connect(&mut lease).await else { return };
         for query in queries {
             match timeout(self.pool.settings().timeout, self.server.prepare(connection, query)).await {
                 Ok(Ok(columns)) => query.check(Ok(columns)),
@@ -161,16 +163,30 @@ impl<S: Server> Remote<S> {
         lease.give_back();
     }
 
-    /// As [`connect`](Self::connect), in the time that a connection may take.
-    async fn try_connect<'l>(&self, lease: &'l mut Lease<'_, S::Connection>) -> Option<&'l mut S::Connection> {
-        timeout(self.pool.settings().timeout, self.connect(lease)).await.ok()?.ok()
+    /// A lease with a new connection. It comes about in a task of its own: whoever waits for it may have little time left,
+    /// and where many wait before a server that was silent, nobody would ever have enough. So the next one has it, or
+    /// knows that there is none to be had.
+    async fn filled(self: &Arc<Self>, mut lease: Lease<S::Connection>) -> Result<Lease<S::Connection>, LookupError> {
+        // Who waited for a place has waited while others tried.
+        if let Some(refusal) = self.health.refusal() {
+            return Err(refusal);
+        }
+        let (remote, (done, outcome)) = (Arc::clone(self), oneshot::channel());
+        tokio::spawn(async move {
+            let connected = remote.connect(&mut lease).await.map(drop);
+            if let Err(Ok(unwanted)) = done.send(connected.map(|()| lease)) {
+                unwanted.give_back();
+            }
+        });
+        let ended = |_| Err(LookupError::Unavailable("the attempt to connect ended early".to_owned()));
+        outcome.await.unwrap_or_else(ended)
     }
 
-    async fn connect<'l>(&self, lease: &'l mut Lease<'_, S::Connection>) -> Result<&'l mut S::Connection, LookupError> {
-        let attempt = Attempt { remote: self, begun: Instant::now(), pending: true };
-        let connected = self.server.connect().await;
-        attempt.ended();
-        match connected {
+    /// Connects, in the time that a connection may take.
+    async fn connect<'l>(&self, lease: &'l mut Lease<S::Connection>) -> Result<&'l mut S::Connection, LookupError> {
+        let patience = self.pool.settings().timeout;
+        let late = |_| Err(format!("no connection came about in {patience:?}"));
+        match timeout(patience, self.server.connect()).await.unwrap_or_else(late) {
             Ok(connection) => {
                 let connection = lease.fill(connection);
                 self.health.is_up();
@@ -187,29 +203,6 @@ impl<S: Server> Remote<S> {
     fn is_of_no_use(&self, said: &str) {
         if self.pool.live() == 0 {
             self.health.is_lost(said);
-        }
-    }
-}
-
-/// An attempt to connect, of which somebody may lose patience.
-struct Attempt<'r, S: Server> {
-    remote: &'r Remote<S>,
-    begun: Instant,
-    pending: bool,
-}
-
-impl<S: Server> Attempt<'_, S> {
-    fn ended(mut self) {
-        self.pending = false;
-    }
-}
-
-impl<S: Server> Drop for Attempt<'_, S> {
-    fn drop(&mut self) {
-        // A caller that has gone for a reason of its own says nothing about the server.
-        let waited = self.begun.elapsed();
-        if self.pending && waited >= self.remote.pool.settings().timeout / 2 {
-            self.remote.is_of_no_use(&format!("no connection came about in {waited:.1?}"));
         }
     }
 }

@@ -285,17 +285,23 @@ fn fault(error: &sqlx::Error, query: &Compiled) -> Fault {
         return Fault::Refused(LookupError::Unavailable(said(error)));
     }
     let mut text = database.message().to_owned();
-    if database.code().starts_with(code::CLASS_OF_VALUES)
-        && let Some(value) = text.find(": \"")
-    {
-        // What follows is the value.
-        text.truncate(value);
+    if database.code().starts_with(code::CLASS_OF_VALUES) {
+        text = without_value(&text);
     }
     // From the last: `$1` begins `$10`.
     for (index, name) in query.sql.names().iter().enumerate().rev() {
         text = text.replace(&format!("${}", index + 1), &format!(":{name}"));
     }
     Fault::Refused(LookupError::Failed(text))
+}
+
+/// What the server says about a value, without the value, which stands in quotes and may have some itself.
+fn without_value(text: &str) -> String {
+    match (text.find('"'), text.rfind('"')) {
+        (Some(first), Some(last)) if last + 1 == text.len() => text[..first].trim_end_matches(": ").to_owned(),
+        (Some(first), Some(last)) => format!("{}…{}", &text[..first], &text[last + 1..]),
+        _ => text.to_owned(),
+    }
 }
 
 /// What is wrong with a URL, for people.

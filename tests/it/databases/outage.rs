@@ -1,13 +1,16 @@
 //! Databases that are not there, go, come back, or fall silent: what needs them is refused, and all else goes on.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use pointsman::event::Scalar;
 use pointsman::lookup::LookupError;
 use serde_json::{Value, json};
+use tokio::task::JoinSet;
 
 use super::{Asked, Server as Database};
 use crate::support::client::Client;
+use crate::support::held::eventually;
 use crate::support::server::Server;
 
 const SCHEMA: &str = "
@@ -187,5 +190,35 @@ async fn a_database_that_is_gone_refuses_at_once() {
                 tokio::time::timeout(Duration::from_secs(20), asked.ask(0)).await.expect("long before its time");
             assert!(matches!(answer, Err(LookupError::Unavailable(_))), "{answer:?}");
         }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crowd_that_waits_for_a_silent_database_is_refused_and_served_again_when_it_speaks() {
+    for database in tokio::task::block_in_place(Database::own) {
+        let url = database.database("").await;
+        let asked = Arc::new(Asked::open(&url, "max: 4, timeout: 1s", &["SELECT 7"]).await);
+        // Whoever asks does not wait for those who asked before, as the events of many tenants do not.
+        let mut crowd = JoinSet::new();
+        let coming = Arc::clone(&asked);
+        crowd.spawn(async move {
+            let mut turns = tokio::time::interval(Duration::from_millis(2));
+            let mut waiting = JoinSet::new();
+            loop {
+                turns.tick().await;
+                let asked = Arc::clone(&coming);
+                waiting.spawn(async move { asked.ask(0).await.ok() });
+                while waiting.try_join_next().is_some() {}
+            }
+        });
+        let count =
+            |outcome: &str| asked.metric(&format!("pointsman_lookups_total{{query=\"q0\",outcome=\"{outcome}\"}}"));
+        eventually("the crowd is served", || count("ok") > 1_000, || asked.metrics.render()).await;
+        database.pause();
+        eventually("it is lost", || asked.metric("pointsman_database_up") == 0, || asked.metrics.render()).await;
+        database.resume();
+        let before = count("ok");
+        eventually("the crowd is served", || count("ok") > before + 1_000, || asked.metrics.render()).await;
+        crowd.shutdown().await;
     }
 }

@@ -285,7 +285,7 @@ async fn a_value_that_does_not_fit_fails_alone_and_is_not_shown() {
     let conditions = ["eight = :value", "u = :value", "m = :value", "d = :value", "i = :value"];
     let queries = conditions.map(|condition| format!("SELECT 1 FROM t WHERE {condition}"));
     let mut queries: Vec<&str> = queries.iter().map(String::as_str).collect();
-    queries.push("SELECT pg_backend_pid()");
+    queries.extend(["SELECT pg_backend_pid()", "SELECT CAST(CAST(:value AS text) AS int)"]);
     let asked = Asked::open(&url, "max: 1", &queries).await;
     let before = asked.one(5).await;
     for (query, said) in [
@@ -299,6 +299,14 @@ async fn a_value_that_does_not_fit_fails_alone_and_is_not_shown() {
         // What is seen here no row can hold; what the server alone can see might be the query's fault as well.
         let expected = if query < 2 { LookupError::Unfit } else { LookupError::Failed };
         assert_eq!(error, expected(said.to_owned()));
+    }
+    for (value, said) in [
+        ("s3cret", "invalid input syntax for type integer"),
+        ("a\"b", "invalid input syntax for type integer"),
+        ("99999999999", "value … is out of range for type integer"),
+    ] {
+        let error = asked.rows(6, None, &[("value", text(value))]).await.unwrap_err();
+        assert_eq!(error, LookupError::Failed(said.to_owned()));
     }
     assert_eq!(asked.one(5).await, before, "on the same connection");
 }
