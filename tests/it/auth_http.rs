@@ -154,8 +154,16 @@ async fn a_crowd_costs_one_connection_and_with_a_cache_one_request() {
         Client::session(&server, &format!("own {number}"), &[]).await.leave().await;
     }
     assert_eq!((endpoint.connections(), endpoint.requests()), (1, 21));
+    // At once: a denial is not kept for long.
+    let mut denied = Vec::new();
     for _ in 0..5 {
-        check_denied(&server, "bad").await;
+        denied.push(Client::connect(&server).await);
+    }
+    for client in &mut denied {
+        client.send(&json!({ "access_token": "bad" })).await;
+    }
+    for client in &mut denied {
+        client.expect(&json!({ "status": "error", "error": "access denied" })).await;
     }
     assert_eq!((endpoint.connections(), endpoint.requests()), (1, 22));
     let hits = server.metric("pointsman_auth_cache_total{provider=\"http\",result=\"hit\"}").await;
