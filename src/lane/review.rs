@@ -7,6 +7,7 @@
 //! meanwhile.
 //! Invariant: a review ends in its time. What nobody could say by then is taken away.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -32,6 +33,8 @@ const WORDS: usize = 64;
 #[derive(Debug, Default)]
 pub(super) struct Reviews {
     tenants: HashMap<TenantId, OfTenant>,
+    /// Those that are under way, by when they have to end and their number: a word to all tenants begins very many.
+    ends: BTreeMap<(Instant, u64), TenantId>,
     numbered: u64,
 }
 
@@ -111,6 +114,7 @@ impl Reviews {
             of_tenant.next = Some(next);
         } else {
             let active = Active::new(tenant, next, now, effects);
+            self.ends.insert(active.end(), tenant.clone());
             self.tenants.insert(tenant.clone(), OfTenant { active, next: None });
         }
         Some(self.numbered)
@@ -178,15 +182,19 @@ impl Reviews {
     /// A tenant's review has ended. Begins the next one.
     pub(super) fn end(&mut self, tenant: &TenantId, now: Instant, effects: &mut Vec<Effect>) {
         let Some(of_tenant) = self.tenants.get_mut(tenant) else { return };
+        self.ends.remove(&of_tenant.active.end());
         match of_tenant.next.take() {
-            Some(next) => of_tenant.active = Active::new(tenant, next, now, effects),
+            Some(next) => {
+                of_tenant.active = Active::new(tenant, next, now, effects);
+                self.ends.insert(of_tenant.active.end(), tenant.clone());
+            }
             None => drop(self.tenants.remove(tenant)),
         }
     }
 
     /// When the first one has to end.
     pub(super) fn due(&self) -> Option<Instant> {
-        self.tenants.values().map(|of_tenant| of_tenant.active.ends).min()
+        self.ends.first_key_value().map(|((ends, _), _)| *ends)
     }
 
     /// A tenant whose review has to end now. What nobody could say yet is taken away: the caller closes what
@@ -197,8 +205,8 @@ impl Reviews {
         authorizer: &mut Authorizer,
         effects: &mut Vec<Effect>,
     ) -> Option<(TenantId, u64)> {
-        let (tenant, of_tenant) = self.tenants.iter().find(|(_, of_tenant)| of_tenant.active.ends <= now)?;
-        let active = &of_tenant.active;
+        let (_, tenant) = self.ends.first_key_value().filter(|((ends, _), _)| *ends <= now)?;
+        let active = &self.tenants.get(tenant)?.active;
         for part in active.parts.iter().flatten().filter(|part| part.stage != Stage::Done) {
             effects.push(Effect::Withdraw { shard: part.shard, order: Arc::clone(&active.order) });
         }
@@ -224,6 +232,10 @@ impl Active {
         let order = Arc::new(Review { tenant: tenant.clone(), patterns });
         effects.push(Effect::Review(Arc::clone(&order)));
         Self { number, order, forgets, rulebook, ends: now + REVIEW_TIME, parts: None, open: 0 }
+    }
+
+    fn end(&self) -> (Instant, u64) {
+        (self.ends, self.number)
     }
 
     /// The topics of a session that are its own by an answer which is no longer good, and what is to be asked again.

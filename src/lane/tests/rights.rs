@@ -4,7 +4,7 @@ use super::authorizing::request;
 use super::*;
 use crate::auth::Attributes;
 use crate::event::{Topic, UserId};
-use crate::lookup::Forget;
+use crate::lookup::{Binds, Forget};
 use crate::shard::{ConnectionKey, Review, Reviewed, ShardId, ShardSet, Subscriber};
 
 #[expect(clippy::unnecessary_wraps, reason = "one of two kinds of answers")]
@@ -392,4 +392,26 @@ fn shards_hold_back_while_much_is_asked() {
     assert_eq!(bench.goes_on(), 2);
     bench.reviewed(&order, 0, &[], true);
     assert!(bench.lane.is_idle() && bench.done.is_empty());
+}
+
+#[test]
+fn each_of_very_many_reviews_has_its_time_and_none_is_left_behind() {
+    let mut bench = Bench::new();
+    let tenants: Vec<TenantId> = (0..1_000).map(|number| TenantId::new(number.to_string()).unwrap()).collect();
+    let (begun, rulebook) = (bench.now, Arc::clone(&bench.rulebook));
+    let forget = Forget { query: QueryId(8), binds: Binds::default() };
+    // The second word is for the review that is to follow.
+    for _ in 0..2 {
+        let mut effects = Vec::new();
+        bench.lane.forget_for_all(&forget, &tenants, &rulebook, bench.now, &mut effects);
+        bench.take(effects);
+        bench.now += Duration::from_secs(1);
+    }
+    assert_eq!(bench.lane.due(), Some(begun + REVIEW_TIME));
+    bench.now = begun + REVIEW_TIME;
+    bench.tick();
+    assert_eq!(bench.lane.due(), Some(bench.now + REVIEW_TIME), "of those that follow");
+    bench.now += REVIEW_TIME;
+    bench.tick();
+    assert_eq!((bench.lane.due(), bench.lane.is_idle()), (None, true));
 }
