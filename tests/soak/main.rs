@@ -29,6 +29,7 @@ mod weather;
 mod world;
 
 use std::io::{self, Write as _};
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -80,5 +81,11 @@ fn main() -> ExitCode {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let report = runtime.block_on(soak::run(plan));
     writeln!(io::stdout().lock(), "{report}").unwrap();
-    if report.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if report.is_good() {
+        return ExitCode::SUCCESS;
+    }
+    let log = Path::new(env!("CARGO_TARGET_TMPDIR")).join("soak.log");
+    std::fs::write(&log, &report.log).unwrap();
+    writeln!(io::stdout().lock(), "The server's log is in {}", log.display()).unwrap();
+    ExitCode::FAILURE
 }

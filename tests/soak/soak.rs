@@ -43,7 +43,8 @@ pub(crate) struct Report {
     before: Vitals,
     after: Vitals,
     complaints: Vec<String>,
-    log: String,
+    /// All that the server has logged.
+    pub(crate) log: String,
 }
 
 pub(crate) async fn run(plan: Plan) -> Report {
@@ -130,7 +131,7 @@ pub(crate) async fn run(plan: Plan) -> Report {
     ledger.sessions.extend(passed.sessions);
     let verdict = ledger.audit(begun);
     complaints.extend(stayed.complaints.into_iter().chain(passed.complaints).chain(done.complaints));
-    let log = server.tail();
+    let log = server.log();
     let refused = passed.refused;
     Report { plan, faults: done.told, verdict, changes, passed: passers, refused, before, after, complaints, log }
 }
@@ -203,6 +204,6 @@ impl fmt::Display for Report {
         for complaint in self.complaints.iter().take(40).chain(&verdict.told) {
             writeln!(f, "- {complaint}")?;
         }
-        writeln!(f, "\nThe end of the server's log:\n{}", self.log)
+        Ok(())
     }
 }

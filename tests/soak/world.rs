@@ -17,8 +17,6 @@ use crate::traffic::EXCHANGE;
 
 /// How often sessions are pinged; who does not answer is gone after a few of those.
 const PING: &str = "5s";
-/// Lines of the log that a report ends with.
-const TAIL: usize = 40;
 
 /// Everything that runs.
 #[derive(Debug)]
@@ -91,10 +89,9 @@ impl Server {
         Self { process, clients, admin, _folder: folder }
     }
 
-    /// The end of its log.
-    pub(crate) fn tail(&self) -> String {
-        let lines = self.process.lines();
-        lines[lines.len().saturating_sub(TAIL)..].join("\n")
+    /// All of its log.
+    pub(crate) fn log(&self) -> String {
+        self.process.lines().join("\n")
     }
 }
 
