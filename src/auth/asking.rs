@@ -20,7 +20,7 @@ use super::gate::Gate;
 use super::http::Http;
 use super::queue::QueueBounds;
 use super::sql::Sql;
-use crate::event::Scalar;
+use crate::event::{Scalar, TenantId, UserId};
 use crate::observe::{LatencyHistogram, Metrics};
 
 /// Tokens that may wait before one provider.
@@ -157,6 +157,16 @@ impl Asking {
             if let Some(identities) = &mut known.identities {
                 identities.forget_all();
             }
+        }
+    }
+
+    /// Forgets what is known of these users. Whose token is being asked for cannot be known: it is asked anew.
+    pub(super) fn forget_users(&self, tenant: &TenantId, users: &[UserId]) {
+        let mut known = self.0.lock();
+        known.forgets += 1;
+        known.flights.clear();
+        if let Some(identities) = &mut known.identities {
+            identities.forget_users(tenant, users);
         }
     }
 }

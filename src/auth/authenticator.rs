@@ -13,9 +13,9 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio::time::timeout;
 
 use super::provider::Provider;
-use super::{Comeback, Identity, Refusal};
+use super::{Comeback, Identity, Refusal, Void};
 use crate::config::{self, Query};
-use crate::lookup::{Forget, Lookups};
+use crate::lookup::Lookups;
 use crate::observe::{Metrics, Throttle};
 
 /// Bytes of a token at most. Nobody issues longer ones.
@@ -159,10 +159,10 @@ impl Authenticator {
         self.note(token, remote, self.broken_off(round))
     }
 
-    /// Forgets whom tokens stand for by a query: who comes with one from now on is asked for anew.
-    pub fn forget(&self, forget: &Forget) {
+    /// Forgets whom tokens stand for, where that is void: who comes with one from now on is asked for anew.
+    pub fn forget(&self, void: &Void) {
         for provider in &self.providers {
-            provider.forget(forget);
+            provider.forget(void);
         }
     }
 

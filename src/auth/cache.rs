@@ -13,7 +13,7 @@ use secrecy::{ExposeSecret, SecretString};
 use super::Identity;
 use super::authenticator::Answer;
 use crate::cache::{Bounds, Cache};
-use crate::event::{Scalar, TenantId, Value};
+use crate::event::{Scalar, TenantId, UserId, Value};
 use crate::lookup::loose;
 
 /// How long a denial is kept at most: long enough that a flood of one bad token costs little, and short enough that a client
@@ -115,6 +115,12 @@ impl Identities {
     /// Lets go of what is known of the token that a database may take for this value.
     pub(super) fn forget(&mut self, value: LooseKey) {
         self.cache.remove(&value.0);
+    }
+
+    /// Lets go of what is known of these users.
+    pub(super) fn forget_users(&mut self, tenant: &TenantId, users: &[UserId]) {
+        let is_theirs = |answer: &Answer| matches!(answer, Answer::Known(identity) if users.contains(&identity.user));
+        self.cache.remove_if(&Some(tenant.clone()), |_, (_, answer)| is_theirs(answer));
     }
 
     pub(super) fn forget_all(&mut self) {

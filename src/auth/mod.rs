@@ -22,6 +22,7 @@ use std::time::SystemTime;
 use compact_str::CompactString;
 
 use crate::event::{Scalar, TenantId, UserId, Value};
+use crate::lookup::Forget;
 
 pub use authenticator::{Authenticator, ProviderError};
 pub use comeback::Comeback;
@@ -51,6 +52,20 @@ pub enum Refusal {
     Denied,
     /// A provider could not be asked. The client should come back.
     Unavailable,
+}
+
+/// What an event has made void of what is known of people. Whoever comes from now on is asked for anew.
+#[derive(Clone, Debug)]
+pub enum Void {
+    /// Answers of a query.
+    Answers(Forget),
+    /// All that is known of these users, whoever said it.
+    Users {
+        /// Of which tenant.
+        tenant: TenantId,
+        /// Which users.
+        users: Arc<[UserId]>,
+    },
 }
 
 impl FromIterator<(CompactString, Scalar)> for Attributes {

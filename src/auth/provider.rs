@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use secrecy::SecretString;
 
+use super::Void;
 use super::asking::{Asking, Source};
 use super::authenticator::Answer;
 use super::http::Http;
@@ -123,13 +124,15 @@ impl Provider {
     }
 
     /// Forgets what it has answered, where that is what is no longer good.
-    pub(super) fn forget(&self, forget: &Forget) {
-        if let Kind::Asking(asking) = &self.kind
-            && let Source::Sql(sql) = asking.source()
-            && sql.query() == forget.query
-        {
+    pub(super) fn forget(&self, void: &Void) {
+        let Kind::Asking(asking) = &self.kind else { return };
+        match (void, asking.source()) {
             // A query for tokens binds nothing else.
-            asking.forget(forget.binds.first().map(|(_, token)| token));
+            (Void::Answers(Forget { query, binds }), Source::Sql(sql)) if *query == sql.query() => {
+                asking.forget(binds.first().map(|(_, token)| token));
+            }
+            (Void::Answers(_), _) => {}
+            (Void::Users { tenant, users }, _) => asking.forget_users(tenant, users),
         }
     }
 }

@@ -6,8 +6,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::authenticator::Step;
-use super::{Authenticator, Identity, Refusal};
-use crate::lookup::Forget;
+use super::{Authenticator, Identity, Refusal, Void};
 use crate::shard::{AuthenticateRequest, Shards, ToShard};
 
 /// Tokens that may wait to be asked for. More are answered as unavailable at once: they would wait in vain.
@@ -38,9 +37,9 @@ pub async fn serve(
 }
 
 /// Forgets what is no longer good, as lanes say it, until they have gone.
-pub async fn forget(authenticator: Arc<Authenticator>, mut forgets: mpsc::Receiver<Forget>) {
-    while let Some(forget) = forgets.recv().await {
-        authenticator.forget(&forget);
+pub async fn forget(authenticator: Arc<Authenticator>, mut voids: mpsc::Receiver<Void>) {
+    while let Some(void) = voids.recv().await {
+        authenticator.forget(&void);
     }
 }
 

@@ -16,6 +16,7 @@ use tokio::time::sleep_until;
 
 use super::state::{Ask, Effect, Lane, Ticket};
 use super::{Addressed, Delivery, Handover, Mapping, Receipt, Word};
+use crate::auth::Void;
 use crate::config::Query;
 use crate::event::UserId;
 use crate::lookup::{Forget, LookupError, Lookups};
@@ -40,9 +41,9 @@ pub struct LaneParts {
     pub lookups: Option<Lookups>,
     /// Those queries, by [`QueryId`](crate::config::QueryId): what is kept of their answers.
     pub queries: Arc<[Query]>,
-    /// Told of answers that are no longer good and that others keep: those to queries that do not bind `:tenant`.
+    /// Told what is void of what others keep: answers to queries that do not bind `:tenant`, and who is disconnected.
     /// Whoever listens must be quick: full, it makes lanes wait.
-    pub forget: Option<Sender<Forget>>,
+    pub forget: Option<Sender<Void>>,
     /// Where lookups run. A lane does no I/O itself.
     pub control: Handle,
     /// What is counted.
@@ -198,6 +199,8 @@ impl Runner {
             }
             Effect::Disconnect { tenant, users } => {
                 let users: Arc<[UserId]> = users.into();
+                // First: who comes back at once is asked for anew.
+                self.tell_void(Void::Users { tenant: tenant.clone(), users: Arc::clone(&users) }).await;
                 for shard in self.parts.interest.of(&tenant).iter() {
                     let (tenant, users) = (tenant.clone(), Arc::clone(&users));
                     shards.get(shard).send(ToShard::Disconnect { tenant, users }).await;
@@ -207,12 +210,14 @@ impl Runner {
                 self.forget_for_all(&forget);
                 self.tell_lanes(&forget);
             }
-            Effect::Forget(forget) => {
-                // Nobody listens where nobody keeps anything.
-                if let Some(others) = &self.parts.forget {
-                    others.send(forget).await.ok();
-                }
-            }
+            Effect::Forget(forget) => self.tell_void(Void::Answers(forget)).await,
+        }
+    }
+
+    async fn tell_void(&self, void: Void) {
+        // Nobody listens where nobody keeps anything.
+        if let Some(others) = &self.parts.forget {
+            others.send(void).await.ok();
         }
     }
 

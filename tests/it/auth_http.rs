@@ -293,6 +293,32 @@ async fn a_flood_of_slow_tokens_from_one_address_keeps_no_other_address_out() {
 }
 
 #[tokio::test]
+async fn who_is_disconnected_does_not_come_back_by_what_was_kept() {
+    let removed = Arc::new(AtomicBool::new(false));
+    let is_removed = Arc::clone(&removed);
+    let endpoint = Endpoint::start(move |token| match token {
+        "ann" if is_removed.load(Ordering::SeqCst) => Act::Answer(401, ""),
+        "ann" => Act::Answer(200, ANN),
+        _ => Act::Answer(200, r#"{"user":2,"tenant":"acme"}"#),
+    })
+    .await;
+    let settings = settings(&endpoint.url(), ", cache: 1h").replace(
+        "routes: [",
+        "routes: [{ name: removed, when: { data.removed: { exists: true } }, \
+         do: { disconnect: { user: \"{data.removed}\" } } }, ",
+    );
+    let server = Server::start(&settings).await;
+    let mut ann = Client::session(&server, "ann", &[]).await;
+    let _bob = Client::session(&server, "bob", &[]).await;
+    removed.store(true, Ordering::SeqCst);
+    server.publish(json!({ "data": { "tenant": "acme", "removed": 1 } })).await;
+    assert_eq!(ann.closed().await, Some(4403));
+    check_denied(&server, "ann").await;
+    Client::session(&server, "bob", &[]).await.leave().await;
+    assert_eq!(endpoint.requests(), 3, "the other one's answer was kept");
+}
+
+#[tokio::test]
 async fn what_is_kept_from_before_an_outage_does_not_end_it() {
     let down = Arc::new(AtomicBool::new(false));
     let is_down = Arc::clone(&down);
