@@ -28,6 +28,11 @@ pub(crate) fn check_the_judge() {
     let seen = UserSet::initial(KEPT, 0).has(1);
     assert!(seen, "this user may see this record at the beginning");
     check(KEPT, &[Target::Record(0); 24], &(0..17).chain(22..24).collect::<Vec<_>>(), [19, 5, 0, 0]);
+    // What waits at the broker for eight seconds is asked about when the database is away.
+    let both = [(Part::Broker, 10, 18), (Part::Database, 17, 18)];
+    let came: Vec<_> = (0..9).chain(19..24).collect();
+    check_in(&both, KEPT, &[Target::Record(0); 24], &came, [14, 10, 0, 0]);
+    check_in(&both[1..], KEPT, &[Target::Record(0); 24], &came, [19, 5, 5, 0]);
     // The right to it is taken at the 29th second, and that is told by event 30.
     let mut events = [Target::Record(0); 34];
     events[30] = Target::Forget(0);
@@ -37,6 +42,11 @@ pub(crate) fn check_the_judge() {
 }
 
 fn check(tenant: u8, targets: &[Target], got: &[Number], expected: [u64; 4]) {
+    check_in(&[(Part::Broker, 10, 11), (Part::Database, 20, 21)], tenant, targets, got, expected);
+}
+
+/// With these faults, from and to a second.
+fn check_in(faults: &[(Part, u32, u32)], tenant: u8, targets: &[Target], got: &[Number], expected: [u64; 4]) {
     let begun = Instant::now();
     let at = |second: u32| begun + Duration::from_secs(second.into());
     let event = |(second, target): (u32, &Target)| Event {
@@ -45,13 +55,13 @@ fn check(tenant: u8, targets: &[Target], got: &[Number], expected: [u64; 4]) {
         published: at(second),
         fate: Fate::Confirmed,
     };
-    let window = |part, second| Window { part, from: at(second), to: at(second + 1) };
+    let window = |&(part, from, to): &(Part, u32, u32)| Window { part, from: at(from), to: at(to) };
     let told = (targets.len() > 30).then_some(30);
     let users = UserSet::initial(tenant, 0).without(1);
     let ledger = Ledger {
         events: (0..).zip(targets).map(event).collect(),
         changes: vec![Change { tenant, record: 0, begun: at(29) + Duration::from_millis(500), told, users }],
-        windows: vec![window(Part::Broker, 10), window(Part::Database, 20)],
+        windows: faults.iter().map(window).collect(),
         sessions: vec![Session {
             name: "somebody".to_owned(),
             tenant,

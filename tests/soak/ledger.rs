@@ -5,7 +5,8 @@
 //! - the session had its answers (connected, subscribed) before it was published, and is one that reads what it gets;
 //! - the rules entitle it;
 //! - no fault excuses its loss: for an event by the live queue, a time around a fault of the broker; for one whose route
-//!   needs a query, a time around a fault of the database. Nothing excuses the loss of another event by the kept queue;
+//!   needs a query, a time around a fault of the database, at any moment from when it was published until the broker
+//!   could hand it over. Nothing excuses the loss of another event by the kept queue;
 //! - a session that leaves did so some time later, with no fault from the one to the other.
 //!
 //! Whatever a session gets it must be *allowed* to have. What it is allowed and not owed may arrive or not. That nothing
@@ -182,11 +183,14 @@ impl<'a> Facts<'a> {
         };
         let (broker, database) = (times(Part::Broker, BEFORE), times(Part::Database, QUERY));
         let excused = |event: &Event| {
-            let in_one_of =
-                |times: &[RangeInclusive<Instant>]| times.iter().any(|time| time.contains(&event.published));
+            let published = event.published;
+            let delayed = broker.iter().filter(|time| time.contains(&published)).map(|time| *time.end()).max();
+            // The kept queue holds it until the broker can be reached again: it is then that its query is asked.
+            let asked = delayed.unwrap_or(published);
+            let down = |time: &RangeInclusive<Instant>| *time.start() <= asked && published <= *time.end();
             let live = event.target == Target::Everyone || Queue::of(event.tenant) == Queue::Live;
             let queries = matches!(event.target, Target::Record(_));
-            live && in_one_of(&broker) || queries && in_one_of(&database)
+            live && delayed.is_some() || queries && database.iter().any(down)
         };
         Self { ledger, changes, excused: ledger.events.iter().map(excused).collect() }
     }
