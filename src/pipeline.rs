@@ -13,13 +13,13 @@ use tokio::sync::mpsc;
 
 use crate::admin::{self, AdminParts, Readiness};
 use crate::auth::{self, Authenticator, ProviderError};
-use crate::config::Config;
+use crate::config::{Config, Diagnostics};
 use crate::heartbeat;
 use crate::lane::{LaneParts, Lanes};
 use crate::listen::{self, Door};
 use crate::lookup::{Lookups, OpenError};
 use crate::observe::{Metrics, SourceKind};
-use crate::reload::{Generation, Live, Rulebook};
+use crate::reload::{Generation, Live, Queries, Rulebook, Rules};
 use crate::runtime::Threads;
 use crate::shard::{Admission, Interest, PublishRequest, ShardHandle, ShardId, ShardParts, ShardSeat, Shards, ToShard};
 use crate::source::amqp::{self, Broker, BrokerState};
@@ -77,6 +77,9 @@ pub enum StartError {
     /// TLS cannot be spoken at all.
     #[error("cannot speak TLS: {0}")]
     Tls(#[from] rustls::Error),
+    /// The rules do not compile.
+    #[error("the rules have {} errors", .0.errors())]
+    Rules(Diagnostics),
     /// A thread or a poll could not be made.
     #[error("the system has no room for what is to run: {0}")]
     System(#[from] io::Error),
@@ -110,7 +113,11 @@ impl Pipeline {
         let queries = config.database.as_ref().map_or(&[][..], |database| &database.queries);
         let authenticator = Arc::new(Authenticator::new(&config.auth, queries, lookups.as_ref(), &metrics)?);
         let comeback = authenticator.comeback();
-        let live = Live::new(Rulebook::compile(Generation(1), config.event, config.routes, config.topics));
+        let rules =
+            Rules { event: config.event, routes: config.routes, topics: config.topics, plugins: config.plugins };
+        let in_force = Queries { epoch: 1, queries: queries.into(), lookups: lookups.clone() };
+        let rulebook = Rulebook::compile(Generation(1), rules, Arc::new(in_force));
+        let live = Live::new(rulebook.map_err(StartError::Rules)?);
         metrics.generation().set(1);
 
         // Lanes must know where to send before shards can know whom to ask: so the shards' seats come first.

@@ -53,6 +53,7 @@ impl Provider {
         let kind = match config {
             config::Provider::Tokens(list) => Kind::Tokens(Tokens::new(list)),
             config::Provider::Jwt(jwt) => Kind::Jwt(Box::new(Jwt::new(jwt)?)),
+            config::Provider::Script(_) => return Err("scripts come next".to_owned()),
             config::Provider::Sql(query) => {
                 let source = Source::Sql(Sql::new(*query, lookups.cloned()));
                 let cache = queries.get(usize::from(query.0)).and_then(|query| query.cache);

@@ -3,6 +3,7 @@
 //! Invariant: every name is resolved, every template and path parsed, every bound checked. Nothing here is optional
 //! because it "has not been filled in yet".
 
+mod plugins;
 mod providers;
 
 use std::net::SocketAddr;
@@ -17,6 +18,7 @@ use crate::event::{Matcher, Path, PayloadFilter, Scalar, Shape, Template, Tenant
 use crate::lookup::scan::Dialect;
 use crate::tls::CertificateFiles;
 
+pub use self::plugins::{Breaker, Hook, OnError, PluginFile, PluginId, PluginSite, Plugins, ScriptCall};
 pub use self::providers::{HttpProvider, JwtAlgorithm, JwtKeyKind, JwtKeys, JwtProvider};
 
 /// Shards at most, so that a set of them is one word.
@@ -51,8 +53,27 @@ pub struct Config {
     pub topics: Vec<TopicRule>,
     /// Which event goes to whom, in order.
     pub routes: Vec<Route>,
+    /// The plugins that rules name.
+    pub plugins: Plugins,
+    /// What a change of the files leads to.
+    pub reload: Reload,
     /// Bounds on what clients may do and cost.
     pub limits: Limits,
+}
+
+/// What a change of the files leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reload {
+    /// The files are watched, and a change of them is taken up.
+    pub watch: bool,
+    /// The rule tests must pass before a rulebook comes into force.
+    pub tests: bool,
+}
+
+impl Default for Reload {
+    fn default() -> Self {
+        Self { watch: true, tests: true }
+    }
 }
 
 impl Config {
@@ -290,6 +311,17 @@ pub enum Provider {
     Http(HttpProvider),
     /// JSON Web Tokens.
     Jwt(JwtProvider),
+    /// A plugin.
+    Script(ScriptProvider),
+}
+
+/// A plugin that is asked for tokens.
+#[derive(Clone, Copy, Debug)]
+pub struct ScriptProvider {
+    /// Which one, and what it is handed.
+    pub call: ScriptCall,
+    /// For how long its answer counts for a token. `None`: it is asked each time.
+    pub cache: Option<Duration>,
 }
 
 /// Whom a token of the configuration stands for.
@@ -332,6 +364,8 @@ pub enum TopicAllow {
     When(Vec<(TopicPlace, Matcher<TopicPlace>)>),
     /// Sessions for which the query answers a row.
     Query(QueryCall<TopicPlace>),
+    /// Sessions that a plugin allows.
+    Script(ScriptCall),
 }
 
 /// What a topic rule can refer to.
@@ -371,6 +405,8 @@ pub enum RouteTarget {
     Audiences(Vec<AudienceRule>),
     /// Nobody: this is done instead, in order.
     Act(Vec<ActionRule>),
+    /// Whom a plugin names.
+    Script(ScriptCall, OnError),
 }
 
 /// What an event leads to beside being sent.

@@ -131,6 +131,9 @@ impl Authorizer {
             AUTHORIZE_TENANT_WAITING.saturating_sub(self.lines.get(&tenant).map_or(0, |line| line.waiting.len()));
         let mut unknown = 0;
         let wanted = topics.into_iter().map(|topic| match rulebook.topics.judge(&session, &topic) {
+            Judgement::Run(_) => {
+                Wanted { topic, verdict: Verdict::Unavailable, call: None, stage: Stage::Done, attempt: 0 }
+            }
             Judgement::Verdict(verdict) => Wanted { topic, verdict, call: None, stage: Stage::Done, attempt: 0 },
             Judgement::Ask(call) => {
                 let mut wanted = Wanted::asking(topic, call, &tenant, answers, now);

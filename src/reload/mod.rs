@@ -4,4 +4,4 @@ mod live;
 mod rulebook;
 
 pub use live::Live;
-pub use rulebook::{Generation, Rulebook};
+pub use rulebook::{Generation, Queries, Rulebook, Rules};

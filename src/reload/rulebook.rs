@@ -1,11 +1,14 @@
 //! The rulebook: everything that decides, compiled, immutable, numbered.
 
 use std::fmt;
+use std::sync::Arc;
 
-use crate::config::{Route, TopicRule};
+use crate::config::{Diagnostics, Plugins, Query, QueryId, Route, TopicRule};
 use crate::event::{Decoder, Shape};
+use crate::lookup::Lookups;
 use crate::route::RouteTable;
 use crate::route::TopicRules;
+use crate::route::script::Plugin;
 
 /// The number of a rulebook. The first one in force is 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -17,7 +20,40 @@ impl fmt::Display for Generation {
     }
 }
 
-/// Everything that decides: field paths, routes, topic rules.
+/// What a configuration says of how to decide.
+#[derive(Debug)]
+pub struct Rules {
+    /// Where things stand in a body.
+    pub event: Shape,
+    /// Which event goes to whom.
+    pub routes: Vec<Route>,
+    /// Who may subscribe to what.
+    pub topics: Vec<TopicRule>,
+    /// What routes, topic rules and providers of identities call.
+    pub plugins: Plugins,
+}
+
+/// Named queries, and the database that answers them. Generations whose `database` section is the same share one.
+#[derive(Clone, Debug, Default)]
+pub struct Queries {
+    /// Tells these from any others of this process: a [`QueryId`] means something within one epoch alone, and so does
+    /// what is kept of answers.
+    pub epoch: u64,
+    /// By [`QueryId`].
+    pub queries: Arc<[Query]>,
+    /// Who answers them, where there is a database.
+    pub lookups: Option<Lookups>,
+}
+
+impl Queries {
+    /// The query of this name.
+    pub fn by_name(&self, name: &str) -> Option<QueryId> {
+        let index = self.queries.iter().position(|query| query.name == name)?;
+        u16::try_from(index).ok().map(QueryId)
+    }
+}
+
+/// Everything that decides: field paths, routes, topic rules, plugins, queries.
 #[derive(Debug)]
 pub struct Rulebook {
     /// Its number.
@@ -28,13 +64,19 @@ pub struct Rulebook {
     pub routes: RouteTable,
     /// Who may subscribe to what.
     pub topics: TopicRules,
+    /// The plugins, by [`PluginId`](crate::config::PluginId).
+    pub plugins: Box<[Arc<Plugin>]>,
+    /// The named queries.
+    pub queries: Arc<Queries>,
 }
 
 impl Rulebook {
-    /// Compiles what decides out of a configuration's parts.
-    pub fn compile(generation: Generation, event: Shape, routes: Vec<Route>, topics: Vec<TopicRule>) -> Self {
+    /// Compiles what decides. All that is wrong with plugins is said at once.
+    pub fn compile(generation: Generation, rules: Rules, queries: Arc<Queries>) -> Result<Self, Diagnostics> {
+        let Rules { event, routes, topics, plugins: _ } = rules;
         let mut decoder = Decoder::new(event);
         let routes = RouteTable::compile(routes, &mut decoder);
-        Self { generation, decoder, routes, topics: TopicRules::compile(topics) }
+        let topics = TopicRules::compile(topics);
+        Ok(Self { generation, decoder, routes, topics, plugins: Box::default(), queries })
     }
 }

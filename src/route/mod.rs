@@ -7,6 +7,7 @@ mod action;
 mod audience;
 mod index;
 mod plan;
+pub mod script;
 mod table;
 mod topics;
 

@@ -108,6 +108,7 @@ impl CompiledRoute {
                 let compile = |rule| CompiledAudience::compile(rule, &mut slot, filters);
                 Target::Tenant(rules.into_iter().map(compile).collect())
             }
+            RouteTarget::Script(..) => Target::Act(Box::default()),
             RouteTarget::Act(rules) => {
                 Target::Act(rules.into_iter().map(|rule| CompiledAction::compile(rule, &mut slot)).collect())
             }

@@ -1,7 +1,7 @@
 //! Topic rules, compiled: who may subscribe to what. The first that matches decides; where none does, nobody may.
 
 use crate::auth::Attributes;
-use crate::config::{QueryId, TopicAllow, TopicPlace, TopicRule};
+use crate::config::{QueryId, ScriptCall, TopicAllow, TopicPlace, TopicRule};
 use crate::event::{TenantId, Topic, TopicPattern, UserId, Value};
 use crate::lookup::{Binds, LookupError};
 use crate::shard::Verdict;
@@ -30,6 +30,8 @@ pub enum Judgement {
     Verdict(Verdict),
     /// This has to be asked first; [`TopicRules::verdict`] makes a verdict of the answer.
     Ask(Call),
+    /// A plugin has to be asked first.
+    Run(ScriptCall),
 }
 
 impl TopicRules {
@@ -78,6 +80,7 @@ fn judge(allow: &TopicAllow, session: &SessionView<'_>, caught: &[&str]) -> Judg
             let value = resolve(place);
             matcher.matches(value, &mut resolve)
         })),
+        TopicAllow::Script(call) => return Judgement::Run(*call),
         TopicAllow::Query(call) => {
             let binds: Option<Binds> =
                 call.with.iter().map(|(name, template)| Some((name.clone(), template.scalar(&mut resolve)?))).collect();

@@ -17,7 +17,7 @@ use pointsman::event::{Envelope, Scalar, TenantId, Topic, UserId};
 use pointsman::lane::{Addressed, Ask, Delivery, Effect, Lane, Receipt};
 use pointsman::lookup::{LookupError, Rows};
 use pointsman::observe::Metrics;
-use pointsman::reload::{Generation, Rulebook};
+use pointsman::reload::{Generation, Rulebook, Rules};
 use pointsman::shard::{
     AuthorizeRequest, ConnectionKey, Interest, Routed, SessionId, Sessions, ShardId, ShardSet, Verdict,
 };
@@ -364,7 +364,11 @@ impl Client {
 #[expect(clippy::disallowed_methods, reason = "the one time of a world in which none passes")]
 fn clients_get_their_own_events_in_order_and_once_in_any_order_of_the_world() {
     let config = config(RULES);
-    let rulebook = Rulebook::compile(Generation(1), config.event, config.routes, config.topics);
+    let rulebook = {
+        let rules =
+            Rules { event: config.event, routes: config.routes, topics: config.topics, plugins: config.plugins };
+        Rulebook::compile(Generation(1), rules, Arc::default()).unwrap()
+    };
     let rulebook = Arc::new(rulebook);
     for seed in 0..80 {
         fastrand::seed(seed);

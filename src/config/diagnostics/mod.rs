@@ -78,12 +78,12 @@ impl Diagnostics {
     }
 
     /// Something that must be put right.
-    pub(super) fn error(&mut self, place: &Place, message: impl Into<String>) -> &mut Diagnostic {
+    pub(crate) fn error(&mut self, place: &Place, message: impl Into<String>) -> &mut Diagnostic {
         self.push(Severity::Error, place, &message.into())
     }
 
     /// Something that is probably not meant so.
-    pub(super) fn warning(&mut self, place: &Place, message: impl Into<String>) -> &mut Diagnostic {
+    pub(crate) fn warning(&mut self, place: &Place, message: impl Into<String>) -> &mut Diagnostic {
         self.push(Severity::Warning, place, &message.into())
     }
 
@@ -100,7 +100,7 @@ impl Diagnostics {
     }
 
     /// Puts them in order, and leaves out what an alias made be said twice.
-    pub(super) fn finish(mut self) -> Self {
+    pub(crate) fn finish(mut self) -> Self {
         self.found.sort_by(|left, right| key(left).cmp(&key(right)));
         self.found.dedup_by(|left, right| key(left) == key(right) && left.message == right.message);
         self
@@ -119,7 +119,7 @@ impl Diagnostics {
 
 impl Diagnostic {
     /// Adds what would be right.
-    pub(super) fn help(&mut self, help: impl Into<String>) {
+    pub(crate) fn help(&mut self, help: impl Into<String>) {
         self.help = Some(help.into());
     }
 }

@@ -24,7 +24,7 @@ mod web_url;
 
 use super::diagnostics::Diagnostics;
 use super::files::Files;
-use super::model::Config;
+use super::model::{Config, Plugins, Reload};
 use super::place::Place;
 use super::raw::{At, Field, RawConfig};
 
@@ -74,6 +74,8 @@ pub(super) fn validate(
         ping: ping?,
         topics: topics?,
         routes: routes?,
+        plugins: Plugins::default(),
+        reload: Reload::default(),
         limits,
     })
 }

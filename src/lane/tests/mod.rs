@@ -18,13 +18,13 @@ use tokio::sync::mpsc;
 
 use super::*;
 use crate::config::{
-    ActionRule, AudienceRule, ForgetRule, ListRule, Query, QueryCache, QueryCall, QueryId, Route, RouteTarget,
+    ActionRule, AudienceRule, ForgetRule, ListRule, Plugins, Query, QueryCache, QueryCall, QueryId, Route, RouteTarget,
     TopicAllow, TopicPlace, TopicRule, UsersRule,
 };
 use crate::event::{Envelope, Matcher, Path, Scalar, Shape, Template, TopicPattern};
 use crate::lookup::{LookupError, Rows};
 use crate::observe::{DropCause, Metrics, RoutedOutcome};
-use crate::reload::{Generation, Rulebook};
+use crate::reload::{Generation, Rulebook, Rules};
 use crate::route::Answer;
 
 fn path(text: &str) -> Path {
@@ -122,7 +122,8 @@ fn rulebook_of(generation: Generation, kinds: &[&str]) -> Rulebook {
     let topics = vec![topic("free:{id}", TopicAllow::Always), topic("ask:{id}", ask(7)), topic("kept:{id}", ask(8))];
     let shape =
         Shape { payload: path("data"), tenant: Some(path("data.tenant")), id: Some(path("data.id")), kind: None };
-    Rulebook::compile(generation, shape, routes, topics)
+    let rules = Rules { event: shape, routes, topics, plugins: Plugins::default() };
+    Rulebook::compile(generation, rules, Arc::default()).unwrap()
 }
 
 /// An event of this kind, or of `kind record`.

@@ -1,0 +1,136 @@
+//! Plugins: Lua files that rules name, and what is handed to them.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use compact_str::CompactString;
+
+use crate::config::place::{Place, SourceFile};
+
+/// The plugins of a configuration, and what they may cost.
+#[derive(Clone, Debug)]
+pub struct Plugins {
+    /// The files, by [`PluginId`]: each that a rule names, once.
+    pub files: Vec<PluginFile>,
+    /// CPU time of one call at most.
+    pub budget: Duration,
+    /// Bytes of one plugin's memory at most, in one thread.
+    pub memory: usize,
+    /// When a plugin that fails is put aside.
+    pub breaker: Breaker,
+}
+
+impl Default for Plugins {
+    fn default() -> Self {
+        Self {
+            files: Vec::new(),
+            budget: Duration::from_millis(10),
+            memory: 8 << 20,
+            breaker: Breaker { failures: 20, retry: Duration::from_secs(10) },
+        }
+    }
+}
+
+/// When a plugin that fails is put aside, and for how long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Breaker {
+    /// After so many failures in a row. At least 1.
+    pub failures: u32,
+    /// For so long. Then one call tries it again.
+    pub retry: Duration,
+}
+
+/// A plugin of the configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PluginId(pub u16);
+
+/// One plugin's file, as it was read.
+#[derive(Clone)]
+pub struct PluginFile {
+    /// What it is called in messages, logs and metrics: its path as rules name it, such as `tasks.lua`.
+    pub name: CompactString,
+    /// Where rules call it, by [`ScriptCall::site`].
+    pub sites: Vec<PluginSite>,
+    file: Arc<SourceFile>,
+}
+
+/// A place in the configuration that calls a plugin.
+#[derive(Clone, Debug)]
+pub struct PluginSite {
+    /// Which of its hooks.
+    pub hook: Hook,
+    /// What it is handed: `with`, or an empty object.
+    pub with: serde_json::Value,
+    /// Where that stands.
+    pub place: Place,
+}
+
+/// What a plugin can be asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Hook {
+    /// Who gets an event.
+    Route,
+    /// Whether a session may subscribe to a topic.
+    Authorize,
+    /// Whose token it is.
+    Authenticate,
+}
+
+/// A rule's call of a plugin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ScriptCall {
+    /// Which one.
+    pub plugin: PluginId,
+    /// Which of the plugin's sites: what it is handed.
+    pub site: usize,
+}
+
+/// What becomes of an event when a plugin fails on it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnError {
+    /// The route decides, and nobody gets the event by it.
+    #[default]
+    Drop,
+    /// As though the route did not hold: the next one is tried.
+    Next,
+}
+
+impl Hook {
+    /// Its name in a plugin.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Route => "route",
+            Self::Authorize => "authorize",
+            Self::Authenticate => "authenticate",
+        }
+    }
+}
+
+impl PluginFile {
+    /// A plugin that was read from this file.
+    pub(in crate::config) fn new(name: CompactString, file: Arc<SourceFile>) -> Self {
+        Self { name, sites: Vec::new(), file }
+    }
+
+    /// Where it is on the disk.
+    pub fn path(&self) -> &Path {
+        self.file.path()
+    }
+
+    /// Its text.
+    pub fn text(&self) -> &str {
+        self.file.text()
+    }
+
+    /// One of its lines, counted from 1, for a diagnostic; the whole first one where there is no such line.
+    pub fn line(&self, number: usize) -> Place {
+        Place::new(&self.file, self.file.line(number.saturating_sub(1)))
+    }
+}
+
+impl std::fmt::Debug for PluginFile {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PluginFile").field("name", &self.name).field("sites", &self.sites).finish_non_exhaustive()
+    }
+}

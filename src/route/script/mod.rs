@@ -1,0 +1,203 @@
+//! Plugins: the only home of Lua.
+//!
+//! A plugin is compiled once, on the control side ([`Plugin`], which threads share), and run by virtual machines that
+//! never leave their thread ([`Vm`], one for a plugin in each thread that calls it).
+//!
+//! Invariant: a script is a guest. What it may take of time and memory, and whom and what it can reach, is limited from
+//! outside; its failure is an error of one call.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use compact_str::CompactString;
+use smallvec::SmallVec;
+
+use super::{Answer, SessionView};
+use crate::config::{Hook, PluginFile};
+use crate::event::{Clause, Decoder, Event, Path, Scalar, Topic};
+use crate::lookup::Binds;
+
+/// What one plugin may take in one thread.
+#[derive(Clone, Copy, Debug)]
+pub struct ScriptLimits {
+    /// CPU time of one call.
+    pub budget: Duration,
+    /// Bytes of memory.
+    pub memory: usize,
+}
+
+/// A plugin that compiled, and has the hooks that rules ask of it.
+#[derive(Debug)]
+pub struct Plugin {
+    /// What it is called.
+    pub name: CompactString,
+    fields: Option<Box<[Path]>>,
+    asks: Asks,
+}
+
+/// Which queries a plugin may ask, as far as its text tells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Asks {
+    /// None: it never says `lookup`.
+    Nothing,
+    /// These: it says `lookup` with a literal name each time.
+    Named(Box<[CompactString]>),
+    /// Whichever.
+    Any,
+}
+
+/// Why a plugin is none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PluginFault {
+    /// The line of its file, counted from 1, where there is one to name.
+    pub line: Option<usize>,
+    /// What is wrong.
+    pub message: String,
+    /// What would be right, where that can be said.
+    pub help: Option<String>,
+}
+
+/// The parts of an event that a plugin is handed, as parts of one decoder.
+#[derive(Debug)]
+pub struct EventView(());
+
+/// A line that a plugin writes to the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogLine {
+    /// `log.warn`, not `log.info`.
+    pub is_warning: bool,
+    /// The line of the plugin's file.
+    pub line: Option<usize>,
+    /// What it says.
+    pub text: String,
+}
+
+/// Where what plugins log goes.
+pub type LogSink = Rc<dyn Fn(&Plugin, LogLine)>;
+
+/// One plugin's virtual machine.
+pub struct Vm(());
+
+/// How far a call came.
+pub enum Step<T> {
+    /// It has ended.
+    Done(Result<T, ScriptError>),
+    /// It waits for rows.
+    Asks(Lookup, Suspended<T>),
+}
+
+/// What a plugin wants to know: a query by its name, which may be none of the configuration's.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Lookup {
+    /// The query's name.
+    pub query: CompactString,
+    /// What is bound, beside `:tenant`, which scripts cannot bind.
+    pub binds: Binds,
+}
+
+/// A call that waits for rows. It may be dropped: then it never ends.
+pub struct Suspended<T>(std::marker::PhantomData<T>);
+
+/// Why a call has no result. It costs this one event, topic or token.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct ScriptError {
+    /// What kind of failure it is.
+    pub kind: ScriptFailure,
+    /// The plugin's line, where it is known.
+    pub line: Option<usize>,
+    /// What happened, for people, with file and line.
+    pub message: String,
+}
+
+/// Kinds of failures, for metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ScriptFailure {
+    /// The script raised an error, or answered what makes no sense.
+    Error,
+    /// It took more CPU time than its budget.
+    Budget,
+    /// It took more memory than it may.
+    Memory,
+    /// A query that it needs had no answer.
+    Lookup,
+    /// It is put aside, as it failed too often.
+    Breaker,
+}
+
+/// Whom a `route` hook names.
+#[derive(Debug, Default)]
+pub struct Routing {
+    /// The audience's parts: those of whom one must hold.
+    pub clauses: SmallVec<[Clause; 1]>,
+    /// The payload that each of those gets instead of the event's, as JSON; `None` is the event's.
+    pub payloads: SmallVec<[Option<Bytes>; 1]>,
+    /// `to:drop(reason)` was called: nobody gets the event.
+    pub dropped: Option<CompactString>,
+}
+
+impl Plugin {
+    /// Compiles a plugin and runs its top level once, within `limits`. All that is wrong is said.
+    pub fn compile(file: &PluginFile, limits: ScriptLimits) -> Result<Self, Vec<PluginFault>> {
+        let _ = (file, limits, Hook::Route);
+        Err(Vec::new())
+    }
+
+    /// What its `route` hook reads of events: these become parts of `decoder`.
+    pub fn view(&self, decoder: &mut Decoder) -> EventView {
+        let _ = (&self.fields, decoder);
+        EventView(())
+    }
+
+    /// Which queries it may ask.
+    pub fn asks(&self) -> &Asks {
+        &self.asks
+    }
+}
+
+impl Vm {
+    /// A machine that has run the plugin's top level.
+    pub fn new(plugin: &Arc<Plugin>, log: &LogSink) -> Result<Self, ScriptError> {
+        let _ = (plugin, log);
+        Ok(Self(()))
+    }
+
+    /// Who gets the event, by a site of the `route` hook.
+    pub fn route(&self, site: usize, event: &Event, view: &EventView) -> Step<Routing> {
+        let _ = (self.0, site, event, view);
+        Step::Done(Ok(Routing::default()))
+    }
+
+    /// Whether the session may subscribe to the topic, by a site of the `authorize` hook.
+    pub fn authorize(&self, site: usize, session: &SessionView<'_>, topic: &Topic) -> Step<bool> {
+        let _ = (self.0, site, session, topic);
+        Step::Done(Ok(false))
+    }
+
+    /// Whose token it is, by a site of the `authenticate` hook: names and values, `user` and `tenant` among them, or
+    /// `None` where the plugin does not know it. `remote` is the client's address.
+    pub fn authenticate(&self, site: usize, token: &str, remote: &str) -> Step<Option<Vec<(CompactString, Scalar)>>> {
+        let _ = (self.0, site, token, remote);
+        Step::Done(Ok(None))
+    }
+
+    /// Whether it must be replaced by a new one: it has no memory left to work with.
+    pub fn is_spent(&self) -> bool {
+        false
+    }
+
+    /// Bytes that it holds.
+    pub fn used_memory(&self) -> usize {
+        0
+    }
+}
+
+impl<T> Suspended<T> {
+    /// Goes on with the answer. What CPU time the call has taken before counts.
+    pub fn resume(self, answer: Answer) -> Step<T> {
+        let _ = answer;
+        Step::Done(Err(ScriptError { kind: ScriptFailure::Error, line: None, message: String::new() }))
+    }
+}
