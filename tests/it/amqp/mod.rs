@@ -40,7 +40,14 @@ impl Source {
         let slots = ["n", "amqp.routing_key", "amqp.headers.shop"].map(|text| decoder.slot(&path(text)));
         let routes = RouteTable::compile(Vec::new(), &mut decoder);
         let topics = TopicRules::compile(Vec::new());
-        let rulebook = Rulebook { generation: Generation(1), decoder, routes, topics };
+        let rulebook = Rulebook {
+            generation: Generation(1),
+            decoder,
+            routes,
+            topics,
+            plugins: Box::default(),
+            queries: Arc::default(),
+        };
         let (lanes, lane) = Lanes::to_channel(capacity);
         let metrics = Arc::new(Metrics::new());
         let intake = Intake::new(Live::new(rulebook), lanes, Arc::clone(&metrics), SourceKind::amqp);
