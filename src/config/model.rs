@@ -5,6 +5,8 @@
 
 mod plugins;
 mod providers;
+mod rule_tests;
+mod ways;
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
@@ -20,6 +22,11 @@ use crate::tls::CertificateFiles;
 
 pub use self::plugins::{Breaker, Hook, OnError, PluginFile, PluginId, PluginSite, Plugins, ScriptCall};
 pub use self::providers::{HttpProvider, JwtAlgorithm, JwtKeyKind, JwtKeys, JwtProvider};
+pub use self::rule_tests::{
+    DropExpectation, EventExpectation, EventTest, Expected, ForgetExpectation, MockAnswer, MockCase, MockQuery,
+    RuleTest, SessionIndex, SubscribeTest, TestCase, TestSession, TokenExpectation, TokenTest,
+};
+pub use self::ways::Way;
 
 /// Shards at most, so that a set of them is one word.
 pub const MAX_SHARDS: u8 = 64;

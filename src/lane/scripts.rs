@@ -196,7 +196,13 @@ impl Machine {
             Some(Change::Opened) => {
                 self.meter.put_aside(hook, 1);
                 let why = said.as_ref().err().map(ToString::to_string);
-                tracing::warn!(plugin, generation, hook = hook_name, why, "plugin put aside: it failed again and again");
+                tracing::warn!(
+                    plugin,
+                    generation,
+                    hook = hook_name,
+                    why,
+                    "plugin put aside: it failed again and again"
+                );
             }
             Some(Change::Closed) => {
                 self.meter.put_aside(hook, -1);

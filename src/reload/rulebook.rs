@@ -6,8 +6,8 @@ use std::sync::Arc;
 use crate::config::{Breaker, Diagnostics, PluginFile, Plugins, Query, QueryId, Route, TopicRule};
 use crate::event::{Decoder, Shape, TopicPattern};
 use crate::lookup::{Forgotten, Lookups};
-use crate::route::{Judgement, RouteTable, TopicRules};
 use crate::route::script::{Asks, Plugin, ScriptLimits};
+use crate::route::{Judgement, RouteTable, TopicRules};
 
 /// The number of a rulebook. The first one in force is 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

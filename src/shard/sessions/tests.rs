@@ -8,8 +8,8 @@ use smallvec::SmallVec;
 
 use super::*;
 use crate::event::{
-    AttributeMatch, Audience, Clause, Decoder, Envelope, Event, EveryTenant, Keep, Matcher, Path, PayloadFilter,
-    Scalar, Shape,
+    AttributeMatch, Audience, Clause, Decoder, Envelope, Event, EveryTenant, Keep, Matcher, Path, Payload,
+    PayloadFilter, Scalar, Shape,
 };
 use crate::shard::Routed;
 
@@ -79,8 +79,10 @@ const TENANTS: [&str; 3] = ["acme", "globex", "initech"];
 const USERS: [&str; 3] = ["1", "2", "3"];
 const ROLES: [&str; 2] = ["manager", "agent"];
 /// Shared, as those of a rulebook are.
-static PAYLOADS: LazyLock<[Arc<PayloadFilter>; 2]> =
-    LazyLock::new(|| [Keep::Only, Keep::Without].map(|keep| Arc::new(PayloadFilter::new(keep))));
+static PAYLOADS: LazyLock<[Payload; 3]> = LazyLock::new(|| {
+    let part = |keep| Payload::Part(Arc::new(PayloadFilter::new(keep)));
+    [part(Keep::Only), part(Keep::Without), Payload::Own(Bytes::from_static(b"1"))]
+});
 const TOPICS: [&str; 5] = ["deal:1", "deal:2", "deal:*", "board:a", "news"];
 
 fn clause() -> impl Strategy<Value = ClauseSpec> {

@@ -46,6 +46,7 @@ impl Source {
             routes,
             topics,
             plugins: Box::default(),
+            breaker: Plugins::default().breaker,
             queries: Arc::default(),
         };
         let (lanes, lane) = Lanes::to_channel(capacity);
