@@ -399,7 +399,7 @@ fn each_of_very_many_reviews_has_its_time_and_none_is_left_behind() {
     let mut bench = Bench::new();
     let tenants: Vec<TenantId> = (0..1_000).map(|number| TenantId::new(number.to_string()).unwrap()).collect();
     let (begun, rulebook) = (bench.now, Arc::clone(&bench.rulebook));
-    let forget = Forget { query: QueryId(8), binds: Binds::default() };
+    let forget = Forgotten { query: "q8".into(), binds: Binds::default() };
     // The second word is for the review that is to follow.
     for _ in 0..2 {
         let mut effects = Vec::new();

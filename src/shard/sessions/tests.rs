@@ -87,7 +87,7 @@ const TOPICS: [&str; 5] = ["deal:1", "deal:2", "deal:*", "board:a", "news"];
 
 fn clause() -> impl Strategy<Value = ClauseSpec> {
     let some = |of: u8| prop::option::of(prop::collection::vec(0..of, 0..3));
-    (some(3), some(5), prop::option::of(0..2_u8), prop::option::of(0..3_u8), prop::option::of(0..2_u8))
+    (some(3), some(5), prop::option::of(0..2_u8), prop::option::of(0..3_u8), prop::option::of(0..3_u8))
         .prop_map(|(users, topics, role, except, payload)| ClauseSpec { users, topics, role, except, payload })
 }
 
