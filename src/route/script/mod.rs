@@ -53,6 +53,7 @@ pub struct Plugin {
     pub name: CompactString,
     fields: Option<Box<[Path]>>,
     asks: Asks,
+    says_payload: bool,
     limits: ScriptLimits,
     bytecode: Box<[u8]>,
     /// Which hook is called, and what it is handed as parameters, as JSON.
@@ -167,6 +168,11 @@ impl Plugin {
     /// What its `route` hook reads of events: these become parts of `decoder`.
     pub fn view(&self, decoder: &mut Decoder) -> EventView {
         EventView::new(self.fields.as_deref(), decoder)
+    }
+
+    /// Whether it may give some another payload than the event's, as far as its text tells.
+    pub fn says_payload(&self) -> bool {
+        self.says_payload
     }
 
     /// Which queries it may ask.
