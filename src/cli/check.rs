@@ -5,7 +5,8 @@ use std::io::{self, Write};
 use serde_json::json;
 
 use super::{Exit, Format};
-use crate::config::{self, Config, ConfigFile, Diagnostics, LoadError};
+use crate::config::{self, Config, ConfigFile, Diagnostics};
+use crate::reload::Refusal;
 
 /// What is known of a configuration.
 struct Verdict {
@@ -22,7 +23,7 @@ pub(super) fn check(file: &ConfigFile, format: Format, out: &mut dyn Write, colo
             line: format!("{file} is fine: {}", contents(&loaded.config, &loaded.warnings)),
             diagnostics: loaded.warnings,
         },
-        Err(error) => refused(file, error),
+        Err(error) => refused(file, error.into()),
     };
     let written = match format {
         Format::Human => human(&verdict, out, colour),
@@ -34,22 +35,19 @@ pub(super) fn check(file: &ConfigFile, format: Format, out: &mut dyn Write, colo
 }
 
 /// Says on `out` why a configuration does not come into force.
-pub(super) fn refuse(file: &ConfigFile, error: LoadError, out: &mut dyn Write, colour: bool) -> Exit {
-    let verdict = refused(file, error);
+pub(super) fn refuse(file: &ConfigFile, refusal: Refusal, out: &mut dyn Write, colour: bool) -> Exit {
+    let verdict = refused(file, refusal);
     human(&verdict, out, colour).ok();
     verdict.exit
 }
 
-fn refused(file: &ConfigFile, error: LoadError) -> Verdict {
-    match error {
-        LoadError::Invalid(diagnostics) => {
-            Verdict { exit: Exit::AtFault, line: format!("{file}: {}", faults(&diagnostics)), diagnostics }
+fn refused(file: &ConfigFile, refusal: Refusal) -> Verdict {
+    let exit = if refusal.is_about_the_files() { Exit::AtFault } else { Exit::Environment };
+    match refusal {
+        Refusal::Invalid(diagnostics) | Refusal::Plugins(diagnostics) => {
+            Verdict { exit, line: format!("{file}: {}", faults(&diagnostics)), diagnostics }
         }
-        LoadError::Unreadable { source, .. } => Verdict {
-            exit: Exit::Environment,
-            line: format!("cannot read {file}: {source}"),
-            diagnostics: Diagnostics::default(),
-        },
+        refusal => Verdict { exit, line: refusal.to_string(), diagnostics: Diagnostics::default() },
     }
 }
 

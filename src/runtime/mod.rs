@@ -7,5 +7,5 @@ mod threads;
 
 pub use cryptography::cryptography;
 pub use instance::instance;
-pub use signals::Signals;
+pub use signals::{Hangups, Signals};
 pub use threads::Threads;

@@ -15,6 +15,7 @@ mod lookups;
 mod process;
 mod program;
 mod queues;
+mod reload;
 mod rights;
 mod tenants;
 
@@ -30,6 +31,7 @@ use self::events::EventMetrics;
 use self::lookups::LookupMetrics;
 use self::program::ProgramMetrics;
 use self::queues::QueueMetrics;
+use self::reload::ReloadMetrics;
 use self::rights::RightsMetrics;
 use super::tenants::Tenants;
 
@@ -56,6 +58,7 @@ pub struct Metrics {
     rights: RightsMetrics,
     broker: BrokerMetrics,
     program: ProgramMetrics,
+    reload: ReloadMetrics,
     tenants: Tenants,
 }
 
@@ -75,6 +78,7 @@ impl Metrics {
             rights: RightsMetrics::register(r),
             broker: BrokerMetrics::register(r),
             program: ProgramMetrics::register(r),
+            reload: ReloadMetrics::register(r),
             tenants: tenants::register(r),
             process: process::registry(),
             registry,

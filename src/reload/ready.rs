@@ -1,0 +1,191 @@
+//! From files to what can come into force: read → parse → validate → compile → prove → pools and providers.
+//!
+//! Invariant: nothing that runs is touched here, and the world outside of the files only when the rules are proven.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::prove::{Proof, prove};
+use super::{Generation, Queries, Refusal, Rulebook, Rules, Sources};
+use crate::auth::{Authenticator, Foundation};
+use crate::config::{self, Config, ConfigFile, Diagnostics, LoadError, Loaded};
+use crate::lookup::Lookups;
+use crate::observe::Metrics;
+
+/// How often the files are read until two readings agree.
+const READINGS: u32 = 5;
+/// How long to wait between two that do not.
+const APART: Duration = Duration::from_millis(50);
+
+/// Where a configuration comes from. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Origin {
+    /// The main file.
+    pub file: ConfigFile,
+    /// What `{instance}` stands for.
+    pub instance: Arc<str>,
+    /// What `${NAME}` holds.
+    pub environment: fn(&str) -> Option<String>,
+}
+
+/// What files come to: a rulebook that is proven, and nothing that is open yet.
+#[derive(Debug)]
+pub(super) struct Draft {
+    config: Arc<Config>,
+    rulebook: Rulebook,
+    sources: Sources,
+    hash: String,
+    warnings: Diagnostics,
+    proof: Proof,
+}
+
+/// All that is needed to come into force.
+#[derive(Clone, Debug)]
+pub struct Ready {
+    /// What the files say.
+    pub config: Arc<Config>,
+    /// The rules, compiled and proven.
+    pub rulebook: Arc<Rulebook>,
+    /// The providers of identities.
+    pub authenticator: Arc<Authenticator>,
+    /// The files.
+    pub sources: Arc<Sources>,
+    /// Tells their content from others: 16 hexadecimal digits.
+    pub hash: Arc<str>,
+    /// What is probably not meant so.
+    pub warnings: Diagnostics,
+    /// What the rule tests came to.
+    pub proof: Proof,
+}
+
+impl Origin {
+    /// What the files come to; `None` where they hold what is in force. Blocks: for a thread that may wait. `known` are
+    /// the sources as they were known before, if they were, and become those of now, whatever is wrong with them.
+    pub(super) fn draft(
+        &self,
+        generation: Generation,
+        before: Option<&Ready>,
+        known: &mut Sources,
+    ) -> Result<Option<Draft>, Refusal> {
+        let Loaded { config, warnings, hash, .. } = self.read(known)?;
+        if before.is_some_and(|before| before.sources.hold_the_same(known)) {
+            return Ok(None);
+        }
+        let config = Arc::new(config);
+        let rulebook = compile(&config, generation, before)?;
+        let proof = if config.reload.tests { prove(&rulebook, &[]) } else { Proof::default() };
+        if !proof.failed.is_empty() {
+            return Err(Refusal::Tests(proof));
+        }
+        Ok(Some(Draft { config, rulebook, sources: known.clone(), hash, warnings, proof }))
+    }
+
+    /// Reads until what is on the disk afterwards is what was there before: so nothing is half of one state and half of
+    /// another.
+    fn read(&self, known: &mut Sources) -> Result<Loaded, Refusal> {
+        for _ in 0..READINGS {
+            let before = known.look_again();
+            let (loaded, files, folders) = self.load();
+            *known = Sources::look(&files, &folders);
+            if before == *known || !self.is_on_disk() {
+                return Ok(loaded?);
+            }
+            if before.are_of(&files, &folders) {
+                // Somebody is writing.
+                #[expect(
+                    clippy::disallowed_methods,
+                    reason = "this thread may wait, and there is no fact to wait for"
+                )]
+                std::thread::sleep(APART);
+            }
+        }
+        Err(Refusal::Unsteady)
+    }
+
+    fn load(&self) -> (Result<Loaded, LoadError>, Vec<PathBuf>, Vec<PathBuf>) {
+        let loaded = config::load(&self.file, &self.instance, &self.environment);
+        let files = match (&loaded, &self.file) {
+            (Ok(loaded), ConfigFile::Disk(_)) => loaded.files.clone(),
+            (Err(_), ConfigFile::Disk(path)) => vec![path.clone()],
+            (_, ConfigFile::Embedded) => Vec::new(),
+        };
+        (loaded, files, Vec::new())
+    }
+
+    /// Whether it can change.
+    pub(super) fn is_on_disk(&self) -> bool {
+        self.file != ConfigFile::Embedded
+    }
+}
+
+/// The rules of a configuration, compiled. Queries of the same database are the same ones, opened already.
+fn compile(config: &Config, generation: Generation, before: Option<&Ready>) -> Result<Rulebook, Refusal> {
+    let known = before.map(|before| (&before.config.database, &before.rulebook.queries));
+    let queries = match (&config.database, known) {
+        (None, Some((None, queries))) => Arc::clone(queries),
+        (Some(database), Some((Some(old), queries))) if old.is_same(database) => Arc::clone(queries),
+        (database, known) => Arc::new(Queries {
+            epoch: known.map_or(0, |(_, queries)| queries.epoch) + 1,
+            queries: database.as_ref().map_or(&[][..], |database| &database.queries).into(),
+            lookups: None,
+        }),
+    };
+    Rulebook::compile(generation, Rules::of(config), queries).map_err(Refusal::Plugins)
+}
+
+impl Draft {
+    /// A draft of a configuration that has been in force.
+    pub(super) fn again(former: Former, generation: Generation, before: &Ready) -> Result<Self, Refusal> {
+        let Former { config, sources, hash, warnings, proof } = former;
+        let rulebook = compile(&config, generation, Some(before))?;
+        Ok(Self { rulebook, config, sources: Sources::clone(&sources), hash: hash.to_string(), warnings, proof })
+    }
+
+    /// Opens what is not open yet. What did not change since `before` goes on.
+    pub(super) async fn make_ready(self, before: Option<&Ready>, metrics: &Arc<Metrics>) -> Result<Ready, Refusal> {
+        let Self { config, mut rulebook, sources, hash, warnings, proof } = self;
+        let is_new = before.is_none_or(|before| !Arc::ptr_eq(&before.rulebook.queries, &rulebook.queries));
+        if let (true, Some(database)) = (is_new, &config.database) {
+            let lookups = Lookups::open(database, metrics).await.map_err(Refusal::Database)?;
+            rulebook.queries = Arc::new(Queries { lookups: Some(lookups), ..Queries::clone(&rulebook.queries) });
+        }
+        let made_of = Foundation {
+            auth: config.auth.clone(),
+            queries: Arc::clone(&rulebook.queries),
+            files: config.plugins.clone(),
+            plugins: rulebook.plugins.iter().cloned().collect(),
+        };
+        let authenticator = Authenticator::new(made_of, before.map(|before| &before.authenticator), metrics);
+        let authenticator = authenticator.map_err(Refusal::Provider)?;
+        let (rulebook, sources) = (Arc::new(rulebook), Arc::new(sources));
+        Ok(Ready { config, rulebook, authenticator, sources, hash: hash.into(), warnings, proof })
+    }
+}
+
+/// What is kept of a generation that is no longer in force, to bring it back.
+#[derive(Clone, Debug)]
+pub(super) struct Former {
+    config: Arc<Config>,
+    sources: Arc<Sources>,
+    hash: Arc<str>,
+    warnings: Diagnostics,
+    proof: Proof,
+}
+
+impl Ready {
+    /// What is kept of it when it is no longer in force. It holds nothing open.
+    pub(super) fn former(&self) -> Former {
+        let Self { config, sources, hash, warnings, proof, .. } = self.clone();
+        Former { config, sources, hash, warnings, proof }
+    }
+
+    /// The first change: nothing is in force yet, and the metrics are new. Blocks at first, then opens what there is to open.
+    pub async fn first(origin: &Origin, metrics: &Arc<Metrics>) -> Result<Self, Refusal> {
+        let own = origin.clone();
+        let draft = tokio::task::spawn_blocking(move || own.draft(Generation(1), None, &mut Sources::default())).await;
+        let draft = draft.map_err(|error| Refusal::Broken(error.to_string()))??;
+        // Where nothing is in force, it is never that.
+        draft.ok_or(Refusal::Unsteady)?.make_ready(None, metrics).await
+    }
+}
