@@ -13,7 +13,7 @@ use super::yaml;
 /// Lists that are joined.
 const LISTS: [&str; 4] = ["routes", "topics", "amqp.exchanges", "amqp.queues"];
 /// Maps that are merged, beside the whole file. What they hold is given once.
-const MAPS: [&str; 10] = [
+const MAPS: [&str; 13] = [
     "admin",
     "amqp",
     "database",
@@ -24,6 +24,9 @@ const MAPS: [&str; 10] = [
     "ping",
     "limits",
     "limits.outbox",
+    "plugins",
+    "plugins.breaker",
+    "reload",
 ];
 
 /// Reads what `root` includes, and merges it in. `false` where a part could not be read, so that what is missing from

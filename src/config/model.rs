@@ -5,6 +5,7 @@
 
 mod plugins;
 mod providers;
+mod rule_tests;
 mod same;
 
 use std::net::SocketAddr;
@@ -21,6 +22,10 @@ use crate::tls::CertificateFiles;
 
 pub use self::plugins::{Breaker, Hook, OnError, PluginFile, PluginId, PluginSite, Plugins, ScriptCall};
 pub use self::providers::{HttpProvider, JwtAlgorithm, JwtKeyKind, JwtKeys, JwtProvider};
+pub use self::rule_tests::{
+    DropExpectation, EventExpectation, EventTest, Expected, ForgetExpectation, MockAnswer, MockCase, MockQuery,
+    RuleTest, SessionIndex, SubscribeTest, TestCase, TestSession, TokenExpectation, TokenTest,
+};
 
 /// Shards at most, so that a set of them is one word.
 pub const MAX_SHARDS: u8 = 64;

@@ -1,6 +1,7 @@
 //! Rule tests, run against a rulebook before it comes into force.
 
 use super::Rulebook;
+use crate::config::RuleTest;
 
 /// What came of the rule tests.
 #[derive(Clone, Debug, Default)]
@@ -12,7 +13,7 @@ pub struct Proof {
 }
 
 /// Runs these tests.
-pub fn prove(rulebook: &Rulebook, tests: &[()]) -> Proof {
+pub fn prove(rulebook: &Rulebook, tests: &[RuleTest]) -> Proof {
     let _ = rulebook;
     Proof { passed: tests.len(), failed: Vec::new() }
 }

@@ -2,14 +2,13 @@
 //!
 //! Invariant: nothing that runs is touched here, and the world outside of the files only when the rules are proven.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::prove::{Proof, prove};
 use super::{Generation, Queries, Refusal, Rulebook, Rules, Sources};
 use crate::auth::{Authenticator, Foundation};
-use crate::config::{self, Config, ConfigFile, Diagnostics, LoadError, Loaded};
+use crate::config::{self, Attempt, Config, ConfigFile, Diagnostics, LoadError, Loaded, ReadTests, Watch};
 use crate::lookup::Lookups;
 use crate::observe::Metrics;
 
@@ -68,13 +67,13 @@ impl Origin {
         before: Option<&Ready>,
         known: &mut Sources,
     ) -> Result<Option<Draft>, Refusal> {
-        let Loaded { config, warnings, hash, .. } = self.read(known)?;
+        let Loaded { config, warnings, hash, tests, .. } = self.read(known)?;
         if before.is_some_and(|before| before.sources.hold_the_same(known)) {
             return Ok(None);
         }
         let config = Arc::new(config);
         let rulebook = compile(&config, generation, before)?;
-        let proof = if config.reload.tests { prove(&rulebook, &[]) } else { Proof::default() };
+        let proof = prove(&rulebook, &tests);
         if !proof.failed.is_empty() {
             return Err(Refusal::Tests(proof));
         }
@@ -86,12 +85,12 @@ impl Origin {
     fn read(&self, known: &mut Sources) -> Result<Loaded, Refusal> {
         for _ in 0..READINGS {
             let before = known.look_again();
-            let (loaded, files, folders) = self.load();
-            *known = Sources::look(&files, &folders);
-            if before == *known || !self.is_on_disk() {
+            let (loaded, watch) = self.load();
+            *known = Sources::look(&watch);
+            if before == *known {
                 return Ok(loaded?);
             }
-            if before.are_of(&files, &folders) {
+            if before.are_of(&watch) {
                 // Somebody is writing.
                 #[expect(
                     clippy::disallowed_methods,
@@ -103,14 +102,10 @@ impl Origin {
         Err(Refusal::Unsteady)
     }
 
-    fn load(&self) -> (Result<Loaded, LoadError>, Vec<PathBuf>, Vec<PathBuf>) {
-        let loaded = config::load(&self.file, &self.instance, &self.environment);
-        let files = match (&loaded, &self.file) {
-            (Ok(loaded), ConfigFile::Disk(_)) => loaded.files.clone(),
-            (Err(_), ConfigFile::Disk(path)) => vec![path.clone()],
-            (_, ConfigFile::Embedded) => Vec::new(),
-        };
-        (loaded, files, Vec::new())
+    fn load(&self) -> (Result<Loaded, LoadError>, Watch) {
+        let Attempt { result, watch, .. } =
+            config::attempt(&self.file, &self.instance, &self.environment, ReadTests::AsConfigured);
+        (result, if self.is_on_disk() { watch } else { Watch::default() })
     }
 
     /// Whether it can change.

@@ -8,6 +8,8 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use crate::config::Watch;
+
 /// Of a larger file it is enough to know that it is too large.
 const MAX_BYTES: u64 = 16 << 20;
 
@@ -38,7 +40,7 @@ impl fmt::Display for ContentHash {
 
 impl Sources {
     /// Reads all of these. Takes as long as the disk does.
-    pub(super) fn look(files: &[PathBuf], folders: &[PathBuf]) -> Self {
+    pub(super) fn look(Watch { files, folders }: &Watch) -> Self {
         let file = |path: &PathBuf| (path.clone(), read(path).ok().map(|bytes| ContentHash::of(&bytes)));
         let folder = |path: &PathBuf| (path.clone(), names(path).unwrap_or_default());
         Self { files: files.iter().map(file).collect(), folders: folders.iter().map(folder).collect() }
@@ -47,7 +49,9 @@ impl Sources {
     /// Reads the same again.
     #[must_use]
     pub(super) fn look_again(&self) -> Self {
-        Self::look(&self.paths(), &self.folders().map(Path::to_owned).collect::<Vec<_>>())
+        let files = self.files.iter().map(|(path, _)| path.clone()).collect();
+        let folders = self.folders().map(Path::to_owned).collect();
+        Self::look(&Watch { files, folders })
     }
 
     /// The files, in the order in which they were asked for, the main one first; `None` where there is nothing to read.
@@ -66,7 +70,7 @@ impl Sources {
     }
 
     /// Whether both are of the same files and folders, whatever those hold.
-    pub(super) fn are_of(&self, files: &[PathBuf], folders: &[PathBuf]) -> bool {
+    pub(super) fn are_of(&self, Watch { files, folders }: &Watch) -> bool {
         self.files.iter().map(|(path, _)| path).eq(files) && self.folders.iter().map(|(path, _)| path).eq(folders)
     }
 
@@ -76,10 +80,6 @@ impl Sources {
         let is_known = |path: &Path| self.files.iter().any(|(known, _)| known == path);
         let gone = before.files.iter().filter(move |(path, _)| !is_known(path));
         own.chain(gone).map(|(path, _)| path.as_path())
-    }
-
-    fn paths(&self) -> Vec<PathBuf> {
-        self.files.iter().map(|(path, _)| path.clone()).collect()
     }
 }
 
@@ -128,7 +128,7 @@ mod tests {
         let at = |name: &str| folder.path().join(name);
         fs::write(at("a"), "1").unwrap();
         fs::create_dir(at("routes")).unwrap();
-        let mut before = Sources::look(&[at("a"), at("missing")], &[at("routes")]);
+        let mut before = Sources::look(&Watch { files: vec![at("a"), at("missing")], folders: vec![at("routes")] });
         for (what, is_another, change) in changes {
             change(folder.path());
             let after = before.look_again();
@@ -143,10 +143,11 @@ mod tests {
         let at = |name: &str| folder.path().join(name);
         let write = |name: &str, text: &str| fs::write(at(name), text).unwrap();
         ["main", "same", "gone"].iter().for_each(|name| write(name, "1"));
-        let before = Sources::look(&["main", "same", "gone"].map(at), &[]);
+        let look = |names: [&str; 3]| Sources::look(&Watch { files: names.map(at).to_vec(), folders: Vec::new() });
+        let before = look(["main", "same", "gone"]);
         write("main", "2");
         write("new", "1");
-        let after = Sources::look(&["main", "same", "new"].map(at), &[]);
+        let after = look(["main", "same", "new"]);
         assert!(after.changed_since(&before).eq(["main", "new", "gone"].map(at)));
         assert_eq!(after.changed_since(&after).count(), 0);
     }

@@ -56,7 +56,7 @@ pub struct PluginFile {
 }
 
 /// A place in the configuration that calls a plugin.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct PluginSite {
     /// Which of its hooks.
     pub hook: Hook,
@@ -123,9 +123,22 @@ impl PluginFile {
         self.file.text()
     }
 
+    /// The place of these bytes of it.
+    pub(in crate::config) fn place(&self, range: std::ops::Range<usize>) -> Place {
+        Place::new(&self.file, range)
+    }
+
     /// One of its lines, counted from 1, for a diagnostic; the whole first one where there is no such line.
     pub fn line(&self, number: usize) -> Place {
         Place::new(&self.file, self.file.line(number.saturating_sub(1)))
+    }
+}
+
+/// What a plugin is handed may come from the environment, and be a secret.
+impl std::fmt::Debug for PluginSite {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { hook, with: _, place } = self;
+        f.debug_struct("PluginSite").field("hook", hook).field("place", place).finish_non_exhaustive()
     }
 }
 

@@ -5,6 +5,7 @@ use compact_str::CompactString;
 use super::{database_url, templates};
 use crate::config::diagnostics::{Diagnostics, did_you_mean};
 use crate::config::model::{ForgetRule, Query, QueryCache, QueryCall, QueryId};
+use crate::config::place::Place;
 use crate::config::raw::{At, Field, RawDatabase, RawQuery, Scalars, Text};
 use crate::event::{Path, Template};
 use crate::lookup::scan::{self, Dialect};
@@ -94,11 +95,24 @@ impl Queries {
             }
         }
         if !query.binds_tenant() {
-            let message =
-                format!("the query `{}` does not bind `:tenant`: it may answer for another tenant", query.name);
-            diagnostics.warning(&name.place, message).help("add `tenant_id = :tenant` to its conditions");
+            warn_of_no_tenant(&query.name, &name.place, diagnostics);
         }
         bound.map(|with| QueryCall { query: id, with })
+    }
+
+    /// A query that a plugin asks by name. A plugin may never come to ask it, so that all of this is a warning.
+    pub(super) fn asked_by_plugin(&self, name: &str, place: &Place, diagnostics: &mut Diagnostics) {
+        let known = self.known.iter().find(|(known, _)| known == name);
+        match known {
+            Some((_, Some(query))) if !query.binds_tenant() => warn_of_no_tenant(name, place, diagnostics),
+            Some(_) => {}
+            None if self.whole => {
+                let names = self.known.iter().map(|(known, _)| known.as_str());
+                let message = format!("there is no query `{name}`{}", did_you_mean(name, names));
+                diagnostics.warning(place, message).help("a call that comes here fails");
+            }
+            None => {}
+        }
     }
 
     /// Which answers of a query a rule means: by some of its binds, but `:tenant`.
@@ -166,6 +180,11 @@ fn query(name: &str, raw: &RawQuery, dialect: Dialect, diagnostics: &mut Diagnos
     };
     let timeout = raw.timeout.value().map(|span| span.0);
     Some(Query { name: name.into(), sql: sql.value.text.clone(), binds, timeout, cache, needs: &[] })
+}
+
+fn warn_of_no_tenant(name: &str, place: &Place, diagnostics: &mut Diagnostics) {
+    let message = format!("the query `{name}` does not bind `:tenant`: it may answer for another tenant");
+    diagnostics.warning(place, message).help("add `tenant_id = :tenant` to its conditions");
 }
 
 fn has(binds: &[CompactString], name: &str) -> bool {
