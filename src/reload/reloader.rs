@@ -110,6 +110,7 @@ impl Worker {
         let ready = self.ready();
         self.machinery.note(&ready);
         self.note(Trigger::Boot, took, Outcome::Applied, Vec::new());
+        self.tell_watcher();
         let mut waiting = Vec::new();
         loop {
             let trigger = tokio::select! {
