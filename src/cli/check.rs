@@ -6,8 +6,8 @@ use serde_json::json;
 
 use super::ways::Ways;
 use super::{Exit, Format};
-use crate::config::{self, Config, ConfigFile, Diagnostics};
-use crate::reload::Refusal;
+use crate::config::{Config, ConfigFile, Diagnostics, ReadTests};
+use crate::reload::{Origin, Refusal};
 
 /// What is known of a configuration.
 struct Verdict {
@@ -20,14 +20,16 @@ struct Verdict {
 
 /// Says what is wrong with a configuration, and whether it could come into force.
 pub(super) fn check(file: &ConfigFile, format: Format, out: &mut dyn Write, colour: bool) -> Exit {
-    let verdict = match config::load(file, "check", &|name| std::env::var(name).ok()) {
+    let environment = |name: &str| std::env::var(name).ok();
+    let origin = Origin { file: file.clone(), instance: "check".into(), environment };
+    let verdict = match origin.compile(ReadTests::AsConfigured) {
         Ok(loaded) => Verdict {
             exit: Exit::Fine,
             line: format!("{file} is fine: {}", contents(&loaded.config, &loaded.warnings)),
             ways: Some(Ways::of(&loaded.config)),
             diagnostics: loaded.warnings,
         },
-        Err(error) => refused(file, error.into()),
+        Err(refusal) => refused(file, refusal),
     };
     let written = match format {
         Format::Human => human(&verdict, out, colour),

@@ -30,7 +30,7 @@ pub use history::{Attempt, History, KEPT_ATTEMPTS, Outcome, Trigger};
 pub use live::Live;
 pub use machinery::{BrokerSlot, Fixed, Heart, Machinery, settings};
 pub use prove::{Proof, prove};
-pub use ready::{Origin, Ready};
+pub use ready::{Compiled, Origin, Ready};
 pub use refusal::Refusal;
 pub use reloader::{InForce, Reloader};
 pub use rulebook::{Generation, Queries, Rulebook, Rules};

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::prove::{Proof, prove};
 use super::{Generation, Queries, Refusal, Rulebook, Rules, Sources};
 use crate::auth::{Authenticator, Foundation};
-use crate::config::{self, Attempt, Config, ConfigFile, Diagnostics, LoadError, Loaded, ReadTests, Watch};
+use crate::config::{self, Attempt, Config, ConfigFile, Diagnostics, LoadError, Loaded, ReadTests, RuleTest, Watch};
 use crate::lookup::Lookups;
 use crate::observe::Metrics;
 
@@ -26,6 +26,21 @@ pub struct Origin {
     pub instance: Arc<str>,
     /// What `${NAME}` holds.
     pub environment: fn(&str) -> Option<String>,
+}
+
+/// A configuration whose rules are compiled. Its queries are answered by no database.
+#[derive(Debug)]
+pub struct Compiled {
+    /// What the files say.
+    pub config: Arc<Config>,
+    /// The rules.
+    pub rulebook: Rulebook,
+    /// Their tests.
+    pub tests: Vec<RuleTest>,
+    /// Tells the content of the files from others: 16 hexadecimal digits.
+    pub hash: String,
+    /// What is probably not meant so.
+    pub warnings: Diagnostics,
 }
 
 /// What files come to: a rulebook that is proven, and nothing that is open yet.
@@ -59,6 +74,12 @@ pub struct Ready {
 }
 
 impl Origin {
+    /// Reads the files and compiles the rules: what `check`, the rule tests and the server all do. Nothing but files is
+    /// touched, and nothing is open yet.
+    pub fn compile(&self, tests: ReadTests) -> Result<Compiled, Refusal> {
+        Compiled::of(self.load(tests).0?, Generation(1), None)
+    }
+
     /// What the files come to; `None` where they hold what is in force. Blocks: for a thread that may wait. `known` are
     /// the sources as they were known before, if they were, and become those of now, whatever is wrong with them.
     pub(super) fn draft(
@@ -67,16 +88,16 @@ impl Origin {
         before: Option<&Ready>,
         known: &mut Sources,
     ) -> Result<Option<Draft>, Refusal> {
-        let Loaded { config, warnings, hash, tests, .. } = self.read(known)?;
+        let loaded = self.read(known)?;
         if before.is_some_and(|before| before.sources.hold_the_same(known)) {
             return Ok(None);
         }
-        let config = Arc::new(config);
-        let rulebook = compile(&config, generation, before)?;
-        let proof = prove(&rulebook, &tests);
+        let compiled = Compiled::of(loaded, generation, before)?;
+        let proof = prove(&compiled.rulebook, &compiled.tests);
         if !proof.failed.is_empty() {
             return Err(Refusal::Tests(proof));
         }
+        let Compiled { config, rulebook, hash, warnings, .. } = compiled;
         Ok(Some(Draft { config, rulebook, sources: known.clone(), hash, warnings, proof }))
     }
 
@@ -85,7 +106,7 @@ impl Origin {
     fn read(&self, known: &mut Sources) -> Result<Loaded, Refusal> {
         for _ in 0..READINGS {
             let before = known.look_again();
-            let (loaded, watch) = self.load();
+            let (loaded, watch) = self.load(ReadTests::AsConfigured);
             *known = Sources::look(&watch);
             if before == *known {
                 return Ok(loaded?);
@@ -102,15 +123,22 @@ impl Origin {
         Err(Refusal::Unsteady)
     }
 
-    fn load(&self) -> (Result<Loaded, LoadError>, Watch) {
-        let Attempt { result, watch, .. } =
-            config::attempt(&self.file, &self.instance, &self.environment, ReadTests::AsConfigured);
+    fn load(&self, tests: ReadTests) -> (Result<Loaded, LoadError>, Watch) {
+        let Attempt { result, watch, .. } = config::attempt(&self.file, &self.instance, &self.environment, tests);
         (result, if self.is_on_disk() { watch } else { Watch::default() })
     }
 
     /// Whether it can change.
     pub(super) fn is_on_disk(&self) -> bool {
         self.file != ConfigFile::Embedded
+    }
+}
+
+impl Compiled {
+    fn of(loaded: Loaded, generation: Generation, before: Option<&Ready>) -> Result<Self, Refusal> {
+        let Loaded { config, warnings, hash, tests, .. } = loaded;
+        let rulebook = compile(&config, generation, before)?;
+        Ok(Self { config: Arc::new(config), rulebook, tests, hash, warnings })
     }
 }
 

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::history::seconds;
 use super::reloader::InForce;
-use crate::config::{Route, RouteTarget, TopicAllow, UsersRule};
+use crate::config::Way;
 use crate::observe::Metrics;
 
 impl InForce {
@@ -17,16 +17,12 @@ impl InForce {
         );
         let routes = config.routes.iter().map(|route| {
             let decisions = metrics.decisions(&route.name).get();
-            json!({ "name": route.name.as_str(), "kind": kind(route), "decisions": decisions })
+            json!({ "name": route.name.as_str(), "kind": kind(&config.way_of_route(route)), "decisions": decisions })
         });
-        let topics = config.topics.iter().map(|topic| {
-            let kind = match topic.allow {
-                TopicAllow::Always | TopicAllow::Never | TopicAllow::When(_) => "fast",
-                TopicAllow::Query(_) => "query",
-                TopicAllow::Script(_) => "script",
-            };
-            json!({ "match": topic.pattern.to_string(), "kind": kind })
-        });
+        let topics = config
+            .topics
+            .iter()
+            .map(|topic| json!({ "match": topic.pattern.to_string(), "kind": kind(&config.way_of_topic(topic)) }));
         let plugins = config.plugins.files.iter().map(|plugin| {
             let hooks: Vec<_> = plugin.sites.iter().map(|site| site.hook.name()).collect();
             json!({ "name": plugin.name.as_str(), "path": plugin.path().display().to_string(), "hooks": hooks })
@@ -45,14 +41,11 @@ impl InForce {
     }
 }
 
-/// What a route takes: it is compiled whole, asks the database, or runs a plugin.
-fn kind(route: &Route) -> &'static str {
-    match &route.to {
-        RouteTarget::Everyone | RouteTarget::Act(_) => "fast",
-        RouteTarget::Audiences(audiences) => {
-            let asks = audiences.iter().any(|audience| matches!(audience.users, Some(UsersRule::Query(_))));
-            if asks { "query" } else { "fast" }
-        }
-        RouteTarget::Script(..) => "script",
+/// What a rule takes.
+fn kind(way: &Way<'_>) -> &'static str {
+    match way {
+        Way::FastPath => "fast",
+        Way::Queries(_) => "query",
+        Way::Script { .. } => "script",
     }
 }
