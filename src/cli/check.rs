@@ -150,8 +150,16 @@ mod tests {
             assert_eq!(check(&ConfigFile::Disk(path.clone()), format, &mut out, false), Exit::Fine);
             String::from_utf8(out).unwrap().replace(&format!("{}/", folder.path().display()), "")
         };
-        insta::assert_snapshot!(said(Format::Human), @"");
-        insta::assert_snapshot!(said(Format::Json), @"");
+        insta::assert_snapshot!(said(Format::Human).replace(char::REPLACEMENT_CHARACTER, "?"), @r"
+        routes:
+          a?b        script a.lua, which asks q
+          c          fast path
+        topics:
+          deal:{id}  query q
+          b          script b.lua
+        x.yaml is fine: 2 routes, 2 topic rules, 1 query
+        ");
+        insta::assert_snapshot!(said(Format::Json), @r#"{"diagnostics":[],"ok":true,"routes":[{"name":"a\tb","queries":["q"],"script":"a.lua","way":"script"},{"name":"c","queries":[],"script":null,"way":"fast_path"}],"topics":[{"match":"deal:{id}","queries":["q"],"script":null,"way":"query"},{"match":"b","queries":[],"script":"b.lua","way":"script"}]}"#);
     }
 
     #[test]

@@ -87,12 +87,20 @@ impl Guard {
         self.stopped.get()
     }
 
+    /// Fails where the machine holds more than it may. Host code works without the machine's own limit.
+    pub(super) fn look_at_memory(&self, lua: &Lua) -> mlua::Result<()> {
+        if lua.used_memory() <= self.limits.memory {
+            return Ok(());
+        }
+        Err(mlua::Error::MemoryError("not enough memory".to_owned()))
+    }
+
     /// Bytes that the machine may hold.
     pub(super) fn memory(&self) -> usize {
         self.limits.memory
     }
 
-    /// A safepoint. The error is raised in the script.
+    /// A safepoint. The error is raised in the script. Outside of a leg nothing is counted.
     pub(super) fn safepoint(&self) -> mlua::Result<VmState> {
         let count = self.safepoints.get().wrapping_add(1);
         self.safepoints.set(count);

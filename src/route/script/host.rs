@@ -12,7 +12,7 @@ use mlua::{Lua, MultiValue, Table, Value};
 
 use super::builder::{Builder, METHODS, Method};
 use super::guard::Guard;
-use super::json::{self, Making};
+use super::json::{self, Making, Writing};
 use super::value::{describe, scalar};
 use super::{LogLine, Lookup, ScriptLimits};
 use crate::event::Scalar;
@@ -106,10 +106,16 @@ impl Host {
         let host = Rc::clone(self);
         functions.set("ask", lua.create_function(move |_, (query, binds)| Ok(host.ask(&query, &binds).err()))?)?;
         let host = Rc::clone(self);
-        functions.set("raised", lua.create_function(move |lua, value| Ok(host.note_raised(lua, &value)))?)?;
+        functions.set(
+            "raised",
+            lua.create_function(move |lua, value| {
+                host.note_raised(lua, &value);
+                Ok(())
+            })?,
+        )?;
         let host = Rc::clone(self);
         let encode = move |_: &Lua, value: Value| {
-            let text = json::write(&value, host.arrays.get(), LARGEST_JSON);
+            let text = json::write(&value, host.writing(LARGEST_JSON));
             text.map_err(|fault| mlua::Error::runtime(format!("json.encode: {fault}")))
         };
         functions.set("encode", lua.create_function(encode)?)?;
@@ -117,7 +123,7 @@ impl Host {
         let decode = move |lua: &Lua, text: Value| {
             let text = text.as_string().and_then(|text| text.to_str().ok());
             let text = text.ok_or_else(|| mlua::Error::runtime("json.decode takes a text of UTF-8"))?;
-            json::check_and_read(lua, &text, Making { arrays: &marks, frozen: false, memory: host.guard.memory() })
+            json::check_and_read(lua, &text, Making { arrays: &marks, frozen: false, guard: &host.guard })
         };
         functions.set("decode", lua.create_function(decode)?)?;
         let marks = arrays.clone();
@@ -135,7 +141,7 @@ impl Host {
         let fault = match (to, call.as_mut()) {
             (Value::Table(to), Some(call)) if to.to_pointer() == call.to => {
                 if more.is_nil() {
-                    method(&mut call.builder, value, self.arrays.get()).err()
+                    method(&mut call.builder, value, self.writing(usize::MAX)).err()
                 } else {
                     Some("it takes one value at most".to_owned())
                 }
@@ -158,7 +164,7 @@ impl Host {
 
     fn note_raised(&self, lua: &Lua, value: &Value) {
         if let Some(call) = self.call.borrow_mut().as_mut() {
-            let shown = json::write(value, self.arrays.get(), 1024).unwrap_or_else(|_| describe(value));
+            let shown = json::write(value, self.writing(1024)).unwrap_or_else(|_| describe(value));
             // This function, the prelude's, and the one that has raised it.
             call.raised = Some(Raised { line: line(lua, 2), shown });
         }
@@ -170,11 +176,44 @@ impl Host {
             call.lines
         });
         let text = match lines {
-            0..=MOST_LINES => shown(values),
+            0..=MOST_LINES => self.shown(values),
             _ if lines == MOST_LINES + 1 => format!("this call has logged {MOST_LINES} lines: the others are left out"),
             _ => return,
         };
         (self.log)(LogLine { is_warning: is_warning || lines > MOST_LINES, line: line(lua, 1), text });
+    }
+
+    fn shown(&self, values: &MultiValue) -> String {
+        let mut text = String::new();
+        for value in values {
+            if !text.is_empty() {
+                text.push(' ');
+            }
+            match value {
+                Value::String(value) => {
+                    let bytes = value.as_bytes();
+                    text.push_str(&String::from_utf8_lossy(&bytes[..bytes.len().min(LONGEST_LINE)]));
+                }
+                Value::Integer(value) => text.push_str(&value.to_string()),
+                Value::Number(value) => text.push_str(&value.to_string()),
+                Value::Boolean(value) => text.push_str(if *value { "true" } else { "false" }),
+                Value::Nil => text.push_str("nil"),
+                Value::Error(error) => text.push_str(error.to_string().lines().next().unwrap_or_default()),
+                table @ Value::Table(_) => {
+                    text.push_str(&json::write(table, self.writing(LONGEST_LINE)).unwrap_or_else(|_| describe(table)));
+                }
+                other => text.push_str(&describe(other)),
+            }
+            if text.len() > LONGEST_LINE {
+                text.truncate(text.floor_char_boundary(LONGEST_LINE));
+                break;
+            }
+        }
+        text
+    }
+
+    fn writing(&self, most: usize) -> Writing<'_> {
+        Writing { arrays: self.arrays.get(), most, guard: &self.guard }
     }
 }
 
@@ -215,37 +254,12 @@ fn read_binds(binds: &Value) -> Result<Binds, String> {
 }
 
 /// The line of the plugin where the function at this level is.
+#[expect(
+    clippy::redundant_closure_for_method_calls,
+    reason = "the method alone is not general enough in its lifetimes"
+)]
 fn line(lua: &Lua, level: usize) -> Option<usize> {
     lua.inspect_stack(level, |frame| frame.current_line()).flatten()
-}
-
-fn shown(values: &MultiValue) -> String {
-    let mut text = String::new();
-    for value in values {
-        if !text.is_empty() {
-            text.push(' ');
-        }
-        match value {
-            Value::String(value) => {
-                let bytes = value.as_bytes();
-                text.push_str(&String::from_utf8_lossy(&bytes[..bytes.len().min(LONGEST_LINE)]));
-            }
-            Value::Integer(value) => text.push_str(&value.to_string()),
-            Value::Number(value) => text.push_str(&value.to_string()),
-            Value::Boolean(value) => text.push_str(if *value { "true" } else { "false" }),
-            Value::Nil => text.push_str("nil"),
-            Value::Error(error) => text.push_str(error.to_string().lines().next().unwrap_or_default()),
-            table @ Value::Table(_) => {
-                text.push_str(&json::write(table, ptr::null(), LONGEST_LINE).unwrap_or_else(|_| describe(table)));
-            }
-            other => text.push_str(&describe(other)),
-        }
-        if text.len() > LONGEST_LINE {
-            text.truncate(text.floor_char_boundary(LONGEST_LINE));
-            break;
-        }
-    }
-    text
 }
 
 /// Seconds since 1970, for plugins.

@@ -249,7 +249,7 @@ impl<T> Waiting<T> {
         }
         let call = host.call.take().and_then(|call| Some((call.asked.clone()?, call)));
         match call {
-            Some((lookup, call)) => Step::Asks(lookup, Suspended(Waiting { machine, call, used, ..self })),
+            Some((lookup, call)) => Step::Asks(lookup, Suspended(Box::new(Waiting { machine, call, used, ..self }))),
             // Only `lookup` yields, and it asks before.
             None => Step::Done(Err(plain(&machine.plugin.name, ScriptFailure::Error, None, "it waits for nothing"))),
         }
@@ -257,7 +257,7 @@ impl<T> Waiting<T> {
 }
 
 fn making(sandbox: &Sandbox) -> Making<'_> {
-    Making { arrays: &sandbox.arrays, frozen: true, memory: sandbox.host.guard.memory() }
+    Making { arrays: &sandbox.arrays, frozen: true, guard: &sandbox.host.guard }
 }
 
 /// The rows for a script, or why there are none.
@@ -285,9 +285,7 @@ fn table_of(sandbox: &Sandbox, rows: &Rows) -> mlua::Result<Table> {
         }
         line.set_readonly(true);
         table.raw_push(line)?;
-        if lua.used_memory() > sandbox.host.guard.memory() {
-            return Err(mlua::Error::MemoryError("not enough memory".to_owned()));
-        }
+        sandbox.host.guard.look_at_memory(lua)?;
     }
     table.set_metatable(Some(sandbox.arrays.clone()))?;
     table.set_readonly(true);

@@ -118,7 +118,7 @@ pub struct Lookup {
 }
 
 /// A call that waits for rows. It may be dropped: then it never ends.
-pub struct Suspended<T>(Waiting<T>);
+pub struct Suspended<T>(Box<Waiting<T>>);
 
 /// Why a call has no result. It costs this one event, topic or token.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
