@@ -113,8 +113,6 @@ impl Pipeline {
             live: live.clone(),
             shards: shards.clone(),
             interest: Arc::clone(&interest),
-            lookups: ready.rulebook.queries.lookups.clone(),
-            queries: Arc::clone(&ready.rulebook.queries.queries),
             forget: Some(forget),
             control: control.clone(),
             metrics: Arc::clone(&metrics),

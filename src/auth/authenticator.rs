@@ -202,16 +202,6 @@ impl Authenticator {
         }
     }
 
-    /// As [`forget`](Self::forget), where the numbers of queries may be others': forgets what any has answered.
-    pub(super) fn forget_widely(&self, void: &Void) {
-        for provider in &self.providers {
-            match void {
-                Void::Answers(_) => provider.forget_answers(),
-                Void::Users { .. } => provider.forget(void),
-            }
-        }
-    }
-
     async fn ask_all(&self, round: &mut Round, token: &SecretString, remote: IpAddr) -> Decision {
         let first = round.next;
         while let Some(provider) = self.providers.get(round.next) {

@@ -38,16 +38,13 @@ impl InForce {
         inner.former.retain(|former| former.strong_count() > 0);
     }
 
-    /// Forgets whom tokens stand for, where that is void.
-    ///
-    /// A former one may know queries by other numbers than the event that says so: it forgets all that it was answered.
-    /// What matters of it is what it is still asking.
+    /// Forgets whom tokens stand for, where that is void: what a former one is still asking is asked anew.
     pub fn forget(&self, void: &Void) {
         let mut inner = self.lock();
         inner.current.forget(void);
         inner.former.retain(|former| match former.upgrade() {
             Some(former) => {
-                former.forget_widely(void);
+                former.forget(void);
                 true
             }
             None => false,

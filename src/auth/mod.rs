@@ -24,7 +24,7 @@ use std::time::SystemTime;
 use compact_str::CompactString;
 
 use crate::event::{Scalar, TenantId, UserId, Value};
-use crate::lookup::Forget;
+use crate::lookup::Forgotten;
 
 pub use authenticator::{Authenticator, Foundation, ProviderError};
 pub use comeback::Comeback;
@@ -61,7 +61,7 @@ pub enum Refusal {
 #[derive(Clone, Debug)]
 pub enum Void {
     /// Answers of a query.
-    Answers(Forget),
+    Answers(Forgotten),
     /// All that is known of these users, whoever said it.
     Users {
         /// Of which tenant.

@@ -15,7 +15,7 @@ use super::sql::Sql;
 use super::tokens::Tokens;
 use crate::cache::Bounds;
 use crate::config;
-use crate::lookup::Forget;
+use crate::lookup::Forgotten;
 use crate::observe::{Metrics, Throttle};
 
 use super::cache::Keep;
@@ -51,7 +51,7 @@ impl Provider {
             config::Provider::Jwt(jwt) => Kind::Jwt(Box::new(Jwt::new(jwt)?)),
             config::Provider::Script(script) => {
                 let plugin = made_of.plugins.get(usize::from(script.call.plugin.0)).ok_or("there is no such plugin")?;
-                let source = Script::new(plugin, script.call.site, &made_of.queries, made_of.files.breaker)?;
+                let source = Script::new(plugin, script.call.site, &made_of.queries, made_of.files.breaker, metrics)?;
                 let keep = script.cache.map(|ttl| Keep { ttl, bounds: KEPT });
                 Kind::Asking(Asking::new(Source::Script(source), QUERIES, deadline / 2, keep, metrics))
             }
@@ -131,21 +131,15 @@ impl Provider {
         let Kind::Asking(asking) = &self.kind else { return };
         match (void, asking.source()) {
             // A query for tokens binds nothing else.
-            (Void::Answers(Forget { query, binds }), Source::Sql(sql)) if *query == sql.query() => {
+            (Void::Answers(Forgotten { query, binds }), Source::Sql(sql)) if sql.asks(query) => {
                 asking.forget(binds.first().map(|(_, token)| token));
             }
             // What it asked for a token is not known: any answer of that query may have been among it.
-            (Void::Answers(Forget { query, .. }), Source::Script(script)) if script.asks(*query) => asking.forget(None),
+            (Void::Answers(Forgotten { query, .. }), Source::Script(script)) if script.asks(query) => {
+                asking.forget(None)
+            }
             (Void::Answers(_), _) => {}
             (Void::Users { tenant, users }, _) => asking.forget_users(tenant, users),
-        }
-    }
-
-    /// Forgets all that queries had a part in.
-    pub(super) fn forget_answers(&self) {
-        let Kind::Asking(asking) = &self.kind else { return };
-        if matches!(asking.source(), Source::Sql(_) | Source::Script(_)) {
-            asking.forget(None);
         }
     }
 }

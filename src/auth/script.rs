@@ -3,7 +3,7 @@
 //! The plugin has a thread of its own: what it takes of time is taken from other tokens of its own alone. Queries that it
 //! asks are run elsewhere, and other calls go on meanwhile.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -14,18 +14,20 @@ use compact_str::CompactString;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::LocalSet;
+use tokio::task::{JoinSet, LocalSet};
 use tokio::time::Instant;
 
 use super::authenticator::Answer;
 use super::named;
-use crate::config::Breaker;
+use crate::config::{self, Hook};
 use crate::event::Scalar;
 use crate::lookup::LookupError;
-use crate::observe::Throttle;
+use crate::observe::{Metrics, ScriptMeter, Throttle};
 use crate::reload::Queries;
 use crate::route;
-use crate::route::script::{Asks, LogLine, LogSink, Plugin, ScriptError, ScriptFailure, Step, Vm};
+use crate::route::script::{
+    Asks, Breaker, Change, Ending, LogLine, LogSink, Lookup, Plugin, ScriptError, ScriptFailure, Step, Vm,
+};
 
 /// Calls that may wait for the thread. More wait before it.
 const WAITING: usize = 64;
@@ -37,7 +39,6 @@ const LINES: u64 = 50;
 /// A plugin's `authenticate` hook.
 pub(super) struct Script {
     plugin: Arc<Plugin>,
-    queries: Arc<Queries>,
     calls: mpsc::Sender<Call>,
 }
 
@@ -58,17 +59,11 @@ struct Host {
     /// Where queries are run.
     control: Handle,
     machine: RefCell<Option<Rc<Vm>>>,
+    /// Bytes that were counted for it.
+    weighed: Cell<usize>,
     log: LogSink,
-    fuse: RefCell<Fuse>,
-}
-
-/// Puts a plugin aside that fails again and again.
-#[derive(Debug)]
-struct Fuse {
-    breaker: Breaker,
-    failures: u32,
-    /// Until when it is put aside. Then one call tries it.
-    until: Option<Instant>,
+    breaker: RefCell<Breaker>,
+    meter: ScriptMeter,
 }
 
 impl Script {
@@ -77,35 +72,37 @@ impl Script {
         plugin: &Arc<Plugin>,
         site: usize,
         queries: &Arc<Queries>,
-        breaker: Breaker,
+        breaker: config::Breaker,
+        metrics: &Metrics,
     ) -> Result<Self, String> {
         // Full, it makes those wait who have a place before it.
         let (calls, called) = mpsc::channel(WAITING);
         let control = Handle::current();
         let runtime = Builder::new_current_thread().enable_time().build().map_err(|error| error.to_string())?;
-        let (own, own_queries) = (Arc::clone(plugin), Arc::clone(queries));
+        let (own, queries, meter) = (Arc::clone(plugin), Arc::clone(queries), metrics.script(&plugin.name));
         let thread = std::thread::Builder::new().name("auth-script".to_owned()).spawn(move || {
             let host = Host {
                 plugin: own,
                 site,
-                queries: own_queries,
+                queries,
                 control,
                 machine: RefCell::default(),
+                weighed: Cell::new(0),
                 log: log(),
-                fuse: RefCell::new(Fuse { breaker, failures: 0, until: None }),
+                breaker: RefCell::new(Breaker::new(breaker)),
+                meter,
             };
             LocalSet::new().block_on(&runtime, serve(Rc::new(host), called));
         });
         thread.map_err(|error| error.to_string())?;
-        Ok(Self { plugin: Arc::clone(plugin), queries: Arc::clone(queries), calls })
+        Ok(Self { plugin: Arc::clone(plugin), calls })
     }
 
-    /// Whether it may have asked this query.
-    pub(super) fn asks(&self, query: crate::config::QueryId) -> bool {
-        let name = self.queries.queries.get(usize::from(query.0)).map(|query| &query.name);
+    /// Whether it may have asked the query of this name.
+    pub(super) fn asks(&self, query: &str) -> bool {
         match self.plugin.asks() {
             Asks::Nothing => false,
-            Asks::Named(names) => name.is_none_or(|name| names.contains(name)),
+            Asks::Named(names) => names.iter().any(|name| name == query),
             Asks::Any => true,
         }
     }
@@ -130,7 +127,7 @@ impl Script {
 
 /// Takes calls until nobody can make any more, and finishes those that it has.
 async fn serve(host: Rc<Host>, mut calls: mpsc::Receiver<Call>) {
-    let mut under_way = tokio::task::JoinSet::new();
+    let mut under_way = JoinSet::new();
     loop {
         tokio::select! {
             call = calls.recv() => match call {
@@ -155,35 +152,63 @@ async fn call_once(host: Rc<Host>, call: Call) {
 
 impl Host {
     async fn call(&self, token: &SecretString, remote: IpAddr) -> Said {
-        let now = Instant::now();
-        if self.fuse.borrow_mut().is_out(now) {
-            let message = format!("plugin `{}` is put aside, as it has failed again and again", self.plugin.name);
+        self.meter.call(Hook::Authenticate);
+        if !self.breaker.borrow_mut().admit(now()) {
+            self.meter.failure(ScriptFailure::Breaker.name());
+            let message = format!("{} is put aside for a while, as it failed again and again", self.plugin.name);
             return Err(ScriptError { kind: ScriptFailure::Breaker, line: None, message });
         }
         let said = self.run(token, remote).await;
-        // A query without an answer is no fault of the plugin.
-        let failed = said.as_ref().is_err_and(|error| error.kind != ScriptFailure::Lookup);
-        if self.fuse.borrow_mut().note(failed, Instant::now()) {
-            let reason = said.as_ref().err().map(ToString::to_string);
-            tracing::error!(plugin = %self.plugin.name, reason, "a plugin is put aside, as it fails again and again");
-        }
+        self.came(&said);
         said
     }
 
     async fn run(&self, token: &SecretString, remote: IpAddr) -> Said {
         let machine = self.machine()?;
-        let mut step = machine.authenticate(self.site, token.expose_secret(), &remote.to_string());
+        let (token, remote) = (token.expose_secret(), remote.to_string());
+        let mut step = self.meter.timed(|| machine.authenticate(self.site, token, &remote));
         loop {
             match step {
-                Step::Done(said) => {
-                    if machine.is_spent() {
-                        self.machine.take();
-                    }
-                    return said;
+                Step::Done(said) => return said,
+                Step::Asks(lookup, suspended) => {
+                    let answer = self.look_up(lookup).await;
+                    step = self.meter.timed(|| suspended.resume(answer));
                 }
-                Step::Asks(lookup, suspended) => step = suspended.resume(self.look_up(lookup).await),
             }
         }
+    }
+
+    /// This came of a call: counts it, and puts aside what is to be put aside.
+    fn came(&self, said: &Said) {
+        let ending = match said {
+            Ok(_) => Ending::Well,
+            Err(ScriptError { kind: ScriptFailure::Lookup, .. }) => Ending::Neither,
+            Err(_) => Ending::Badly,
+        };
+        if let Err(error) = said {
+            self.meter.failure(error.kind.name());
+        }
+        let (plugin, hook) = (self.plugin.name.as_str(), Hook::Authenticate.name());
+        let change = self.breaker.borrow_mut().ended(ending, now());
+        match change {
+            None => {}
+            Some(Change::Opened) => {
+                self.meter.put_aside(Hook::Authenticate, 1);
+                let why = said.as_ref().err().map(ToString::to_string);
+                tracing::warn!(plugin, hook, why, "plugin put aside: it failed again and again");
+            }
+            Some(Change::Closed) => {
+                self.meter.put_aside(Hook::Authenticate, -1);
+                tracing::info!(plugin, hook, "plugin in use again");
+            }
+        }
+        let spent = self.machine.borrow().as_ref().is_some_and(|machine| machine.is_spent());
+        if spent {
+            tracing::warn!(plugin, "a plugin has used up its memory and begins anew");
+            self.machine.take();
+        }
+        let holds = self.machine.borrow().as_ref().map_or(0, |machine| machine.used_memory());
+        self.meter.memory(self.weighed.replace(holds), holds);
     }
 
     fn machine(&self) -> Result<Rc<Vm>, ScriptError> {
@@ -196,8 +221,7 @@ impl Host {
     }
 
     /// Nobody's tenant is known yet: a query that binds `:tenant` finds nothing.
-    async fn look_up(&self, lookup: route::script::Lookup) -> route::Answer {
-        let route::script::Lookup { query, binds } = lookup;
+    async fn look_up(&self, Lookup { query, binds }: Lookup) -> route::Answer {
         let Some(id) = self.queries.by_name(&query) else {
             return Err(LookupError::Failed(format!("there is no query `{query}`")));
         };
@@ -209,32 +233,17 @@ impl Host {
     }
 }
 
-impl Fuse {
-    fn is_out(&mut self, now: Instant) -> bool {
-        match self.until {
-            Some(until) if now < until => true,
-            Some(_) => {
-                // This call tries it. Others wait for what comes of that.
-                self.until = Some(now + self.breaker.retry);
-                false
-            }
-            None => false,
+impl Drop for Host {
+    fn drop(&mut self) {
+        self.meter.memory(self.weighed.get(), 0);
+        if self.breaker.borrow().is_open() {
+            self.meter.put_aside(Hook::Authenticate, -1);
         }
     }
+}
 
-    /// Notes what came of a call. Whether the plugin is put aside by that.
-    fn note(&mut self, failed: bool, now: Instant) -> bool {
-        if !failed {
-            (self.failures, self.until) = (0, None);
-            return false;
-        }
-        self.failures = self.failures.saturating_add(1);
-        if self.failures < self.breaker.failures {
-            return false;
-        }
-        self.until = Some(now + self.breaker.retry);
-        self.failures == self.breaker.failures
-    }
+fn now() -> std::time::Instant {
+    Instant::now().into_std()
 }
 
 /// Logs what the plugin says, up to a rate.
@@ -254,29 +263,5 @@ fn log() -> LogSink {
 impl fmt::Debug for Script {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Script({})", self.plugin.name)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test(start_paused = true)]
-    async fn a_plugin_that_fails_in_a_row_is_put_aside_and_tried_again() {
-        let breaker = Breaker { failures: 3, retry: Duration::from_secs(10) };
-        let mut fuse = Fuse { breaker, failures: 0, until: None };
-        let start = Instant::now();
-        let at = |seconds: u64| start + Duration::from_secs(seconds);
-        for failed in [true, true, false, true, true] {
-            assert!(!fuse.is_out(at(0)) && !fuse.note(failed, at(0)));
-        }
-        assert!(fuse.note(true, at(1)), "the third in a row");
-        assert!(fuse.is_out(at(10)));
-        assert!(!fuse.is_out(at(11)), "one call tries it");
-        assert!(fuse.is_out(at(12)), "and no other one");
-        assert!(!fuse.note(true, at(12)), "it is told once");
-        assert!(fuse.is_out(at(21)) && !fuse.is_out(at(22)));
-        fuse.note(false, at(23));
-        assert!(!fuse.is_out(at(23)));
     }
 }

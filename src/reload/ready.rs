@@ -8,7 +8,9 @@ use std::time::Duration;
 use super::prove::{Proof, prove};
 use super::{Generation, Queries, Refusal, Rulebook, Rules, Sources};
 use crate::auth::{Authenticator, Foundation};
-use crate::config::{self, Attempt, Config, ConfigFile, Diagnostics, LoadError, Loaded, ReadTests, RuleTest, Watch};
+use crate::config::{
+    self, Attempt, Config, ConfigFile, Diagnostics, Hook, LoadError, Loaded, ReadTests, RuleTest, Sections, Watch,
+};
 use crate::lookup::Lookups;
 use crate::observe::Metrics;
 
@@ -39,6 +41,8 @@ pub struct Compiled {
     pub tests: Vec<RuleTest>,
     /// Tells the content of the files from others: 16 hexadecimal digits.
     pub hash: String,
+    /// Tells its sections from those of another reading.
+    pub sections: Sections,
     /// What is probably not meant so.
     pub warnings: Diagnostics,
 }
@@ -49,6 +53,7 @@ pub(super) struct Draft {
     config: Arc<Config>,
     rulebook: Rulebook,
     sources: Sources,
+    sections: Sections,
     hash: String,
     warnings: Diagnostics,
     proof: Proof,
@@ -65,6 +70,8 @@ pub struct Ready {
     pub authenticator: Arc<Authenticator>,
     /// The files.
     pub sources: Arc<Sources>,
+    /// Tells their sections from those of another reading.
+    pub sections: Arc<Sections>,
     /// Tells their content from others: 16 hexadecimal digits.
     pub hash: Arc<str>,
     /// What is probably not meant so.
@@ -97,8 +104,8 @@ impl Origin {
         if !proof.failed.is_empty() {
             return Err(Refusal::Tests(proof));
         }
-        let Compiled { config, rulebook, hash, warnings, .. } = compiled;
-        Ok(Some(Draft { config, rulebook, sources: known.clone(), hash, warnings, proof }))
+        let Compiled { config, rulebook, hash, sections, warnings, .. } = compiled;
+        Ok(Some(Draft { config, rulebook, sources: known.clone(), sections, hash, warnings, proof }))
     }
 
     /// Reads until what is on the disk afterwards is what was there before: so nothing is half of one state and half of
@@ -136,9 +143,9 @@ impl Origin {
 
 impl Compiled {
     fn of(loaded: Loaded, generation: Generation, before: Option<&Ready>) -> Result<Self, Refusal> {
-        let Loaded { config, warnings, hash, tests, .. } = loaded;
+        let Loaded { config, warnings, hash, sections, tests, .. } = loaded;
         let rulebook = compile(&config, generation, before)?;
-        Ok(Self { config: Arc::new(config), rulebook, tests, hash, warnings })
+        Ok(Self { config: Arc::new(config), rulebook, tests, hash, sections, warnings })
     }
 }
 
@@ -154,20 +161,22 @@ fn compile(config: &Config, generation: Generation, before: Option<&Ready>) -> R
             lookups: None,
         }),
     };
-    Rulebook::compile(generation, Rules::of(config), queries).map_err(Refusal::Plugins)
+    let plugins = before.map(|before| (&before.config.plugins, &*before.rulebook.plugins));
+    Rulebook::compile_after(plugins, generation, Rules::of(config), queries).map_err(Refusal::Plugins)
 }
 
 impl Draft {
     /// A draft of a configuration that has been in force.
     pub(super) fn again(former: Former, generation: Generation, before: &Ready) -> Result<Self, Refusal> {
-        let Former { config, sources, hash, warnings, proof } = former;
+        let Former { config, sources, sections, hash, warnings, proof } = former;
         let rulebook = compile(&config, generation, Some(before))?;
-        Ok(Self { rulebook, config, sources: Sources::clone(&sources), hash: hash.to_string(), warnings, proof })
+        let (sources, sections) = (Sources::clone(&sources), Sections::clone(&sections));
+        Ok(Self { rulebook, config, sources, sections, hash: hash.to_string(), warnings, proof })
     }
 
     /// Opens what is not open yet. What did not change since `before` goes on.
     pub(super) async fn make_ready(self, before: Option<&Ready>, metrics: &Arc<Metrics>) -> Result<Ready, Refusal> {
-        let Self { config, mut rulebook, sources, hash, warnings, proof } = self;
+        let Self { config, mut rulebook, sources, sections, hash, warnings, proof } = self;
         let is_new = before.is_none_or(|before| !Arc::ptr_eq(&before.rulebook.queries, &rulebook.queries));
         if let (true, Some(database)) = (is_new, &config.database) {
             let lookups = Lookups::open(database, metrics).await.map_err(Refusal::Database)?;
@@ -181,8 +190,8 @@ impl Draft {
         };
         let authenticator = Authenticator::new(made_of, before.map(|before| &before.authenticator), metrics);
         let authenticator = authenticator.map_err(Refusal::Provider)?;
-        let (rulebook, sources) = (Arc::new(rulebook), Arc::new(sources));
-        Ok(Ready { config, rulebook, authenticator, sources, hash: hash.into(), warnings, proof })
+        let (rulebook, sources, sections) = (Arc::new(rulebook), Arc::new(sources), Arc::new(sections));
+        Ok(Ready { config, rulebook, authenticator, sources, sections, hash: hash.into(), warnings, proof })
     }
 }
 
@@ -191,16 +200,24 @@ impl Draft {
 pub(super) struct Former {
     config: Arc<Config>,
     sources: Arc<Sources>,
+    sections: Arc<Sections>,
     hash: Arc<str>,
     warnings: Diagnostics,
     proof: Proof,
 }
 
 impl Ready {
+    /// Whether topics are allowed by the same, and so what sessions have.
+    pub(super) fn allows_as(&self, before: &Self) -> bool {
+        self.sections.same(&before.sections, "topics")
+            && self.config.plugins.same(&before.config.plugins, Hook::Authorize)
+            && Arc::ptr_eq(&self.rulebook.queries, &before.rulebook.queries)
+    }
+
     /// What is kept of it when it is no longer in force. It holds nothing open.
     pub(super) fn former(&self) -> Former {
-        let Self { config, sources, hash, warnings, proof, .. } = self.clone();
-        Former { config, sources, hash, warnings, proof }
+        let Self { config, sources, sections, hash, warnings, proof, .. } = self.clone();
+        Former { config, sources, sections, hash, warnings, proof }
     }
 
     /// The first change: nothing is in force yet, and the metrics are new. Blocks at first, then opens what there is to open.

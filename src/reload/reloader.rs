@@ -194,12 +194,17 @@ impl Worker {
             Ok(ready) => ready,
             Err(refusal) => return Outcome::Refused(refusal),
         };
-        match timeout(LANES, super::seams::prepare(&self.machinery.lanes, &ready.rulebook)).await {
+        match timeout(LANES, self.machinery.lanes.prepare(&ready.rulebook)).await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => return Outcome::Refused(Refusal::Lanes(error.to_string())),
+            Ok(Err(said)) => return Outcome::Refused(Refusal::Lanes(said)),
             Err(_) => return Outcome::Refused(Refusal::Lanes(format!("no answer in {LANES:?}"))),
         }
         self.machinery.swap(&ready, before);
+        // A lane that is busy hears of it when it comes to that.
+        let (lanes, review) =
+            (self.machinery.lanes.clone(), (!ready.allows_as(before)).then(|| Arc::clone(&before.rulebook)));
+        let mut told = tokio::spawn(async move { lanes.swapped(review.as_ref()).await });
+        timeout(LANES, &mut told).await.ok();
         self.former = Some(before.former());
         self.in_force.send_replace(Arc::new(InForce { ready, since: wall_clock() }));
         self.tell_watcher();

@@ -2,7 +2,7 @@
 
 use secrecy::{ExposeSecret, SecretString};
 
-use super::{Database, HttpProvider, JwtKeys, JwtProvider, Ping, Plugins, Provider, ScriptCall};
+use super::{Database, HttpProvider, JwtKeys, JwtProvider, Ping, PluginFile, Plugins, Provider, ScriptCall};
 
 impl Database {
     /// Whether queries mean and answer the same by both.
@@ -46,15 +46,19 @@ impl Provider {
 impl Plugins {
     /// Whether this call means the same by both: a plugin of the same text is handed the same, within the same bounds.
     pub fn is_same(&self, other: &Self, call: ScriptCall) -> bool {
-        let of = |plugins: &Self| {
-            let file = plugins.files.get(usize::from(call.plugin.0))?;
-            let site = file.sites.get(call.site)?;
-            Some((file.name.clone(), file.text().to_owned(), site.hook, site.with.clone()))
-        };
+        let of = |plugins: &Self| plugins.files.get(usize::from(call.plugin.0)).cloned();
         self.budget == other.budget
             && self.memory == other.memory
             && self.breaker == other.breaker
-            && of(self) == of(other)
+            && of(self).zip(of(other)).is_some_and(|(one, two)| one.is_same(&two))
+    }
+}
+
+impl PluginFile {
+    /// Whether both are of the same text, and are handed the same by as many calls.
+    pub fn is_same(&self, other: &Self) -> bool {
+        let sites = |file: &Self| file.sites.iter().map(|site| (site.hook, site.with.clone())).collect::<Vec<_>>();
+        self.name == other.name && self.text() == other.text() && sites(self) == sites(other)
     }
 }
 

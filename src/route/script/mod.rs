@@ -7,6 +7,7 @@
 //! outside; its failure is an error of one call.
 
 mod asks;
+mod breaker;
 mod builder;
 mod compile;
 mod fault;
@@ -36,6 +37,7 @@ use crate::config::{Hook, PluginFile};
 use crate::event::{Clause, Decoder, Event, Path, Scalar, Topic};
 use crate::lookup::Binds;
 
+pub use self::breaker::{Breaker, Change, Ending};
 pub use self::view::EventView;
 
 /// What one plugin may take in one thread.
@@ -147,6 +149,19 @@ pub enum ScriptFailure {
     Breaker,
 }
 
+impl ScriptFailure {
+    /// What metrics call it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Budget => "budget",
+            Self::Memory => "memory",
+            Self::Lookup => "lookup",
+            Self::Breaker => "breaker",
+        }
+    }
+}
+
 /// Whom a `route` hook names.
 #[derive(Debug, Default)]
 pub struct Routing {
@@ -167,6 +182,11 @@ impl Plugin {
     /// What its `route` hook reads of events: these become parts of `decoder`.
     pub fn view(&self, decoder: &mut Decoder) -> EventView {
         EventView::new(self.fields.as_deref(), decoder)
+    }
+
+    /// Whether it may give some another payload than the event's, as far as its text tells.
+    pub fn says_payload(&self) -> bool {
+        true
     }
 
     /// Which queries it may ask.
