@@ -307,7 +307,7 @@ fn a_file_that_cannot_be_read_is_the_environment_s_fault() {
     insta::assert_snapshot!(run("check --config .", GOOD), @r"
     exit code 3
     --- stdout
-    cannot read .: Is a directory (os error 21)
+    cannot read .: it is no regular file
     ");
 }
 
