@@ -4,25 +4,32 @@ use std::io::{self, Write};
 
 use serde_json::json;
 
+use super::ways::Ways;
 use super::{Exit, Format};
-use crate::config::{self, Config, ConfigFile, Diagnostics, LoadError};
+use crate::config::{Config, ConfigFile, Diagnostics, ReadTests};
+use crate::reload::{Origin, Refusal};
 
 /// What is known of a configuration.
 struct Verdict {
     exit: Exit,
     diagnostics: Diagnostics,
+    /// How its rules decide, where it is fine.
+    ways: Option<Ways>,
     line: String,
 }
 
 /// Says what is wrong with a configuration, and whether it could come into force.
 pub(super) fn check(file: &ConfigFile, format: Format, out: &mut dyn Write, colour: bool) -> Exit {
-    let verdict = match config::load(file, "check", &|name| std::env::var(name).ok()) {
+    let environment = |name: &str| std::env::var(name).ok();
+    let origin = Origin { file: file.clone(), instance: "check".into(), environment };
+    let verdict = match origin.compile(ReadTests::AsConfigured) {
         Ok(loaded) => Verdict {
             exit: Exit::Fine,
             line: format!("{file} is fine: {}", contents(&loaded.config, &loaded.warnings)),
+            ways: Some(Ways::of(&loaded.config)),
             diagnostics: loaded.warnings,
         },
-        Err(error) => refused(file, error),
+        Err(refusal) => refused(file, refusal),
     };
     let written = match format {
         Format::Human => human(&verdict, out, colour),
@@ -34,27 +41,27 @@ pub(super) fn check(file: &ConfigFile, format: Format, out: &mut dyn Write, colo
 }
 
 /// Says on `out` why a configuration does not come into force.
-pub(super) fn refuse(file: &ConfigFile, error: LoadError, out: &mut dyn Write, colour: bool) -> Exit {
-    let verdict = refused(file, error);
+pub(super) fn refuse(file: &ConfigFile, refusal: Refusal, out: &mut dyn Write, colour: bool) -> Exit {
+    let verdict = refused(file, refusal);
     human(&verdict, out, colour).ok();
     verdict.exit
 }
 
-fn refused(file: &ConfigFile, error: LoadError) -> Verdict {
-    match error {
-        LoadError::Invalid(diagnostics) => {
-            Verdict { exit: Exit::AtFault, line: format!("{file}: {}", faults(&diagnostics)), diagnostics }
+fn refused(file: &ConfigFile, refusal: Refusal) -> Verdict {
+    let exit = if refusal.is_about_the_files() { Exit::AtFault } else { Exit::Environment };
+    match refusal {
+        Refusal::Invalid(diagnostics) | Refusal::Plugins(diagnostics) => {
+            Verdict { exit, ways: None, line: format!("{file}: {}", faults(&diagnostics)), diagnostics }
         }
-        LoadError::Unreadable { source, .. } => Verdict {
-            exit: Exit::Environment,
-            line: format!("cannot read {file}: {source}"),
-            diagnostics: Diagnostics::default(),
-        },
+        refusal => Verdict { exit, ways: None, line: refusal.to_string(), diagnostics: Diagnostics::default() },
     }
 }
 
 fn human(verdict: &Verdict, out: &mut dyn Write, colour: bool) -> io::Result<()> {
     verdict.diagnostics.render(out, colour)?;
+    if let Some(ways) = &verdict.ways {
+        ways.human(out)?;
+    }
     writeln!(out, "{}", verdict.line)?;
     out.flush()
 }
@@ -64,7 +71,11 @@ fn json(verdict: &Verdict, out: &mut dyn Write) -> io::Result<()> {
     if let (Exit::Environment, Some(list)) = (verdict.exit, diagnostics.as_array_mut()) {
         list.push(json!({ "severity": "error", "message": verdict.line }));
     }
-    writeln!(out, "{}", json!({ "ok": verdict.exit == Exit::Fine, "diagnostics": diagnostics }))?;
+    let mut said = json!({ "ok": verdict.exit == Exit::Fine, "diagnostics": diagnostics });
+    if let Some(ways) = &verdict.ways {
+        ways.add_to(&mut said);
+    }
+    writeln!(out, "{said}")?;
     out.flush()
 }
 
@@ -119,6 +130,36 @@ mod tests {
         let (status, said) = check_text(&format!("{FINE_TEXT}demo: 1\ndrain: x\n"), Format::Human);
         assert_eq!(status, 1);
         assert!(said.ends_with("\nx.yaml: 2 errors, 1 warning\n"), "{said}");
+    }
+
+    #[test]
+    fn it_says_how_each_rule_decides() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.yaml");
+        let text = "event: { tenant: t }\n\
+            auth: { providers: [{ tokens: { a: { user: 1, tenant: x } } }] }\n\
+            database: { url: \"sqlite::memory:\", queries: { q: { sql: \"SELECT 1 WHERE 1 = :tenant\" } } }\n\
+            topics: [{ match: \"deal:{id}\", allow: { query: q } }, { match: b, script: b.lua }]\n\
+            routes: [{ name: \"a\\tb\", when: { x: 1 }, script: a.lua }, { name: c, to: everyone }]\n";
+        std::fs::write(&path, text).unwrap();
+        let plugin = "return { route = function() lookup('q') end, authorize = function() return true end }";
+        std::fs::write(folder.path().join("a.lua"), plugin).unwrap();
+        std::fs::write(folder.path().join("b.lua"), plugin.replace("lookup('q')", "")).unwrap();
+        let said = |format| {
+            let mut out = Vec::new();
+            assert_eq!(check(&ConfigFile::Disk(path.clone()), format, &mut out, false), Exit::Fine);
+            String::from_utf8(out).unwrap().replace(&format!("{}/", folder.path().display()), "")
+        };
+        insta::assert_snapshot!(said(Format::Human).replace(char::REPLACEMENT_CHARACTER, "?"), @r"
+        routes:
+          a?b        script a.lua, which asks q
+          c          fast path
+        topics:
+          deal:{id}  query q
+          b          script b.lua
+        x.yaml is fine: 2 routes, 2 topic rules, 1 query
+        ");
+        insta::assert_snapshot!(said(Format::Json), @r#"{"diagnostics":[],"ok":true,"routes":[{"name":"a\tb","queries":["q"],"script":"a.lua","way":"script"},{"name":"c","queries":[],"script":null,"way":"fast_path"}],"topics":[{"match":"deal:{id}","queries":["q"],"script":null,"way":"query"},{"match":"b","queries":[],"script":"b.lua","way":"script"}]}"#);
     }
 
     #[test]

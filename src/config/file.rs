@@ -36,11 +36,18 @@ impl fmt::Display for ConfigFile {
     }
 }
 
+/// The files that the program carries, by their names relative to the embedded configuration.
+const EMBEDDED: [(&str, &str); 2] = [
+    ("pointsman.yaml", include_str!("../../config/pointsman.yaml")),
+    ("demo.sql", include_str!("../../config/demo.sql")),
+];
+
 /// The text of an embedded file, by its name relative to the embedded configuration: `pointsman.yaml`, `demo.sql`.
 pub fn embedded(name: &str) -> Option<&'static str> {
-    Some(match name {
-        "pointsman.yaml" => include_str!("../../config/pointsman.yaml"),
-        "demo.sql" => include_str!("../../config/demo.sql"),
-        _ => return None,
-    })
+    EMBEDDED.iter().find(|(known, _)| *known == name).map(|(_, text)| *text)
+}
+
+/// The names of all embedded files.
+pub(super) fn embedded_names() -> impl Iterator<Item = &'static str> {
+    EMBEDDED.iter().map(|(name, _)| *name)
 }

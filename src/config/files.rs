@@ -4,22 +4,38 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use super::diagnostics::Diagnostics;
-use super::file::{ConfigFile, embedded};
+use super::file::{ConfigFile, embedded, embedded_names};
 use super::place::{Place, SourceFile};
 use super::raw::{At, FileName, Text};
+use super::reading::{LoadedFile, Sections, Watch};
 
 /// The largest file that is read.
 const MAX_BYTES: u64 = 1 << 20;
 
-/// The files of one configuration, and which have been asked for.
+/// The files of one configuration, and what has been looked at.
 pub(super) struct Files {
     embedded: bool,
-    read: Vec<PathBuf>,
+    /// All that were asked for.
+    asked: Vec<Asked>,
+    /// Folders whose names were looked at.
+    folders: Vec<PathBuf>,
+    /// All that was read, in order.
     hash: Hash,
+    /// What is read now is a part of this section.
+    section: Option<&'static str>,
+}
+
+/// A file that was asked for.
+struct Asked {
+    path: PathBuf,
+    /// The hash of its content, where it could be read.
+    content: Option<u64>,
+    /// The section that it is a part of, where that is not the text of the configuration itself.
+    section: Option<&'static str>,
 }
 
 /// The FNV-1a hash of what was read: the same in each build, so that instances can be compared. No more than that: whoever
@@ -34,7 +50,13 @@ enum NoText {
 
 impl Files {
     pub(super) fn of(file: &ConfigFile) -> Self {
-        Self { embedded: *file == ConfigFile::Embedded, read: Vec::new(), hash: Hash::new() }
+        Self {
+            embedded: *file == ConfigFile::Embedded,
+            asked: Vec::new(),
+            folders: Vec::new(),
+            hash: Hash::new(),
+            section: None,
+        }
     }
 
     /// Tells the content of what was read, in the order in which it was.
@@ -42,9 +64,31 @@ impl Files {
         format!("{:016x}", self.hash.0)
     }
 
-    /// All files that were asked for, those that could not be read too.
-    pub(super) fn into_paths(self) -> Vec<PathBuf> {
-        self.read
+    /// What is read from now on is a part of this section.
+    pub(super) fn enter(&mut self, section: &'static str) {
+        self.section = Some(section);
+    }
+
+    /// All files that could be read, in the order in which they were asked for.
+    pub(super) fn read(&self) -> Vec<LoadedFile> {
+        let file =
+            |asked: &Asked| Some(LoadedFile { path: asked.path.clone(), hash: format!("{:016x}", asked.content?) });
+        self.asked.iter().filter_map(file).collect()
+    }
+
+    /// All that was looked at.
+    pub(super) fn watch(&self) -> Watch {
+        let files = self.asked.iter().map(|asked| asked.path.clone()).collect();
+        Watch { files, folders: self.folders.clone() }
+    }
+
+    /// Adds the files that sections are made of to what tells them apart.
+    pub(super) fn add_to(&self, sections: &mut Sections) {
+        for Asked { path, content, section } in &self.asked {
+            if let (Some(section), Some(content)) = (section, content) {
+                sections.add_file(section, path, *content);
+            }
+        }
     }
 
     /// Reads the main file. `Err` where it cannot be read at all; what is wrong with what was read is reported.
@@ -79,6 +123,11 @@ impl Files {
         folder(&named.place).join(&named.value.text)
     }
 
+    /// As [`beside`](Self::beside), for a folder.
+    pub(super) fn beside_text(named: &At<Text>) -> PathBuf {
+        folder(&named.place).join(&named.value.text)
+    }
+
     /// As [`read_beside`](Self::read_beside), for a file that is no text of ours: answers its path, and its bytes.
     pub(super) fn bytes_beside(
         &mut self,
@@ -106,10 +155,13 @@ impl Files {
         }
         let paths = match self.matching(parent, &name) {
             Ok(paths) => paths,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
             Err(error) => {
-                diagnostics
-                    .error(&pattern.place, format!("the folder of `{}` cannot be read: {error}", pattern.shown()));
+                let why = match error.kind() {
+                    io::ErrorKind::NotFound => "there is no such folder".to_owned(),
+                    _ => error.to_string(),
+                };
+                let message = format!("the folder of `{}` cannot be read: {why}", pattern.shown());
+                diagnostics.error(&pattern.place, message);
                 return Vec::new();
             }
         };
@@ -124,13 +176,19 @@ impl Files {
         (!self.embedded).then(|| folder(place).to_string_lossy().into_owned())
     }
 
-    fn matching(&self, parent: &Path, pattern: &str) -> io::Result<Vec<PathBuf>> {
+    /// The files of a folder whose names a pattern matches, by name.
+    pub(super) fn matching(&mut self, parent: &Path, pattern: &str) -> io::Result<Vec<PathBuf>> {
         let glob = crate::event::Glob::new(pattern);
         let here = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
-        let mut names = Vec::new();
-        if self.embedded {
-            return Ok(Vec::new());
+        if !self.folders.iter().any(|known| known == here) {
+            self.folders.push(here.to_owned());
         }
+        if self.embedded {
+            let names = embedded_names().map(Path::new).filter(|path| path.parent() == Some(parent));
+            let names = names.filter(|path| path.file_name().is_some_and(|name| glob.matches(&name.to_string_lossy())));
+            return Ok(names.map(Path::to_owned).collect());
+        }
+        let mut names = Vec::new();
         for entry in fs::read_dir(here)? {
             let name = entry?.file_name();
             let text = name.to_string_lossy();
@@ -141,6 +199,52 @@ impl Files {
         }
         names.sort();
         Ok(names)
+    }
+
+    /// Whether there is such a file.
+    pub(super) fn exists(&self, path: &Path) -> bool {
+        if self.embedded { path.to_str().and_then(embedded).is_some() } else { path.exists() }
+    }
+
+    /// Whether such a file was read.
+    pub(super) fn has_read(&self, path: &Path) -> bool {
+        let path = plain(path);
+        self.asked.iter().any(|asked| asked.content.is_some() && plain(&asked.path) == path)
+    }
+
+    /// Reads a file that was found, not named: a fault of reading it is said at its start.
+    pub(super) fn read_found(&mut self, path: PathBuf, diagnostics: &mut Diagnostics) -> Option<Arc<SourceFile>> {
+        let message = match self.bytes(&path) {
+            Ok(bytes) => return self.text(path, bytes, diagnostics),
+            Err(NoText::Unreadable(error)) => format!("the file cannot be read: {}", plainly(&error)),
+            Err(NoText::TooLarge) => too_large(),
+        };
+        let empty = SourceFile::new(path.clone(), self.name(&path), String::new());
+        diagnostics.error(&Place::start_of(&empty), message);
+        None
+    }
+
+    /// Reads a file at `path`, which `named` leads to. What does not look like a file's name may be a secret, and is not
+    /// repeated.
+    pub(super) fn read_script(
+        &mut self,
+        path: PathBuf,
+        named: &At<FileName>,
+        diagnostics: &mut Diagnostics,
+    ) -> Option<Arc<SourceFile>> {
+        let shown = if named.value.expanded { named.place.shown().to_owned() } else { self.name(&path) };
+        let why = match self.bytes(&path) {
+            Ok(bytes) => return self.text(path, bytes, diagnostics),
+            Err(NoText::Unreadable(error)) => format!("`{shown}` cannot be read: {}", plainly(&error)),
+            Err(NoText::TooLarge) => format!("`{shown}`: {}", too_large()),
+        };
+        if named.value.is_name {
+            diagnostics.error(&named.place, why);
+        } else {
+            let help = "write the name of a Lua file: tasks.lua";
+            diagnostics.error(&named.place, "this names no file that can be read").help(help);
+        }
+        None
     }
 
     fn read_named(
@@ -169,22 +273,42 @@ impl Files {
     }
 
     fn bytes(&mut self, path: &Path) -> Result<Vec<u8>, NoText> {
-        if !self.read.iter().any(|known| known == path) {
-            self.read.push(path.to_owned());
+        let known = self.asked.iter().position(|asked| asked.path == path);
+        let index = known.unwrap_or_else(|| {
+            self.asked.push(Asked { path: path.to_owned(), content: None, section: self.section });
+            self.asked.len() - 1
+        });
+        let read = self.bytes_of(path);
+        match &read {
+            Ok(bytes) => {
+                self.hash.add(bytes);
+                let mut own = Hash::new();
+                own.add(bytes);
+                self.asked[index].content = Some(own.0);
+            }
+            // So that a file that appears, or becomes one that can be read, makes a difference.
+            Err(_) => self.hash.add(b"unread"),
         }
+        read
+    }
+
+    fn bytes_of(&self, path: &Path) -> Result<Vec<u8>, NoText> {
         let mut bytes = Vec::new();
         if self.embedded {
             let text = path.to_str().and_then(embedded);
             let text = text.ok_or_else(|| NoText::Unreadable(io::ErrorKind::NotFound.into()))?;
             bytes.extend_from_slice(text.as_bytes());
         } else {
+            // A pipe is not opened: whoever waits for one to say something may wait for ever.
+            if !fs::metadata(path).map_err(NoText::Unreadable)?.is_file() {
+                return Err(NoText::Unreadable(io::Error::other("it is no regular file")));
+            }
             let file = File::open(path).map_err(NoText::Unreadable)?;
             file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(NoText::Unreadable)?;
         }
         if bytes.len() as u64 > MAX_BYTES {
             return Err(NoText::TooLarge);
         }
-        self.hash.add(&bytes);
         Ok(bytes)
     }
 
@@ -235,5 +359,40 @@ fn plainly(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::NotFound => "there is no such file".to_owned(),
         _ => error.to_string(),
+    }
+}
+
+/// A path without `.` and without `..` where a folder stands before it: one file has one such path, as far as names tell.
+pub(super) fn plain(path: &Path) -> PathBuf {
+    let mut plain = PathBuf::new();
+    for component in path.components() {
+        match component {
+            Component::CurDir => {}
+            Component::ParentDir if matches!(plain.components().next_back(), Some(Component::Normal(_))) => {
+                plain.pop();
+            }
+            other => plain.push(other),
+        }
+    }
+    plain
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_has_one_plain_path() {
+        for (written, expected) in [
+            ("a.lua", "a.lua"),
+            ("./a.lua", "a.lua"),
+            ("config/../plugins/a.lua", "plugins/a.lua"),
+            ("config/routes/../../plugins/./a.lua", "plugins/a.lua"),
+            ("../plugins/a.lua", "../plugins/a.lua"),
+            ("../../a.lua", "../../a.lua"),
+            ("/etc/x/../../../a.lua", "/../a.lua"),
+        ] {
+            assert_eq!(plain(Path::new(written)), Path::new(expected), "{written}");
+        }
     }
 }

@@ -56,7 +56,7 @@ pub struct PluginFile {
 }
 
 /// A place in the configuration that calls a plugin.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct PluginSite {
     /// Which of its hooks.
     pub hook: Hook,
@@ -96,6 +96,30 @@ pub enum OnError {
     Next,
 }
 
+impl Plugins {
+    /// Whether whoever is called by this hook is the same in both: the files' texts, what they are handed, and what they
+    /// may cost.
+    pub fn same(&self, other: &Self, hook: Hook) -> bool {
+        let called = |plugins: &Self| -> Vec<(CompactString, String, Vec<serde_json::Value>)> {
+            let each = |file: &PluginFile| {
+                let handed: Vec<_> = file.sites_of(hook).map(|site| site.with.clone()).collect();
+                (!handed.is_empty()).then(|| (file.name.clone(), file.text().to_owned(), handed))
+            };
+            plugins.files.iter().filter_map(each).collect()
+        };
+        let (mine, others) = (called(self), called(other));
+        let limits = |plugins: &Self| (plugins.budget, plugins.memory, plugins.breaker);
+        mine == others && (mine.is_empty() || limits(self) == limits(other))
+    }
+}
+
+impl PluginSite {
+    /// The texts that stand in what the plugin is handed, one level deep: names of queries, it may be.
+    pub(in crate::config) fn texts(&self) -> impl Iterator<Item = &str> {
+        self.with.as_object().into_iter().flat_map(serde_json::Map::values).filter_map(serde_json::Value::as_str)
+    }
+}
+
 impl Hook {
     /// Its name in a plugin.
     pub fn name(self) -> &'static str {
@@ -129,14 +153,32 @@ impl PluginFile {
         self.file.path()
     }
 
+    /// Where rules call this hook of it.
+    pub fn sites_of(&self, hook: Hook) -> impl Iterator<Item = &PluginSite> {
+        self.sites.iter().filter(move |site| site.hook == hook)
+    }
+
     /// Its text.
     pub fn text(&self) -> &str {
         self.file.text()
     }
 
+    /// The place of these bytes of it.
+    pub(in crate::config) fn place(&self, range: std::ops::Range<usize>) -> Place {
+        Place::new(&self.file, range)
+    }
+
     /// One of its lines, counted from 1, for a diagnostic; the whole first one where there is no such line.
     pub fn line(&self, number: usize) -> Place {
         Place::new(&self.file, self.file.line(number.saturating_sub(1)))
+    }
+}
+
+/// What a plugin is handed may come from the environment, and be a secret.
+impl std::fmt::Debug for PluginSite {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { hook, with: _, place } = self;
+        f.debug_struct("PluginSite").field("hook", hook).field("place", place).finish_non_exhaustive()
     }
 }
 

@@ -4,6 +4,7 @@ use secrecy::SecretString;
 use serde_json::{Value, json};
 
 use super::database::RawQueryName;
+use super::plugins::RawScriptProvider;
 use super::providers::{RawHttpProvider, RawJwtProvider};
 use super::read::{At, Field, FromNode, map_of};
 use super::scalars::Literal;
@@ -43,15 +44,17 @@ section! {
     /// Who knows whose token it is: one of these.
     RawProvider (SecretKeys) {
         /// A query that binds `:token` and answers `user`, `tenant` and any further attributes.
-        "sql" sql: RawQueryName = Expected,
+        "sql" sql: RawQueryName = Optional,
         /// An HTTP endpoint of the application, which gets the token and answers whose it is.
-        "http" http: RawHttpProvider = Expected,
+        "http" http: RawHttpProvider = Optional,
         /// JSON Web Tokens: what they say counts, where their signature is good.
-        "jwt" jwt: RawJwtProvider = Expected,
+        "jwt" jwt: RawJwtProvider = Optional,
         /// Tokens, and whom each stands for.
-        "tokens" tokens: RawTokens = Expected,
+        "tokens" tokens: RawTokens = Optional,
+        /// A plugin that says whose it is, by its hook `authenticate`: a Lua file, or a map.
+        "script" script: RawScriptProvider = Optional,
     }
-    later ["script"]
+    later []
 }
 
 /// Tokens, and whom each stands for.

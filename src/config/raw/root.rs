@@ -7,8 +7,10 @@ use super::amqp::RawAmqp;
 use super::auth::RawAuth;
 use super::condition;
 use super::database::{RawDatabase, RawQueryName};
+use super::plugins::{RawPlugins, RawReload};
 use super::read::{At, Field, FromNode, any_of, or_variable};
 use super::routes::RawRoute;
+use super::rule_tests::tests_schema;
 use super::scalars::{Address, Number, Text, scalar};
 use super::secrets::{FileName, Secret};
 use super::section::{choice, section};
@@ -49,13 +51,22 @@ section! {
         "topics" topics: Vec<At<RawTopicRule>> = Optional,
         /// Which event goes to whom; the first match decides, unless it says `continue`.
         "routes" routes: Vec<At<RawRoute>> = Optional,
+        /// Plugins that rules name, and what they may cost.
+        "plugins" plugins: RawPlugins = Optional,
+        /// What a change of the files leads to.
+        "reload" reload: RawReload = Optional,
         /// Bounds on what clients may do and cost.
         "limits" limits: RawLimits = Optional,
     }
-    later ["catch_up", "plugins", "reload"]
+    later ["catch_up"]
 }
 
 impl RawConfig {
+    /// Whether the rule tests are a part of it.
+    pub(in crate::config) fn asks_for_tests(&self) -> bool {
+        self.reload.value().and_then(|reload| reload.tests.value()).copied().unwrap_or(true)
+    }
+
     /// A part of it could not be read: what is missing may stand there, and is not reported.
     pub(in crate::config) fn expect_more(&mut self) {
         self.event.expect();
@@ -193,6 +204,7 @@ impl FromNode for RawShards {
 pub(in crate::config) fn vocabulary() -> HashSet<String> {
     let mut words: HashSet<String> = ["true", "false", "null"].map(str::to_owned).into();
     collect(&root_schema(), &mut words);
+    collect(&tests_schema(), &mut words);
     words
 }
 

@@ -4,9 +4,11 @@ use serde_json::{Value, json};
 
 use super::condition::RawConditions;
 use super::database::RawQueryCall;
+use super::plugins::RawParameters;
 use super::read::{At, FromNode, OneOrMany, Scalars, any_of};
 use super::scalars::{Literal, Text};
-use super::section::section;
+use super::secrets::FileName;
+use super::section::{choice, section};
 use crate::config::diagnostics::{Diagnostics, did_you_mean};
 use crate::config::node::{Kind, Node};
 
@@ -18,15 +20,33 @@ section! {
         /// What must hold of the event, by field path. Without it the route applies always.
         "when" when: RawConditions = Optional,
         /// To whom.
-        "to" to: RawTarget = Expected,
+        "to" to: RawTarget = Optional,
         /// What to do, instead of sending it to anybody.
         "do" actions: OneOrMany<RawAction> = Optional,
+        /// A plugin that says to whom, by its hook `route`: a Lua file.
+        "script" script: FileName = Optional,
+        /// What the plugin is handed: a map of anything.
+        "with" with: RawParameters = Optional,
+        /// What becomes of an event on which the plugin fails: `drop`, or `next`, which tries the routes that follow.
+        /// Default: drop.
+        "on_error" on_error: RawOnError = Optional,
         /// `everyone` may be meant even for an event that names a tenant. Default: false.
         "all_tenants" all_tenants: bool = Optional,
         /// Later routes are tried also. Default: false.
         "continue" go_on: bool = Optional,
     }
-    later ["script", "with", "on_error"]
+    later []
+}
+
+choice! {
+    /// What becomes of an event on which a plugin fails.
+    RawOnError {
+        /// The route decides, and nobody gets the event by it.
+        "drop" Drop,
+        /// The routes that follow are tried.
+        "next" Next,
+    }
+    later []
 }
 
 /// To whom a route sends.

@@ -17,8 +17,6 @@ pub(super) enum Need {
     Required,
     /// It may be left out.
     Optional,
-    /// It, or one of the keys that are not yet supported. The check of the whole says so where there is neither.
-    Expected,
 }
 
 /// A map whose keys are known.
@@ -27,8 +25,6 @@ pub(super) struct Section<'n> {
     place: Place,
     /// Known keys that unknown ones were probably meant to be: they are not also reported as missing.
     meant: Vec<String>,
-    /// Whether a key stands here that is not yet supported.
-    refused: bool,
 }
 
 impl<'n> Section<'n> {
@@ -46,7 +42,7 @@ impl<'n> Section<'n> {
         }
         let map = map_of(node, &expected, diagnostics)?;
         duplicates(&map, values, diagnostics);
-        let (mut meant, mut refused) = (Vec::new(), false);
+        let mut meant = Vec::new();
         for (key, value) in &map.entries {
             let name = key.text.as_str();
             if known.contains(&name) {
@@ -55,7 +51,6 @@ impl<'n> Section<'n> {
             if later.contains(&name) {
                 values.conceal(value, diagnostics);
                 diagnostics.error(&key.place, format!("`{name}` is not yet supported"));
-                refused = true;
                 continue;
             }
             // A misspelt or misplaced key may be a secret's.
@@ -74,7 +69,7 @@ impl<'n> Section<'n> {
                 None => diagnostic.help(format!("known here: {}", listed(known))),
             }
         }
-        Some(Self { map, place: node.place.clone(), meant, refused })
+        Some(Self { map, place: node.place.clone(), meant })
     }
 
     /// The value of a key. Nothing (`key:`) is as good as no key where it may be left out.
@@ -87,7 +82,6 @@ impl<'n> Section<'n> {
             }
             Some((_, node)) => Field::read(node, diagnostics),
             None if self.meant.iter().any(|meant| meant == key) => Field::Faulty,
-            None if need == Need::Expected && self.refused => Field::Faulty,
             None if need == Need::Required => {
                 diagnostics.error(&self.place, format!("`{key}` is missing"));
                 Field::Missing

@@ -3,8 +3,10 @@
 use serde_json::Value;
 
 use super::condition::RawConditions;
+use super::plugins::RawParameters;
 use super::read::{FromNode, Scalars, any_of};
 use super::scalars::Text;
+use super::secrets::FileName;
 use super::section::section;
 use crate::config::diagnostics::Diagnostics;
 use crate::config::node::{Kind, Node};
@@ -15,9 +17,13 @@ section! {
         /// Which topics: parts separated by `:`, each text, `{name}` for any one part, or `*`.
         "match" pattern: Text = Required,
         /// Who may.
-        "allow" allow: RawAllow = Expected,
+        "allow" allow: RawAllow = Optional,
+        /// A plugin that says who may, by its hook `authorize`: a Lua file.
+        "script" script: FileName = Optional,
+        /// What the plugin is handed: a map of anything.
+        "with" with: RawParameters = Optional,
     }
-    later ["script", "with"]
+    later []
 }
 
 /// The condition of a topic rule.

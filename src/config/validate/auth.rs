@@ -2,17 +2,16 @@
 
 use std::time::Duration;
 
-use super::Queries;
-use super::providers;
+use super::plugins::Registry;
+use super::{Queries, providers};
 use crate::config::diagnostics::Diagnostics;
-use crate::config::files::Files;
 use crate::config::model::{Accept, Auth, Provider, TokenIdentity};
 use crate::config::place::Place;
 use crate::config::raw::{At, Field, Literal, RawAccept, RawAuth, RawProvider, RawTokenOwner, RawTokens};
 use crate::event::{Scalar, TenantId, UserId};
 
 const DEADLINE: Duration = Duration::from_secs(10);
-const KINDS: &str = "`sql`, `http`, `jwt` and `tokens`";
+const KINDS: &str = "`sql`, `http`, `jwt`, `tokens` and `script`";
 const EXAMPLE: &str = "say who knows whose token it is:\n\
     auth:\n  providers:\n    - tokens: { demo-ann: { user: 1, tenant: acme } }";
 
@@ -20,7 +19,7 @@ pub(super) fn auth(
     raw: &Field<RawAuth>,
     queries: &Queries,
     root: &Place,
-    files: &mut Files,
+    plugins: &mut Registry<'_>,
     diagnostics: &mut Diagnostics,
 ) -> Option<Auth> {
     if raw.is_missing() {
@@ -30,7 +29,7 @@ pub(super) fn auth(
     let accept = accept(&raw.value.accept, diagnostics);
     let providers = match &raw.value.providers {
         Field::Given(providers) if !providers.value.is_empty() => {
-            let each = |raw: &At<RawProvider>| provider(raw, queries, files, diagnostics);
+            let each = |raw: &At<RawProvider>| provider(raw, queries, plugins, diagnostics);
             let all: Vec<_> = providers.value.iter().map(each).collect();
             all.into_iter().collect()
         }
@@ -62,24 +61,26 @@ fn accept(raw: &Field<Vec<At<RawAccept>>>, diagnostics: &mut Diagnostics) -> Opt
 fn provider(
     raw: &At<RawProvider>,
     queries: &Queries,
-    files: &mut Files,
+    plugins: &mut Registry<'_>,
     diagnostics: &mut Diagnostics,
 ) -> Option<Provider> {
-    let RawProvider { sql, http, jwt, tokens } = &raw.value;
-    let given = [place(sql), place(http), place(jwt), place(tokens)];
+    let RawProvider { sql, http, jwt, tokens, script } = &raw.value;
+    let given = [place(sql), place(http), place(jwt), place(tokens), place(script)];
     for second in given.iter().flatten().skip(1) {
         diagnostics.error(second, format!("a provider is one of {KINDS}")).help("make it two items of the list");
     }
-    let missing = sql.is_missing() && http.is_missing() && jwt.is_missing() && tokens.is_missing();
+    let missing =
+        sql.is_missing() && http.is_missing() && jwt.is_missing() && tokens.is_missing() && script.is_missing();
     if missing {
         diagnostics.error(&raw.place, format!("this provider is none of {KINDS}")).help(EXAMPLE);
     }
     // All that is there is looked at, though one of them alone is right.
     let sql = sql.value().and_then(|sql| self::sql(sql.query.given()?, queries, diagnostics));
     let http = http.given().and_then(|http| providers::http(http, diagnostics)).map(Provider::Http);
-    let jwt = jwt.given().and_then(|jwt| providers::jwt(jwt, files, diagnostics)).map(Provider::Jwt);
+    let jwt = jwt.given().and_then(|jwt| providers::jwt(jwt, plugins.files(), diagnostics)).map(Provider::Jwt);
     let tokens = tokens.given().and_then(|tokens| self::tokens(tokens, diagnostics));
-    sql.or(http).or(jwt).or(tokens)
+    let script = script.given().and_then(|script| plugins.provider(script, diagnostics));
+    sql.or(http).or(jwt).or(tokens).or(script)
 }
 
 fn place<T>(field: &Field<T>) -> Option<&Place> {
@@ -123,7 +124,11 @@ fn identity(owner: &At<RawTokenOwner>, diagnostics: &mut Diagnostics) -> Option<
     Some(TokenIdentity { user: user?, tenant: tenant?, attributes: attributes? })
 }
 
-fn id<T>(field: &Field<Literal>, read: impl FnOnce(&Scalar) -> Option<T>, diagnostics: &mut Diagnostics) -> Option<T> {
+pub(super) fn id<T>(
+    field: &Field<Literal>,
+    read: impl FnOnce(&Scalar) -> Option<T>,
+    diagnostics: &mut Diagnostics,
+) -> Option<T> {
     let at = field.given()?;
     let id = read(&at.value.value);
     if id.is_none() {

@@ -12,11 +12,13 @@ mod database;
 mod database_url;
 mod overlap;
 mod payload;
+mod plugins;
 mod providers;
 mod public_key;
 mod queries;
 mod root;
 mod routes;
+mod rule_tests;
 mod templates;
 mod tls;
 mod topics;
@@ -24,11 +26,14 @@ mod web_url;
 
 use super::diagnostics::Diagnostics;
 use super::files::Files;
-use super::model::{Config, Plugins, Reload};
+use super::model::Config;
 use super::place::Place;
 use super::raw::{At, Field, RawConfig};
 
+use self::plugins::Registry;
 use self::queries::Queries;
+
+pub(super) use self::rule_tests::{Known, rule_tests};
 
 /// Checks the whole. `None` where something is wrong, which is then reported. `root` is where the main file starts.
 pub(super) fn validate(
@@ -40,25 +45,30 @@ pub(super) fn validate(
 ) -> Option<Config> {
     let queries = Queries::read(&raw.database, diagnostics);
     let listen = root::listen(raw);
+    files.enter("tls");
     let tls = optional(&raw.tls, |raw| tls::tls(raw, files, diagnostics));
     let admin = root::admin(&raw.admin, diagnostics);
     root::listeners_differ(raw, diagnostics);
+    files.enter("amqp");
     let amqp = optional(&raw.amqp, |raw| amqp::amqp(raw, instance, files, diagnostics));
+    files.enter("database");
     let mut database = optional(&raw.database, |raw| database::database(raw, &queries, files, diagnostics));
     let event = root::event(&raw.event, root, diagnostics);
-    let auth = auth::auth(&raw.auth, &queries, root, files, diagnostics);
+    let mut plugins = Registry::new(&raw.plugins, files);
+    let auth = auth::auth(&raw.auth, &queries, root, &mut plugins, diagnostics);
     if let (Some(Some(database)), Some(auth)) = (&mut database, &auth) {
         database::note_needs(database, auth);
     }
     let ping = root::ping(&raw.ping, &queries, diagnostics);
-    let topics = topics::topics(&raw.topics, &queries, diagnostics);
+    let topics = topics::topics(&raw.topics, &queries, &mut plugins, diagnostics);
     let scope = routes::Scope {
         queries: &queries,
         asked_for_topics: topics::asked(topics.as_deref()),
         roots: root::path_roots(&raw.event),
         payload: root::payload_root(&raw.event),
     };
-    let routes = routes::routes(&raw.routes, &scope, root, diagnostics);
+    let routes = routes::routes(&raw.routes, &scope, root, &mut plugins, diagnostics);
+    let plugins = plugins.finish(&raw.plugins, &queries, diagnostics);
     let limits = root::limits(&raw.limits);
     Some(Config {
         listen,
@@ -74,8 +84,8 @@ pub(super) fn validate(
         ping: ping?,
         topics: topics?,
         routes: routes?,
-        plugins: Plugins::default(),
-        reload: Reload::default(),
+        plugins: plugins?,
+        reload: plugins::reload(&raw.reload),
         limits,
     })
 }

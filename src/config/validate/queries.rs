@@ -5,6 +5,7 @@ use compact_str::CompactString;
 use super::{database_url, templates};
 use crate::config::diagnostics::{Diagnostics, did_you_mean};
 use crate::config::model::{ForgetRule, Query, QueryCache, QueryCall, QueryId};
+use crate::config::place::Place;
 use crate::config::raw::{At, Field, RawDatabase, RawQuery, Scalars, Text};
 use crate::event::{Path, Template};
 use crate::lookup::scan::{self, Dialect};
@@ -94,11 +95,40 @@ impl Queries {
             }
         }
         if !query.binds_tenant() {
-            let message =
-                format!("the query `{}` does not bind `:tenant`: it may answer for another tenant", query.name);
-            diagnostics.warning(&name.place, message).help("add `tenant_id = :tenant` to its conditions");
+            warn_of_no_tenant(&query.name, &name.place, diagnostics);
         }
         bound.map(|with| QueryCall { query: id, with })
+    }
+
+    /// Whether there is a query of the name that a plugin asks for. It may never come to ask it: not to know one is
+    /// worth a warning.
+    pub(super) fn knows(&self, name: &str, place: &Place, diagnostics: &mut Diagnostics) -> bool {
+        let is_known = self.known.iter().any(|(known, _)| known == name);
+        if !is_known && self.whole {
+            let names = self.known.iter().map(|(known, _)| known.as_str());
+            let message = format!("there is no query `{name}`{}", did_you_mean(name, names));
+            diagnostics.warning(place, message).help("a call that comes here fails");
+        }
+        is_known
+    }
+
+    /// Warns of a query whose answers may be another tenant's. A name that is none is none.
+    pub(super) fn warn_of_leak(&self, name: &str, place: &Place, diagnostics: &mut Diagnostics) {
+        if self.named(name).is_some_and(|query| !query.binds_tenant()) {
+            warn_of_no_tenant(name, place, diagnostics);
+        }
+    }
+
+    /// Warns of a query that is asked whose a token is, and needs to know of which tenant.
+    pub(super) fn warn_of_no_tenant_yet(&self, name: &str, place: &Place, diagnostics: &mut Diagnostics) {
+        if self.named(name).is_some_and(Query::binds_tenant) {
+            let message = format!("the query `{name}` binds `:tenant`, and whose a token is nobody knows yet");
+            diagnostics.warning(place, message).help("a call that comes here fails");
+        }
+    }
+
+    fn named(&self, name: &str) -> Option<&Query> {
+        self.known.iter().find(|(known, _)| known == name)?.1.as_ref()
     }
 
     /// Which answers of a query a rule means: by some of its binds, but `:tenant`.
@@ -166,6 +196,11 @@ fn query(name: &str, raw: &RawQuery, dialect: Dialect, diagnostics: &mut Diagnos
     };
     let timeout = raw.timeout.value().map(|span| span.0);
     Some(Query { name: name.into(), sql: sql.value.text.clone(), binds, timeout, cache, needs: &[] })
+}
+
+fn warn_of_no_tenant(name: &str, place: &Place, diagnostics: &mut Diagnostics) {
+    let message = format!("the query `{name}` does not bind `:tenant`: it may answer for another tenant");
+    diagnostics.warning(place, message).help("add `tenant_id = :tenant` to its conditions");
 }
 
 fn has(binds: &[CompactString], name: &str) -> bool {

@@ -2,12 +2,13 @@
 
 use hashbrown::HashMap;
 
+use super::plugins::{Registry, belongs_to_script};
 use super::{Queries, actions, conditions, or, payload, templates};
 use crate::config::diagnostics::Diagnostics;
-use crate::config::model::{AudienceRule, ListRule, QueryId, Route, RouteTarget, UsersRule};
+use crate::config::model::{AudienceRule, Hook, ListRule, OnError, QueryId, Route, RouteTarget, UsersRule};
 use crate::config::place::Place;
 use crate::config::raw::{
-    At, Field, Literal, RawAudience, RawConditions, RawNames, RawRoute, RawTarget, RawUsers, is_empty,
+    At, Field, Literal, RawAudience, RawConditions, RawNames, RawOnError, RawRoute, RawTarget, RawUsers, is_empty,
 };
 use crate::event::{Path, Scalar, Template, Topic};
 
@@ -30,6 +31,7 @@ pub(super) fn routes(
     raw: &Field<Vec<At<RawRoute>>>,
     scope: &Scope<'_>,
     root: &Place,
+    plugins: &mut Registry<'_>,
     diagnostics: &mut Diagnostics,
 ) -> Option<Vec<Route>> {
     let place = match raw {
@@ -61,7 +63,7 @@ pub(super) fn routes(
             let name = name.map_or("?", |name| name.shown());
             catch_all = Some((name.to_owned(), place.clone()));
         }
-        all.push(route(raw, scope, diagnostics));
+        all.push(route(raw, scope, plugins, diagnostics));
     }
     all.into_iter().collect()
 }
@@ -78,10 +80,16 @@ fn named_once(name: &At<crate::config::raw::Text>, names: &mut HashMap<String, P
     }
 }
 
-fn route(raw: &At<RawRoute>, scope: &Scope<'_>, diagnostics: &mut Diagnostics) -> Option<Route> {
+fn route(
+    raw: &At<RawRoute>,
+    scope: &Scope<'_>,
+    plugins: &mut Registry<'_>,
+    diagnostics: &mut Diagnostics,
+) -> Option<Route> {
     let when = when(&raw.value.when, diagnostics);
-    let to = target(raw, scope, diagnostics);
-    if let (Some(mark), Some(RouteTarget::Audiences(_) | RouteTarget::Act(_))) = (raw.value.all_tenants.given(), &to)
+    let to = target(raw, scope, plugins, diagnostics);
+    if let (Some(mark), Some(RouteTarget::Audiences(_) | RouteTarget::Act(_) | RouteTarget::Script(..))) =
+        (raw.value.all_tenants.given(), &to)
         && mark.value
     {
         let message = "`all_tenants` means something with `to: everyone` alone";
@@ -96,19 +104,16 @@ fn route(raw: &At<RawRoute>, scope: &Scope<'_>, diagnostics: &mut Diagnostics) -
     })
 }
 
-fn target(raw: &At<RawRoute>, scope: &Scope<'_>, diagnostics: &mut Diagnostics) -> Option<RouteTarget> {
-    let acts = match &raw.value.actions {
-        Field::Missing => None,
-        Field::Faulty => Some(None),
-        Field::Given(given) => Some(actions::actions(&given.value.0, scope, diagnostics)),
-    };
-    let to = match &raw.value.to {
-        Field::Missing if acts.is_none() => {
-            diagnostics.error(&raw.place, "`to` is missing").help(AUDIENCE);
-            None
-        }
-        Field::Missing => return acts?.map(RouteTarget::Act),
-        Field::Faulty => None,
+fn target(
+    raw: &At<RawRoute>,
+    scope: &Scope<'_>,
+    plugins: &mut Registry<'_>,
+    diagnostics: &mut Diagnostics,
+) -> Option<RouteTarget> {
+    let RawRoute { to, actions, script, with, on_error, .. } = &raw.value;
+    // All that is there is looked at, though one of them alone is right.
+    let by_rule = match to {
+        Field::Missing | Field::Faulty => None,
         Field::Given(to) => match &to.value {
             RawTarget::Everyone => Some(RouteTarget::Everyone),
             RawTarget::Audiences(audiences) => {
@@ -117,11 +122,44 @@ fn target(raw: &At<RawRoute>, scope: &Scope<'_>, diagnostics: &mut Diagnostics) 
             }
         },
     };
-    if let Some(actions) = raw.value.actions.given() {
-        let help = "write two routes; the first of them says `continue: true`";
-        diagnostics.error(&actions.place, "a route has either `to` or `do`").help(help);
+    let acts = actions.given().and_then(|given| actions::actions(&given.value.0, scope, diagnostics));
+    if script.is_missing() {
+        belongs_to_script(with, "with", diagnostics);
+        belongs_to_script(on_error, "on_error", diagnostics);
     }
-    to
+    let by_script = script.given().and_then(|script| plugins.call(script, with, Hook::Route, diagnostics));
+    let given = [!to.is_missing(), !actions.is_missing(), !script.is_missing()];
+    match given {
+        [false, false, false] => {
+            diagnostics.error(&raw.place, "`to` is missing").help(AUDIENCE);
+            None
+        }
+        [true, false, false] => by_rule,
+        [false, true, false] => acts.map(RouteTarget::Act),
+        [false, false, true] => {
+            let on_error = match on_error {
+                Field::Missing => OnError::default(),
+                Field::Faulty => return None,
+                Field::Given(at) => match at.value {
+                    RawOnError::Drop => OnError::Drop,
+                    RawOnError::Next => OnError::Next,
+                },
+            };
+            by_script.map(|call| RouteTarget::Script(call, on_error))
+        }
+        _ => {
+            let places = [
+                to.given().map(|at| &at.place),
+                actions.given().map(|at| &at.place),
+                script.given().map(|at| &at.place),
+            ];
+            if let Some(place) = places.into_iter().flatten().next_back() {
+                let help = "write two routes; the first of them says `continue: true`";
+                diagnostics.error(place, "a route has one of `to`, `do` and `script`").help(help);
+            }
+            None
+        }
+    }
 }
 
 fn when(raw: &Field<RawConditions>, diagnostics: &mut Diagnostics) -> Option<Vec<(Path, crate::event::Matcher<Path>)>> {

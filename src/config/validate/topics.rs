@@ -1,8 +1,9 @@
 //! The rules of `topics`.
 
+use super::plugins::{Registry, belongs_to_script};
 use super::{Queries, conditions, overlap, templates};
 use crate::config::diagnostics::{Diagnostics, did_you_mean};
-use crate::config::model::{QueryId, TopicAllow, TopicPlace, TopicRule};
+use crate::config::model::{Hook, QueryId, TopicAllow, TopicPlace, TopicRule};
 use crate::config::place::Place;
 use crate::config::raw::{At, Field, RawAllow, RawAllowRule, RawTopicRule};
 use crate::event::TopicPattern;
@@ -10,6 +11,7 @@ use crate::event::TopicPattern;
 pub(super) fn topics(
     raw: &Field<Vec<At<RawTopicRule>>>,
     queries: &Queries,
+    plugins: &mut Registry<'_>,
     diagnostics: &mut Diagnostics,
 ) -> Option<Vec<TopicRule>> {
     let raw = match raw {
@@ -23,23 +25,46 @@ pub(super) fn topics(
         let pattern = pattern(&rule.value, &mut earlier, diagnostics);
         let captures: Option<Vec<String>> =
             pattern.as_ref().map(|pattern| pattern.captures().map(str::to_owned).collect());
-        let allow = match &rule.value.allow {
-            Field::Missing => {
-                diagnostics.error(&rule.place, "`allow` is missing").help(
-                    "write `allow: true`, { when: { user: \"{session.user}\" } } or { query: NAME, with: { ... } }",
-                );
-                None
-            }
-            Field::Faulty => None,
-            Field::Given(at) => match &at.value {
-                RawAllow::Always(true) => Some(TopicAllow::Always),
-                RawAllow::Always(false) => Some(TopicAllow::Never),
-                RawAllow::Rule(rule) => allow(rule, &at.place, captures.as_deref(), queries, diagnostics),
-            },
-        };
+        let allow = who(rule, captures.as_deref(), queries, plugins, diagnostics);
         rules.push(pattern.zip(allow).map(|(pattern, allow)| TopicRule { pattern, allow }));
     }
     rules.into_iter().collect()
+}
+
+/// Whom a rule lets: by `allow`, or by `script`.
+fn who(
+    rule: &At<RawTopicRule>,
+    captures: Option<&[String]>,
+    queries: &Queries,
+    plugins: &mut Registry<'_>,
+    diagnostics: &mut Diagnostics,
+) -> Option<TopicAllow> {
+    let RawTopicRule { pattern: _, allow: condition, script, with } = &rule.value;
+    if script.is_missing() {
+        belongs_to_script(with, "with", diagnostics);
+    }
+    let by_script = script.given().and_then(|script| plugins.call(script, with, Hook::Authorize, diagnostics));
+    if let (Some(_), Some(script)) = (condition.given(), script.given()) {
+        let help = "let the plugin decide all of it, or none";
+        diagnostics.error(&script.place, "a rule has either `allow` or `script`").help(help);
+        return None;
+    }
+    match condition {
+        Field::Missing if script.is_missing() => {
+            diagnostics.error(&rule.place, "`allow` is missing").help(
+                "write `allow: true`, { when: { user: \"{session.user}\" } } or { query: NAME, with: { ... } }, or \
+                 `script: FILE` for a plugin",
+            );
+            None
+        }
+        Field::Missing => by_script.map(TopicAllow::Script),
+        Field::Faulty => None,
+        Field::Given(at) => match &at.value {
+            RawAllow::Always(true) => Some(TopicAllow::Always),
+            RawAllow::Always(false) => Some(TopicAllow::Never),
+            RawAllow::Rule(rule) => allow(rule, &at.place, captures, queries, diagnostics),
+        },
+    }
 }
 
 /// The queries that these rules ask.
