@@ -4,6 +4,7 @@
 mod acting;
 mod deciding;
 mod indexing;
+mod scripting;
 mod subscribing;
 
 use std::time::Instant;
