@@ -389,7 +389,7 @@ pub enum TopicPlace {
 }
 
 /// Which event goes to whom.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Route {
     /// Its name; no two are alike.
     pub name: CompactString,
@@ -404,7 +404,7 @@ pub struct Route {
 }
 
 /// To whom a route sends.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum RouteTarget {
     /// Every session of every tenant.
     Everyone,
@@ -417,7 +417,7 @@ pub enum RouteTarget {
 }
 
 /// What an event leads to beside being sent.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum ActionRule {
     /// What a query has answered is no longer good.
     Forget(ForgetRule),
@@ -426,7 +426,7 @@ pub enum ActionRule {
 }
 
 /// Which answers of a query are no longer good.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct ForgetRule {
     /// Which query.
     pub query: QueryId,
@@ -437,7 +437,7 @@ pub struct ForgetRule {
 }
 
 /// One audience of a route: all that is given must hold. With nothing given it is the whole tenant.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct AudienceRule {
     /// `user`, `users`
     pub users: Option<UsersRule>,
@@ -452,7 +452,7 @@ pub struct AudienceRule {
 }
 
 /// A list of texts that an audience names.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum ListRule {
     /// Each a template; one that cannot be filled names nothing.
     Each(Vec<Template<Path>>),
@@ -461,7 +461,7 @@ pub enum ListRule {
 }
 
 /// The users that an audience names.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum UsersRule {
     /// By id.
     List(ListRule),

@@ -6,6 +6,7 @@ mod deciding;
 mod indexing;
 mod scripting;
 mod subscribing;
+mod twin;
 
 use std::time::Instant;
 

@@ -8,7 +8,7 @@ use super::deciding::{check_with, decide, down, one, query, rows, to, users, wit
 use super::*;
 use crate::config::{ActionRule, ForgetRule, Hook, OnError, PluginFile, PluginId, QueryId, ScriptCall};
 use crate::event::Topic;
-use crate::route::script::{EventView, LogSink, Plugin, Routing, ScriptError, ScriptLimits, Step, Suspended, Vm};
+use crate::route::script::{EventView, LogSink, Plugin, Routing, ScriptLimits, Step, Suspended, Vm};
 
 /// Plugins on machines of their own. Queries are called `q0` and so on.
 pub(super) struct Plugins {
@@ -20,17 +20,34 @@ pub(super) struct Plugins {
 
 impl Plugins {
     pub(super) fn new(texts: &[&str]) -> Self {
-        let limits = ScriptLimits { budget: Duration::from_secs(5), memory: 8 << 20 };
-        let compile = |(index, text): (usize, &&str)| {
+        let file = |(index, text): (usize, &&str)| {
             let mut file = PluginFile::of_text(&format!("p{index}.lua"), text);
             for hook in [Hook::Route, Hook::Authorize] {
                 if text.contains(hook.name()) {
                     file.call(hook, serde_json::json!({}));
                 }
             }
-            Arc::new(Plugin::compile(&file, limits).unwrap_or_else(|faults| panic!("{text}: {faults:?}")))
+            file
         };
-        let plugins: Vec<_> = texts.iter().enumerate().map(compile).collect();
+        Self::of(texts.iter().enumerate().map(file))
+    }
+
+    /// One whose `route` hook is called by sites with these parameters.
+    pub(super) fn with_sites(text: &str, with: impl Iterator<Item = serde_json::Value>) -> Self {
+        let mut file = PluginFile::of_text("p0.lua", text);
+        with.for_each(|with| {
+            file.call(Hook::Route, with);
+        });
+        Self::of(std::iter::once(file))
+    }
+
+    fn of(files: impl Iterator<Item = PluginFile>) -> Self {
+        let limits = ScriptLimits { budget: Duration::from_secs(5), memory: 8 << 20 };
+        let compile = |file: PluginFile| {
+            let plugin = Plugin::compile(&file, limits);
+            Arc::new(plugin.unwrap_or_else(|faults| panic!("{}: {faults:?}", file.text())))
+        };
+        let plugins: Vec<_> = files.map(compile).collect();
         let log: LogSink = Rc::new(|_, line| panic!("{line:?}"));
         let vms = plugins.iter().map(|plugin| Vm::new(plugin, &log).unwrap()).collect();
         Self { plugins, vms, runs: Vec::new() }
@@ -72,10 +89,14 @@ impl Scripts for Plugins {
     }
 }
 
-/// A route that asks this plugin.
-pub(super) fn script(plugin: u16, on_error: OnError) -> Route {
-    let call = ScriptCall { plugin: PluginId(plugin), site: 0 };
+/// A route that asks this plugin, by this site.
+pub(super) fn script_at(plugin: u16, site: usize, on_error: OnError) -> Route {
+    let call = ScriptCall { plugin: PluginId(plugin), site };
     Route { name: format!("s{plugin}").into(), to: RouteTarget::Script(call, on_error), ..route("s", Vec::new()) }
+}
+
+fn script(plugin: u16, on_error: OnError) -> Route {
+    script_at(plugin, 0, on_error)
 }
 
 fn goes_on(route: Route) -> Route {
