@@ -9,5 +9,5 @@ mod threads;
 pub use cryptography::cryptography;
 pub use instance::instance;
 pub use panics::panics_abort;
-pub use signals::Signals;
+pub use signals::{Hangups, Signals};
 pub use threads::Threads;

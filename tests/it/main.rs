@@ -21,6 +21,7 @@ mod ordering;
 mod outbox;
 mod payload;
 mod production;
+mod reload;
 mod rights;
 mod routing;
 mod simulation;

@@ -7,6 +7,7 @@
 //! outside; its failure is an error of one call.
 
 mod asks;
+mod breaker;
 mod builder;
 mod compile;
 mod fault;
@@ -36,6 +37,7 @@ use crate::config::{Hook, PluginFile};
 use crate::event::{Clause, Decoder, Event, Path, Scalar, Topic};
 use crate::lookup::Binds;
 
+pub use self::breaker::{Breaker, Change, Ending};
 pub use self::view::EventView;
 
 /// What one plugin may take in one thread.
@@ -119,7 +121,7 @@ pub struct Lookup {
 }
 
 /// A call that waits for rows. It may be dropped: then it never ends.
-pub struct Suspended<T>(Box<Waiting<T>>);
+pub struct Suspended<T>(Waiting<T>);
 
 /// Why a call has no result. It costs this one event, topic or token.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -146,6 +148,19 @@ pub enum ScriptFailure {
     Lookup,
     /// It is put aside, as it failed too often.
     Breaker,
+}
+
+impl ScriptFailure {
+    /// What metrics call it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Budget => "budget",
+            Self::Memory => "memory",
+            Self::Lookup => "lookup",
+            Self::Breaker => "breaker",
+        }
+    }
 }
 
 /// Whom a `route` hook names.
