@@ -4,6 +4,7 @@
 //! answers are handed in.
 
 mod action;
+mod anatomy;
 mod audience;
 mod index;
 mod plan;
@@ -12,6 +13,7 @@ mod table;
 mod topics;
 
 pub use action::Action;
+pub use anatomy::{Drafted, RouteKind};
 pub use plan::{Answer, Call, CallId, Decided, Decision, Outcome, Pending, Plan};
 pub use table::{RouteId, RouteTable};
 pub use topics::{Judgement, SessionView, TopicRules};

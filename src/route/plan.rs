@@ -126,6 +126,11 @@ impl Draft {
 }
 
 impl Calls {
+    /// The call of this id.
+    pub(super) fn get(&self, id: CallId) -> &Call {
+        &self.0[id.0]
+    }
+
     pub(super) fn add(&mut self, call: Call) -> CallId {
         let known = self.0.iter().position(|other| *other == call);
         CallId(known.unwrap_or_else(|| {

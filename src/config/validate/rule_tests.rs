@@ -156,7 +156,7 @@ fn sessions(
     all.into_iter().collect()
 }
 
-fn identity(raw: &RawTestSession, diagnostics: &mut Diagnostics) -> Option<TokenIdentity> {
+pub(in crate::config) fn identity(raw: &RawTestSession, diagnostics: &mut Diagnostics) -> Option<TokenIdentity> {
     let user = super::auth::id(&raw.user, UserId::from_scalar, diagnostics);
     let tenant = super::auth::id(&raw.tenant, TenantId::from_scalar, diagnostics);
     let each =
@@ -165,7 +165,7 @@ fn identity(raw: &RawTestSession, diagnostics: &mut Diagnostics) -> Option<Token
     Some(TokenIdentity { user: user?, tenant: tenant?, attributes: attributes? })
 }
 
-fn topic(at: &At<Text>, diagnostics: &mut Diagnostics) -> Option<Topic> {
+pub(in crate::config) fn topic(at: &At<Text>, diagnostics: &mut Diagnostics) -> Option<Topic> {
     match Topic::new(at.value.text.as_str()) {
         Ok(topic) => Some(topic),
         Err(error) => {
@@ -175,7 +175,7 @@ fn topic(at: &At<Text>, diagnostics: &mut Diagnostics) -> Option<Topic> {
     }
 }
 
-fn mocks(
+pub(in crate::config) fn mocks(
     raw: &Field<crate::config::raw::Entries<RawMock>>,
     known: &Known<'_>,
     diagnostics: &mut Diagnostics,
