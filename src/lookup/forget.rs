@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use compact_str::CompactString;
 
 use super::Binds;
-use crate::config::QueryId;
+use crate::config::{Query, QueryId};
 use crate::event::Scalar;
 
 /// Which answers are no longer good: those of a query to calls that agree in these binds. Without binds, all of them.
@@ -21,6 +21,12 @@ pub struct Forget {
 }
 
 impl Forget {
+    /// The word by the query's name among these, where it has one.
+    pub fn named(self, queries: &[Query]) -> Option<Forgotten> {
+        let query = queries.get(usize::from(self.query.0))?.name.clone();
+        Some(Forgotten { query, binds: self.binds })
+    }
+
     /// Whether it is about this call.
     ///
     /// Values agree in more ways than one: `7` and `"7"`, and texts whatever their case, since databases compare like
@@ -30,6 +36,23 @@ impl Forget {
             binds.iter().find(|(other, _)| other == name).is_none_or(|(_, other)| loose(other) == loose(value))
         };
         query == self.query && self.binds.iter().all(agrees)
+    }
+}
+
+/// The same word among those who may know the queries by other numbers, as in another generation: by the query's name.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Forgotten {
+    /// Which query.
+    pub query: CompactString,
+    /// As in [`Forget`].
+    pub binds: Binds,
+}
+
+impl Forgotten {
+    /// The word in the numbering of these queries, where one has the name.
+    pub fn among(&self, queries: &[Query]) -> Option<Forget> {
+        let index = queries.iter().position(|query| query.name == self.query)?;
+        Some(Forget { query: QueryId(u16::try_from(index).ok()?), binds: self.binds.clone() })
     }
 }
 

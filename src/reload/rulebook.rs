@@ -3,12 +3,12 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::config::{Diagnostics, Plugins, Query, QueryId, Route, TopicRule};
+use crate::config::{Breaker, Diagnostics, PluginFile, Plugins, Query, QueryId, Route, TopicRule};
 use crate::event::{Decoder, Shape};
 use crate::lookup::Lookups;
 use crate::route::RouteTable;
 use crate::route::TopicRules;
-use crate::route::script::Plugin;
+use crate::route::script::{Plugin, ScriptLimits};
 
 /// The number of a rulebook. The first one in force is 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -66,6 +66,8 @@ pub struct Rulebook {
     pub topics: TopicRules,
     /// The plugins, by [`PluginId`](crate::config::PluginId).
     pub plugins: Box<[Arc<Plugin>]>,
+    /// When one of them that fails is put aside.
+    pub breaker: Breaker,
     /// The named queries.
     pub queries: Arc<Queries>,
 }
@@ -73,10 +75,30 @@ pub struct Rulebook {
 impl Rulebook {
     /// Compiles what decides. All that is wrong with plugins is said at once.
     pub fn compile(generation: Generation, rules: Rules, queries: Arc<Queries>) -> Result<Self, Diagnostics> {
-        let Rules { event, routes, topics, plugins: _ } = rules;
+        let Rules { event, routes, topics, plugins } = rules;
+        let breaker = plugins.breaker;
+        let plugins = compile_plugins(&plugins)?;
         let mut decoder = Decoder::new(event);
-        let routes = RouteTable::compile(routes, &mut decoder);
-        let topics = TopicRules::compile(topics);
-        Ok(Self { generation, decoder, routes, topics, plugins: Box::default(), queries })
+        let routes = RouteTable::compile(routes, &plugins, &mut decoder);
+        let topics = TopicRules::compile(topics, &plugins);
+        Ok(Self { generation, decoder, routes, topics, plugins, breaker, queries })
     }
+}
+
+/// All plugins, or all that is wrong with them, each at its line.
+fn compile_plugins(plugins: &Plugins) -> Result<Box<[Arc<Plugin>]>, Diagnostics> {
+    let limits = ScriptLimits { budget: plugins.budget, memory: plugins.memory };
+    let mut diagnostics = Diagnostics::default();
+    let compile = |file: &PluginFile| match Plugin::compile(file, limits) {
+        Ok(plugin) => Some(Arc::new(plugin)),
+        Err(faults) => {
+            for fault in faults {
+                let said = diagnostics.error(&file.line(fault.line.unwrap_or(1)), fault.message);
+                said.help = fault.help;
+            }
+            None
+        }
+    };
+    let compiled = plugins.files.iter().filter_map(compile).collect();
+    if diagnostics.errors() > 0 { Err(diagnostics.finish()) } else { Ok(compiled) }
 }

@@ -4,10 +4,11 @@
 //! rule.
 
 use super::audience::{Attributes, CompiledAudience, List, Users};
-use super::plan::Calls;
+use super::calls::Calls;
 use super::table::Target;
 use super::{Call, RouteId, RouteTable};
-use crate::event::{Clause, Event, Matcher, Slot};
+use crate::config::{OnError, ScriptCall};
+use crate::event::{Clause, Event, Matcher, Slot, Value};
 
 /// What a route asks for, to decide.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +19,8 @@ pub enum RouteKind {
     Query,
     /// Nothing, and nobody gets the event by it: it forgets answers, or disconnects.
     Action,
+    /// A plugin.
+    Script(ScriptCall, OnError),
 }
 
 /// One audience of a route, and what it comes to for an event.
@@ -51,6 +54,7 @@ impl RouteTable {
     pub fn kind(&self, route: RouteId) -> RouteKind {
         match &self.routes[route.index()].target {
             Target::Act(_) => RouteKind::Action,
+            Target::Script(script) => RouteKind::Script(script.call, script.on_error),
             Target::Tenant(audiences) if audiences.iter().any(CompiledAudience::asks) => RouteKind::Query,
             Target::Everyone(_) | Target::Tenant(_) => RouteKind::Fast,
         }
@@ -91,7 +95,7 @@ impl CompiledAudience {
         let mut missing = Vec::new();
         for slot in topics.chain(users).chain(attributes).chain(except) {
             let value = event.field(slot);
-            let has_text = value.text().is_some() || matches!(value, crate::event::Value::List(list) if !list.is_empty());
+            let has_text = value.text().is_some() || matches!(value, Value::List(list) if !list.is_empty());
             if !has_text && !missing.contains(&slot) {
                 missing.push(slot);
             }

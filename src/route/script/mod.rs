@@ -151,6 +151,11 @@ impl Plugin {
         EventView(())
     }
 
+    /// Whether it may give some another payload than the event's, as far as its text tells.
+    pub fn says_payload(&self) -> bool {
+        true
+    }
+
     /// Which queries it may ask.
     pub fn asks(&self) -> &Asks {
         &self.asks

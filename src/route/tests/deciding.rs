@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::config::{QueryCall, QueryId, UsersRule};
-use crate::event::{Audience, Keep, PayloadFilter, Scope};
+use crate::event::{Audience, Keep, Payload, PayloadFilter, Scope};
 use crate::lookup::{LookupError, Rows};
 
 #[expect(clippy::unnecessary_wraps, reason = "one of two kinds of answers")]
@@ -55,16 +55,16 @@ fn say(table: &RouteTable, decision: &Decision) -> String {
 #[track_caller]
 fn check_asking(routes: Vec<Route>, body: &str, expected_calls: &str, answers: Vec<Answer>, expected: &str) {
     let mut decoder = Decoder::new(shape());
-    let table = RouteTable::compile(routes, &mut decoder);
+    let table = RouteTable::compile(routes, &[], &mut decoder);
     let mut said_calls = Vec::new();
-    let decision = match table.decide(decode(&decoder, body)) {
+    let decision = match table.decide(decode(&decoder, body), &mut NoScripts) {
         Plan::Decided(decision) => decision,
         Plan::Waits(mut pending) => {
             let calls: Vec<(CallId, Call)> = pending.take_calls().collect();
             for ((id, call), answer) in calls.into_iter().zip(answers) {
                 let binds: Vec<String> = call.binds.iter().map(|(name, value)| format!("{name}={value}")).collect();
                 said_calls.push(format!("{}({})", call.query.0, binds.join(",")));
-                pending.answer(id, answer);
+                table.answer(&mut pending, id, answer, &mut NoScripts);
             }
             assert!(pending.is_answered());
             pending.finish()
@@ -183,8 +183,8 @@ fn what_cannot_be_filled_names_nobody_and_excepts_nobody() {
     ] {
         let said = format!("{nobody:?}");
         let mut decoder = Decoder::new(shape());
-        let table = RouteTable::compile(vec![to(vec![nobody])], &mut decoder);
-        let plan = table.decide(decode(&decoder, BODY));
+        let table = RouteTable::compile(vec![to(vec![nobody])], &[], &mut decoder);
+        let plan = table.decide(decode(&decoder, BODY), &mut NoScripts);
         assert!(matches!(&plan, Plan::Decided(decision) if say(&table, decision) == "r -> Nobody"), "{said}: {plan:?}");
     }
     let some = users(each(&["{data.missing}", "7"]));
@@ -269,26 +269,26 @@ fn audiences_that_get_the_same_of_the_payload_share_it() {
     let some = |user: &str, names| AudienceRule { payload: Some(without(names)), ..users(each(&[user])) };
     let first = Route { go_on: true, ..to(vec![some("1", &["a", "b.c"]), some("2", &["a"])]) };
     let mut decoder = Decoder::new(shape());
-    let table = RouteTable::compile(vec![first, to(vec![users(each(&["3"])), some("4", &["b.c", "a"])])], &mut decoder);
-    let Plan::Decided(decision) = table.decide(decode(&decoder, BODY)) else { panic!("nothing to ask") };
+    let table = RouteTable::compile(vec![first, to(vec![users(each(&["3"])), some("4", &["b.c", "a"])])], &[], &mut decoder);
+    let Plan::Decided(decision) = table.decide(decode(&decoder, BODY), &mut NoScripts) else { panic!("nothing to ask") };
     let (_, audiences) = decision.into_audiences();
-    let filters: Vec<_> = audiences.iter().flat_map(Audience::clauses).map(|clause| clause.payload.as_ref()).collect();
-    let [Some(one), Some(other), None, Some(same)] = filters[..] else { panic!("{filters:?}") };
+    let filters: Vec<_> = audiences.iter().flat_map(Audience::clauses).map(|clause| &clause.payload).collect();
+    let [Payload::Part(one), Payload::Part(other), Payload::Whole, Payload::Part(same)] = filters[..] else { panic!("{filters:?}") };
     assert!(Arc::ptr_eq(one, same) && !Arc::ptr_eq(one, other));
 }
 
 #[test]
 fn only_the_first_answer_to_a_call_counts_and_none_counts_as_failed() {
     let mut decoder = Decoder::new(shape());
-    let table = RouteTable::compile(vec![to(vec![query(0, "{data.n}")])], &mut decoder);
-    let ask = || match table.decide(decode(&decoder, BODY)) {
+    let table = RouteTable::compile(vec![to(vec![query(0, "{data.n}")])], &[], &mut decoder);
+    let ask = || match table.decide(decode(&decoder, BODY), &mut NoScripts) {
         Plan::Waits(pending) => pending,
         Plan::Decided(decision) => panic!("{decision:?}"),
     };
     let mut twice = ask();
     let (id, _) = twice.take_calls().next().unwrap();
-    twice.answer(id, rows(&[Scalar::Int(1)]));
-    twice.answer(id, down());
+    table.answer(&mut twice, id, rows(&[Scalar::Int(1)]), &mut NoScripts);
+    table.answer(&mut twice, id, down(), &mut NoScripts);
     assert_eq!(say(&table, &twice.finish()), "r -> acme: users 1");
     assert!(!ask().is_answered());
     assert!(matches!(ask().finish().decided(), [Decided { outcome: Outcome::LookupFailed(_), .. }]));

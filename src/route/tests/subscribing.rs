@@ -40,7 +40,7 @@ fn rules() -> TopicRules {
         rule("deal:{id}", ask(&[("user", "{session.user}"), ("deal", "{0}"), ("level", "{level}")])),
         rule("team:{id}", ask(&[("team", "{team}")])),
         rule("none:{id}", TopicAllow::When(Vec::new())),
-    ])
+    ], &[])
 }
 
 fn judge(topic: &str) -> Judgement {

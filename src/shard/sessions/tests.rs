@@ -113,14 +113,14 @@ fn build(spec: &ClauseSpec) -> Clause {
             Arc::from([AttributeMatch { name: "role".into(), matcher }])
         }),
         except: spec.except.iter().map(user).collect(),
-        payload: spec.payload.map(|index| Arc::clone(&PAYLOADS[usize::from(index)])),
+        payload: spec.payload.map_or(Payload::Whole, |index| PAYLOADS[usize::from(index)].clone()),
     }
 }
 
 /// The name of a frame: what is in it.
-fn encoded(filter: Option<&PayloadFilter>) -> Bytes {
-    let known = |filter| PAYLOADS.iter().position(|known| std::ptr::eq(&raw const **known, filter)).unwrap();
-    Bytes::from(filter.map_or("whole".to_owned(), |filter| known(filter).to_string()))
+fn encoded(payload: &Payload) -> Bytes {
+    let known = PAYLOADS.iter().position(|known| known.is_same(payload));
+    Bytes::from(known.map_or("whole".to_owned(), |known| known.to_string()))
 }
 
 impl Model {

@@ -38,8 +38,8 @@ impl Source {
         let path = |text| Path::parse(text).unwrap();
         let mut decoder = Decoder::new(Shape { payload: path("."), tenant: None, id: None, kind: None });
         let slots = ["n", "amqp.routing_key", "amqp.headers.shop"].map(|text| decoder.slot(&path(text)));
-        let routes = RouteTable::compile(Vec::new(), &mut decoder);
-        let topics = TopicRules::compile(Vec::new());
+        let routes = RouteTable::compile(Vec::new(), &[], &mut decoder);
+        let topics = TopicRules::compile(Vec::new(), &[]);
         let rulebook = Rulebook {
             generation: Generation(1),
             decoder,
