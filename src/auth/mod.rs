@@ -9,6 +9,7 @@ mod http;
 mod jwks;
 mod jwt;
 mod named;
+pub(crate) mod offline;
 mod provider;
 mod queue;
 mod serve;

@@ -5,7 +5,7 @@
 use super::crowd::Person;
 use super::rehearsal::Asked;
 use super::{conditions, words};
-use crate::event::{Clause, Keep, Scope, Topic, UserId};
+use crate::event::{Clause, Keep, Payload, Scope, Topic, UserId};
 
 /// A part of an audience, and the query that says whose sessions it is about, where one does.
 #[derive(Debug)]
@@ -29,6 +29,11 @@ impl Part {
     /// Whether nobody knows what its query answers.
     pub(super) fn is_unknown(&self) -> bool {
         self.asked.as_ref().is_some_and(|asked| asked.answer.is_none())
+    }
+
+    /// Whether it is about nobody at all: its query has named none.
+    pub(super) fn names_nobody(&self) -> bool {
+        self.clause.users.as_ref().is_some_and(|users| users.is_empty())
     }
 
     /// Whom it is about, without the scope: `subscribed to deal:42 or deal:*, and not of user 8`.
@@ -57,12 +62,17 @@ impl Part {
 
     /// What these get of the payload, where that is not the whole of it.
     pub(super) fn payload(&self) -> Option<String> {
-        let filter = self.clause.payload.as_ref()?;
-        let fields = filter.fields().join(", ");
-        Some(match filter.keep() {
-            Keep::Only => format!("of the payload only {fields}"),
-            Keep::Without => format!("the payload without {fields}"),
-        })
+        match &self.clause.payload {
+            Payload::Whole => None,
+            Payload::Own(own) => Some(format!("instead of the payload {}", String::from_utf8_lossy(own))),
+            Payload::Part(filter) => {
+                let fields = filter.fields().join(", ");
+                Some(match filter.keep() {
+                    Keep::Only => format!("of the payload only {fields}"),
+                    Keep::Without => format!("the payload without {fields}"),
+                })
+            }
+        }
     }
 
     /// Whether the session of this person, which the scope holds, is in it.
@@ -86,9 +96,8 @@ impl Part {
         for wanted in attributes.iter().flat_map(|wanted| wanted.iter()) {
             let found = person.attributes.get(&wanted.name);
             if !wanted.matcher.holds(found) {
-                let wanted_of = conditions::attribute(wanted);
-                let wanted_of = wanted_of.strip_prefix("whose ").unwrap_or(&wanted_of);
-                lacks.push(format!("its {} is {}, and wanted are those {}", wanted.name, words::value(found), format_args!("whose {wanted_of}")));
+                let (name, found, wanted) = (&wanted.name, words::value(found), conditions::wanted_of(wanted));
+                lacks.push(format!("its {name} is {found}, not {wanted}"));
             }
         }
         if except.contains(&person.user) {
@@ -124,7 +133,7 @@ pub(super) fn expression(of: &Scope, parts: &[Part]) -> String {
     }
 }
 
-fn of_users(users: &[UserId]) -> String {
+pub(super) fn of_users(users: &[UserId]) -> String {
     if users.len() == 1 { format!("user {}", users[0]) } else { format!("users {}", words::any_of(users)) }
 }
 

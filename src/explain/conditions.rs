@@ -21,9 +21,14 @@ pub(super) fn condition(slot: Slot, matcher: &Matcher<Slot>, event: &Event, deco
     }
 }
 
-/// What an audience asks of an attribute: `role must be "manager"`.
-pub(super) fn attribute(wanted_of: &AttributeMatch) -> String {
-    format!("whose {} is {}", wanted_of.name, wanted(&wanted_of.matcher, &|_| String::new()))
+/// What an audience asks of an attribute: `whose role is "manager"`.
+pub(super) fn attribute(attribute: &AttributeMatch) -> String {
+    format!("whose {} is {}", attribute.name, wanted_of(attribute))
+}
+
+/// What an attribute must be.
+pub(super) fn wanted_of(attribute: &AttributeMatch) -> String {
+    wanted(&attribute.matcher, &|_| String::new())
 }
 
 fn wanted<R>(matcher: &Matcher<R>, filled: &dyn Fn(&Template<R>) -> String) -> String {

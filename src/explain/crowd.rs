@@ -62,9 +62,7 @@ impl Crowd {
     pub(crate) fn reached(&mut self, audiences: &[Audience], event: &Event) -> BTreeMap<usize, Vec<u8>> {
         let mut reached = BTreeMap::new();
         self.0.deliver(audiences, |number, clause| {
-            let payload = clause.payload.as_ref();
-            let payload = payload.map_or_else(|| event.payload().to_vec(), |filter| filter.apply(event.payload()));
-            reached.insert(number as usize, payload);
+            reached.insert(number as usize, clause.payload.of(event).into_owned());
         });
         reached
     }

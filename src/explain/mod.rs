@@ -13,10 +13,12 @@ mod audience;
 mod conditions;
 mod crowd;
 mod human;
+mod machines;
 mod rehearsal;
 mod story;
+mod subscribing;
 mod told;
-mod words;
+pub(crate) mod words;
 #[cfg(test)]
 mod tests;
 
@@ -24,9 +26,11 @@ pub(crate) use self::answers::{Mocks, shown_binds};
 pub use self::crowd::Person;
 pub(crate) use self::crowd::Crowd;
 pub use self::rehearsal::Published;
-pub(crate) use self::rehearsal::{Asked, Logged, Rehearsal};
-pub(crate) use self::story::{lacks_of, outcome_word};
+pub(crate) use self::machines::{Logged, Machines};
+pub(crate) use self::rehearsal::{Asked, Rehearsal};
 pub use self::story::explain;
+pub(crate) use self::story::{cause, shown_forget};
+pub(crate) use self::subscribing::{Wish, wish};
 pub use self::told::{
     ConditionTold, DecisionTold, EventTold, Explanation, LogTold, PartTold, QueryTold, Reaches, RouteTold, SessionTold,
 };

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use compact_str::CompactString;
 
+use super::machines::{Logged, Machines};
 use crate::event::{Audience, DecodeError, Envelope, Scalar, TenantId};
 use crate::lookup::Binds;
 use crate::reload::Rulebook;
@@ -34,14 +35,12 @@ pub(crate) struct Asked {
     pub(crate) answer: Option<Answer>,
 }
 
-/// A line that a plugin wrote to the log.
-#[derive(Clone, Debug)]
-pub(crate) struct Logged {
-    pub(crate) plugin: CompactString,
-    pub(crate) line: Option<usize>,
-    pub(crate) is_warning: bool,
-    pub(crate) text: String,
-}
+/// What is known of a query's answer: its name, `:tenant`, what else is bound.
+pub(crate) type Respond<'r> = &'r dyn Fn(&str, Option<&TenantId>, &Binds) -> Option<Answer>;
+
+/// What was asked so far, each different question once.
+#[derive(Debug, Default)]
+pub(super) struct Questions(pub(super) Vec<Asked>);
 
 /// What an event came to.
 #[derive(Debug)]
@@ -56,13 +55,34 @@ pub(crate) struct Rehearsal {
     pub(crate) took: Duration,
 }
 
+impl Questions {
+    /// The answer to a call. What is not known is taken for `otherwise`.
+    pub(super) fn answer(
+        &mut self,
+        rulebook: &Rulebook,
+        tenant: Option<&TenantId>,
+        call: &Call,
+        respond: Respond<'_>,
+        otherwise: &Answer,
+    ) -> Answer {
+        let query = query_name(rulebook, call);
+        let known = self.0.iter().find(|one| one.query == query && one.binds == call.binds);
+        let answer = known.map(|asked| asked.answer.clone()).unwrap_or_else(|| {
+            let answer = respond(&query, tenant, &call.binds);
+            let (tenant, binds) = (tenant.cloned(), call.binds.clone());
+            self.0.push(Asked { query, tenant, binds, answer: answer.clone() });
+            answer
+        });
+        answer.unwrap_or_else(|| otherwise.clone())
+    }
+}
+
 impl Rehearsal {
-    /// Lets an event go its way. `respond` says what is known of a query's answer; what is not known is taken for
-    /// `otherwise`.
+    /// Lets an event go its way. What `respond` does not know is taken for `otherwise`.
     pub(crate) fn of(
         rulebook: &Rulebook,
         published: &Published,
-        respond: &mut dyn FnMut(&str, Option<&TenantId>, &Binds) -> Option<Answer>,
+        respond: Respond<'_>,
         otherwise: &Answer,
     ) -> Result<Self, DecodeError> {
         #[expect(clippy::disallowed_methods, reason = "how long it takes is a part of what is told")]
@@ -74,31 +94,17 @@ impl Rehearsal {
         let envelope = Envelope { routing_key: published.routing_key.as_deref(), header: &header };
         let event = rulebook.decoder.decode(published.body.clone(), envelope, start)?;
         let tenant = event.tenant().cloned();
-        let mut asked: Vec<Asked> = Vec::new();
-        let mut answer = |call: &Call| {
-            let query = query_name(rulebook, call);
-            let known = asked.iter().find(|one| one.query == query && one.binds == call.binds);
-            let answer = match known {
-                Some(asked) => asked.answer.clone(),
-                None => {
-                    let answer = respond(&query, tenant.as_ref(), &call.binds);
-                    let (tenant, binds) = (tenant.clone(), call.binds.clone());
-                    asked.push(Asked { query, tenant, binds, answer: answer.clone() });
-                    answer
-                }
-            };
-            answer.unwrap_or_else(|| otherwise.clone())
-        };
-        let decision = match rulebook.routes.decide(event) {
+        let (mut machines, mut questions) = (Machines::new(rulebook), Questions::default());
+        let plan = rulebook.routes.decide(event, &mut machines);
+        let plan = rulebook.routes.with_known(plan, &mut machines, |call| {
+            Some(questions.answer(rulebook, tenant.as_ref(), call, respond, otherwise))
+        });
+        let decision = match plan {
             Plan::Decided(decision) => decision,
-            Plan::Waits(mut pending) => {
-                for (id, call) in pending.take_calls() {
-                    pending.answer(id, answer(&call));
-                }
-                pending.finish()
-            }
+            Plan::Waits(pending) => pending.finish(),
         };
-        Ok(Self { decision, asked, log: Vec::new(), took: start.elapsed() })
+        let took = start.elapsed();
+        Ok(Self { decision, asked: questions.0, log: machines.take_log(), took })
     }
 
     /// Who shall get the event: the union of these.
@@ -111,7 +117,7 @@ impl Rehearsal {
     }
 
     /// What was asked by this call.
-    pub(crate) fn asked_by(&self, rulebook: &Rulebook, call: &Call) -> Option<&Asked> {
+    pub(super) fn asked_by(&self, rulebook: &Rulebook, call: &Call) -> Option<&Asked> {
         let query = query_name(rulebook, call);
         self.asked.iter().find(|asked| asked.query == query && asked.binds == call.binds)
     }

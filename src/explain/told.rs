@@ -5,7 +5,6 @@
 
 use std::time::Duration;
 
-use compact_str::CompactString;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
@@ -19,7 +18,7 @@ pub struct Explanation {
     /// The routes that were tried, in order, up to the one that decided.
     pub routes: Vec<RouteTold>,
     /// Those that were not, as one before them had decided.
-    pub not_tried: Vec<CompactString>,
+    pub not_tried: Vec<String>,
     /// The queries that are asked.
     pub queries: Vec<QueryTold>,
     /// What plugins wrote to the log.
@@ -49,10 +48,10 @@ pub struct EventTold {
 pub struct DecisionTold {
     /// `sent`, `acted`, `nobody`, `dropped`, or `depends` on queries whose answer is not known.
     pub outcome: &'static str,
-    /// Why it was dropped: `no_route`, or what the route that held came to.
-    pub cause: Option<&'static str>,
+    /// Why it was dropped: `no_route`, what the route that held came to, or the reason that a plugin gave.
+    pub cause: Option<String>,
     /// The routes that held.
-    pub routes: Vec<CompactString>,
+    pub routes: Vec<String>,
     /// The same in a sentence.
     pub says: String,
 }
@@ -61,9 +60,11 @@ pub struct DecisionTold {
 #[derive(Debug, Serialize)]
 pub struct RouteTold {
     /// Its name.
-    pub name: CompactString,
+    pub name: String,
     /// `fast`, `query`, `action`, or `script`.
     pub kind: &'static str,
+    /// The plugin that it asks.
+    pub plugin: Option<String>,
     /// Whether all of its conditions hold.
     pub holds: bool,
     /// The routes after it are tried even where it holds.
@@ -71,7 +72,7 @@ pub struct RouteTold {
     /// Its conditions.
     pub conditions: Vec<ConditionTold>,
     /// What it came to, where it holds: `audience`, `nobody`, `no_tenant`, `everyone_of_a_tenant`, `action`,
-    /// `lookup_failed`, or `depends`.
+    /// `lookup_failed`, `script_failed`, `dropped`, or `depends`.
     pub outcome: Option<&'static str>,
     /// The same in words: the audience as an expression.
     pub says: Option<String>,
@@ -109,7 +110,7 @@ pub struct PartTold {
 #[derive(Debug, Serialize)]
 pub struct QueryTold {
     /// Its name.
-    pub query: CompactString,
+    pub query: String,
     /// What is bound, `tenant` too.
     pub binds: serde_json::Map<String, serde_json::Value>,
     /// The rows that it was given as its answer.
@@ -129,7 +130,7 @@ pub struct LogTold {
     /// `info` or `warn`.
     pub level: &'static str,
     /// Which plugin.
-    pub plugin: CompactString,
+    pub plugin: String,
     /// Its line.
     pub line: Option<usize>,
     /// What it says.
@@ -152,7 +153,7 @@ pub enum Reaches {
 #[derive(Debug, Serialize)]
 pub struct SessionTold {
     /// What it is called.
-    pub name: CompactString,
+    pub name: String,
     /// The user.
     pub user: String,
     /// The user's tenant.
@@ -160,7 +161,7 @@ pub struct SessionTold {
     /// Whether it gets the event.
     pub gets_it: Reaches,
     /// By which route, where it does.
-    pub route: Option<CompactString>,
+    pub route: Option<String>,
     /// By which part of the expression, or which parts it fails.
     pub because: Vec<String>,
     /// What it gets.

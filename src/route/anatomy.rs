@@ -3,12 +3,16 @@
 //! Invariant: nothing here decides. What is told is what the route itself reads and makes, and no second reading of the
 //! rule.
 
+use smallvec::SmallVec;
+
 use super::audience::{Attributes, CompiledAudience, List, Users};
 use super::calls::Calls;
+use super::plan::users_of;
 use super::table::Target;
 use super::{Call, RouteId, RouteTable};
 use crate::config::{OnError, ScriptCall};
-use crate::event::{Clause, Event, Matcher, Slot, Value};
+use crate::event::{Clause, Event, Matcher, Slot, UserId, Value};
+use crate::lookup::Rows;
 
 /// What a route asks for, to decide.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +36,11 @@ pub struct Drafted {
     pub asks: Option<Call>,
     /// The fields that it needs and in which nothing stands that has a text.
     pub missing: Vec<Slot>,
+}
+
+/// The users whom rows name.
+pub fn users_named(rows: &Rows) -> SmallVec<[UserId; 1]> {
+    users_of(rows).collect()
 }
 
 impl RouteTable {

@@ -15,7 +15,7 @@ mod table;
 mod topics;
 
 pub use action::Action;
-pub use anatomy::{Drafted, RouteKind};
+pub use anatomy::{Drafted, RouteKind, users_named};
 pub use calls::CallId;
 pub use plan::{Answer, Call, Decided, Decision, Outcome, Pending, Plan};
 pub use scripts::{NoScripts, Scripts};
