@@ -76,6 +76,11 @@ impl FromIterator<(CompactString, Scalar)> for Attributes {
 }
 
 impl Attributes {
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, Value<'_>)> {
+        self.0.iter().map(|(name, value)| (name.as_str(), value.as_value()))
+    }
+
     /// The attribute of this name.
     pub fn get(&self, name: &str) -> Value<'_> {
         self.0.iter().find(|(known, _)| known == name).map_or(Value::Absent, |(_, value)| value.as_value())

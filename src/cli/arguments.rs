@@ -41,7 +41,7 @@ pub(super) enum Command {
     /// Read the configuration and say all that is wrong with it; touch nothing
     #[command(after_help = CHECK_EXAMPLES)]
     Check(CheckArguments),
-    /// Print the JSON Schema of the configuration, for editors
+    /// Print the JSON Schema of the configuration, or of rule tests, for editors
     #[command(after_help = SCHEMA_EXAMPLES)]
     Schema(SchemaArguments),
     /// Send an event, or a file of them, to a running server
@@ -60,6 +60,15 @@ pub enum Format {
     Human,
     /// For programs.
     Json,
+}
+
+/// Which files a schema is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum SchemaOf {
+    /// The configuration, and what it includes.
+    Config,
+    /// Rule tests.
+    Tests,
 }
 
 /// What `serve` can be told.
@@ -93,6 +102,9 @@ pub(super) struct CheckArguments {
 
 #[derive(Debug, Args)]
 pub(super) struct SchemaArguments {
+    /// Of which files: `config`, or `tests` for rule tests
+    #[arg(value_name = "config|tests", hide_possible_values = true, default_value = "config")]
+    pub(super) of: SchemaOf,
     /// Taken by every command that prints; a schema is JSON either way
     #[arg(long, value_name = "human|json", hide_possible_values = true, default_value = "human")]
     pub(super) format: Format,
@@ -171,7 +183,7 @@ the event at once, over a WebSocket.
 
 \u{1b}[1;32mWrite rules:\u{1b}[0m
   \u{1b}[1;36mcheck\u{1b}[0m      Read the configuration and say all that is wrong with it; touch nothing
-  \u{1b}[1;36mschema\u{1b}[0m     Print the JSON Schema of the configuration, for editors
+  \u{1b}[1;36mschema\u{1b}[0m     Print the JSON Schema of the configuration, or of rule tests, for editors
 
 \u{1b}[1;32mTry a running server:\u{1b}[0m
   \u{1b}[1;36mpublish\u{1b}[0m    Send an event, or a file of them
@@ -219,7 +231,10 @@ const SCHEMA_EXAMPLES: &str = "\
 \u{1b}[1;32mExample:\u{1b}[0m
   $ pointsman schema > pointsman.schema.json
     And in the first line of a configuration, for editors with the YAML language server:
-    # yaml-language-server: $schema=pointsman.schema.json";
+    # yaml-language-server: $schema=pointsman.schema.json
+  $ pointsman schema tests > pointsman-tests.schema.json
+    And in the first line of tests/*.yaml:
+    # yaml-language-server: $schema=../pointsman-tests.schema.json";
 
 const PUBLISH_EXAMPLES: &str = "\
 \u{1b}[1;32mExamples:\u{1b}[0m

@@ -4,6 +4,7 @@ use std::io::{self, Write};
 
 use serde_json::json;
 
+use super::ways::Ways;
 use super::{Exit, Format};
 use crate::config::{self, Config, ConfigFile, Diagnostics, LoadError};
 
@@ -11,6 +12,8 @@ use crate::config::{self, Config, ConfigFile, Diagnostics, LoadError};
 struct Verdict {
     exit: Exit,
     diagnostics: Diagnostics,
+    /// How its rules decide, where it is fine.
+    ways: Option<Ways>,
     line: String,
 }
 
@@ -20,6 +23,7 @@ pub(super) fn check(file: &ConfigFile, format: Format, out: &mut dyn Write, colo
         Ok(loaded) => Verdict {
             exit: Exit::Fine,
             line: format!("{file} is fine: {}", contents(&loaded.config, &loaded.warnings)),
+            ways: Some(Ways::of(&loaded.config)),
             diagnostics: loaded.warnings,
         },
         Err(error) => refused(file, error),
@@ -43,10 +47,11 @@ pub(super) fn refuse(file: &ConfigFile, error: LoadError, out: &mut dyn Write, c
 fn refused(file: &ConfigFile, error: LoadError) -> Verdict {
     match error {
         LoadError::Invalid(diagnostics) => {
-            Verdict { exit: Exit::AtFault, line: format!("{file}: {}", faults(&diagnostics)), diagnostics }
+            Verdict { exit: Exit::AtFault, ways: None, line: format!("{file}: {}", faults(&diagnostics)), diagnostics }
         }
         LoadError::Unreadable { source, .. } => Verdict {
             exit: Exit::Environment,
+            ways: None,
             line: format!("cannot read {file}: {source}"),
             diagnostics: Diagnostics::default(),
         },
@@ -55,6 +60,9 @@ fn refused(file: &ConfigFile, error: LoadError) -> Verdict {
 
 fn human(verdict: &Verdict, out: &mut dyn Write, colour: bool) -> io::Result<()> {
     verdict.diagnostics.render(out, colour)?;
+    if let Some(ways) = &verdict.ways {
+        ways.human(out)?;
+    }
     writeln!(out, "{}", verdict.line)?;
     out.flush()
 }
@@ -64,7 +72,11 @@ fn json(verdict: &Verdict, out: &mut dyn Write) -> io::Result<()> {
     if let (Exit::Environment, Some(list)) = (verdict.exit, diagnostics.as_array_mut()) {
         list.push(json!({ "severity": "error", "message": verdict.line }));
     }
-    writeln!(out, "{}", json!({ "ok": verdict.exit == Exit::Fine, "diagnostics": diagnostics }))?;
+    let mut said = json!({ "ok": verdict.exit == Exit::Fine, "diagnostics": diagnostics });
+    if let Some(ways) = &verdict.ways {
+        ways.add_to(&mut said);
+    }
+    writeln!(out, "{said}")?;
     out.flush()
 }
 
@@ -119,6 +131,28 @@ mod tests {
         let (status, said) = check_text(&format!("{FINE_TEXT}demo: 1\ndrain: x\n"), Format::Human);
         assert_eq!(status, 1);
         assert!(said.ends_with("\nx.yaml: 2 errors, 1 warning\n"), "{said}");
+    }
+
+    #[test]
+    fn it_says_how_each_rule_decides() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.yaml");
+        let text = "event: { tenant: t }\n\
+            auth: { providers: [{ tokens: { a: { user: 1, tenant: x } } }] }\n\
+            database: { url: \"sqlite::memory:\", queries: { q: { sql: \"SELECT 1 WHERE 1 = :tenant\" } } }\n\
+            topics: [{ match: \"deal:{id}\", allow: { query: q } }, { match: b, script: b.lua }]\n\
+            routes: [{ name: \"a\\tb\", when: { x: 1 }, script: a.lua }, { name: c, to: everyone }]\n";
+        std::fs::write(&path, text).unwrap();
+        let plugin = "return { route = function() lookup('q') end, authorize = function() return true end }";
+        std::fs::write(folder.path().join("a.lua"), plugin).unwrap();
+        std::fs::write(folder.path().join("b.lua"), plugin.replace("lookup('q')", "")).unwrap();
+        let said = |format| {
+            let mut out = Vec::new();
+            assert_eq!(check(&ConfigFile::Disk(path.clone()), format, &mut out, false), Exit::Fine);
+            String::from_utf8(out).unwrap().replace(&format!("{}/", folder.path().display()), "")
+        };
+        insta::assert_snapshot!(said(Format::Human), @"");
+        insta::assert_snapshot!(said(Format::Json), @"");
     }
 
     #[test]

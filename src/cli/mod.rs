@@ -12,6 +12,7 @@ mod schema;
 mod serve;
 #[cfg(test)]
 mod tests;
+mod ways;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -39,7 +40,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
             let colour = is_coloured(&io::stdout());
             check::check(&arguments.config(), arguments.format, &mut io::stdout().lock(), colour)
         }
-        Command::Schema(arguments) => print(&schema::schema(arguments.format)),
+        Command::Schema(arguments) => print(&schema::schema(arguments.of, arguments.format)),
         Command::Publish(arguments) => publish::publish(arguments),
         Command::Listen(arguments) => listen::listen(&arguments),
     }

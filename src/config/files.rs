@@ -156,7 +156,11 @@ impl Files {
         let paths = match self.matching(parent, &name) {
             Ok(paths) => paths,
             Err(error) => {
-                let message = format!("the folder of `{}` cannot be read: {}", pattern.shown(), plainly(&error));
+                let why = match error.kind() {
+                    io::ErrorKind::NotFound => "there is no such folder".to_owned(),
+                    _ => error.to_string(),
+                };
+                let message = format!("the folder of `{}` cannot be read: {why}", pattern.shown());
                 diagnostics.error(&pattern.place, message);
                 return Vec::new();
             }
@@ -234,8 +238,12 @@ impl Files {
             Err(NoText::Unreadable(error)) => format!("`{shown}` cannot be read: {}", plainly(&error)),
             Err(NoText::TooLarge) => format!("`{shown}`: {}", too_large()),
         };
-        let message = if named.value.is_name { why } else { "this names no file that can be read".to_owned() };
-        diagnostics.error(&named.place, message);
+        if named.value.is_name {
+            diagnostics.error(&named.place, why);
+        } else {
+            let help = "write the name of a Lua file: tasks.lua";
+            diagnostics.error(&named.place, "this names no file that can be read").help(help);
+        }
         None
     }
 

@@ -4,7 +4,7 @@
 //! are merged, and whatever else stands in two files is an error that names both places.
 
 use super::diagnostics::Diagnostics;
-use super::files::Files;
+use super::files::{Files, plain};
 use super::node::{Key, Kind, Map, Node};
 use super::raw::{self, At, Field, Text};
 use super::variables::{self, Environment};
@@ -44,9 +44,15 @@ pub(super) fn include(
     let Field::Given(patterns) = Field::<Vec<At<Text>>>::read(patterns, &mut Diagnostics::default()) else {
         return false;
     };
+    let main = plain(root.place.source().path());
     let Kind::Map(whole) = &mut root.kind else { return true };
     for pattern in &patterns.value {
         for file in files.read_matching(pattern, diagnostics) {
+            if plain(file.path()) == main {
+                let message = format!("`{}` includes itself", pattern.shown());
+                diagnostics.error(&pattern.place, message).help("name the other files, or put them into a folder");
+                continue;
+            }
             let Some(mut part) = yaml::parse(&file, diagnostics) else { continue };
             variables::expand(&mut part, environment, diagnostics);
             if part.is_null() {

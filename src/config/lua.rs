@@ -1,8 +1,17 @@
-//! What the text of a plugin says of queries, as far as reading it tells: `lookup("name"`, with the name written out.
+//! Which queries a plugin asks, as far as reading its text tells: `lookup("name"`, with the name written out, or not.
 //!
 //! Invariant: no Lua is run here, and text in comments and strings is none of the program's.
 
 use std::ops::Range;
+
+/// The queries that a plugin asks.
+#[derive(Debug, Default)]
+pub(super) struct Lookups {
+    /// Those whose names are written out.
+    pub(super) named: Vec<NamedLookup>,
+    /// Whether there may be others, whose names the plugin makes or is handed.
+    pub(super) others: bool,
+}
 
 /// A query that a plugin asks, by name.
 #[derive(Debug, PartialEq, Eq)]
@@ -12,9 +21,9 @@ pub(super) struct NamedLookup {
     pub(super) range: Range<usize>,
 }
 
-/// All calls of `lookup` with a name that is written out.
-pub(super) fn lookups(text: &str) -> Vec<NamedLookup> {
-    let mut found = Vec::new();
+/// All that a plugin's text says of `lookup`.
+pub(super) fn lookups(text: &str) -> Lookups {
+    let mut found = Lookups::default();
     let mut tokens = Tokens { text, at: 0 };
     // How much of `lookup (` has been seen; a member of something else (`x.lookup`) is another function.
     let (mut before, mut seen) = (Token::Other, 0);
@@ -23,13 +32,18 @@ pub(super) fn lookups(text: &str) -> Vec<NamedLookup> {
             (Token::Word("lookup"), _) if before != Token::Sign(b'.') && before != Token::Sign(b':') => 1,
             (Token::Sign(b'('), 1) => 2,
             (Token::Text, 1 | 2) => {
-                found.push(NamedLookup { name: text[range.clone()].to_owned(), range });
+                found.named.push(NamedLookup { name: text[range.clone()].to_owned(), range });
+                0
+            }
+            (_, 1 | 2) => {
+                found.others = true;
                 0
             }
             _ => 0,
         };
         before = token;
     }
+    found.others |= seen > 0;
     found
 }
 
@@ -142,9 +156,23 @@ mod tests {
             ("ü lookup('a') \u{1f980}", &["a"]),
         ] {
             let found = lookups(text);
-            let names: Vec<&str> = found.iter().map(|lookup| lookup.name.as_str()).collect();
+            let names: Vec<&str> = found.named.iter().map(|lookup| lookup.name.as_str()).collect();
             assert_eq!(names, expected, "{text}");
-            assert!(found.iter().all(|lookup| text[lookup.range.clone()] == lookup.name), "{text}");
+            assert!(found.named.iter().all(|lookup| text[lookup.range.clone()] == lookup.name), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_name_that_is_not_written_out_may_be_any() {
+        for (text, expected) in [
+            ("lookup(\"a\", {})", false),
+            ("lookup(params.query, {})", true),
+            ("lookup(\"a\") local ask = lookup", true),
+            ("local ask = lookup ask(\"a\")", true),
+            ("self.lookup(x) -- lookup(y)", false),
+            ("lookup([[a]])", true),
+        ] {
+            assert_eq!(lookups(text).others, expected, "{text}");
         }
     }
 }

@@ -6,6 +6,7 @@
 mod plugins;
 mod providers;
 mod rule_tests;
+mod ways;
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
@@ -25,6 +26,7 @@ pub use self::rule_tests::{
     DropExpectation, EventExpectation, EventTest, Expected, ForgetExpectation, MockAnswer, MockCase, MockQuery,
     RuleTest, SessionIndex, SubscribeTest, TestCase, TestSession, TokenExpectation, TokenTest,
 };
+pub use self::ways::Way;
 
 /// Shards at most, so that a set of them is one word.
 pub const MAX_SHARDS: u8 = 64;

@@ -14,7 +14,7 @@ mod topic;
 mod value;
 
 pub use audience::{AttributeMatch, Audience, Clause, EveryTenant, Payload, Scope};
-pub use decode::{DecodeError, Decoder, Envelope, Event, Shape, Slot};
+pub use decode::{DecodeError, Decoder, Envelope, Event, Part, Shape, Slot};
 pub use id::{EventId, TenantId, UserId};
 pub use matcher::{Comparison, Glob, Matcher};
 pub use path::{Path, PathError, Root};

@@ -57,7 +57,8 @@ pub(super) fn differences(
             got: match (&came, &case.expect.value) {
                 (Came::Identity(identity), expected) => shown_identity(identity, expected),
                 (Came::Denied(why), _) => format!("denied: {why}"),
-                (Came::Unavailable(why), _) => format!("unavailable: {why}"),
+                // A plugin may have put the token into what it says.
+                (Came::Unavailable(why), _) => format!("unavailable: {}", why.replace(case.token.expose_secret(), "***")),
             },
             notes,
         });

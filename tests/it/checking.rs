@@ -54,17 +54,32 @@ fn a_good_configuration_is_fine() {
     insta::assert_snapshot!(check(GOOD), @r"
     exit code 0
     --- stdout
+    routes:
+      all  fast path
     a.yaml is fine: 1 route, 0 topic rules, 0 queries
     ");
     insta::assert_snapshot!(run("check --config a.yaml --format json", GOOD), @r#"
     exit code 0
     --- stdout
-    {"diagnostics":[],"ok":true}
+    {"diagnostics":[],"ok":true,"routes":[{"name":"all","queries":[],"script":null,"way":"fast_path"}],"topics":[]}
     "#);
     // Without a file of one's own it is the embedded one that is examined.
     insta::assert_snapshot!(run("check", GOOD), @r"
     exit code 0
     --- stdout
+    routes:
+      broadcast         fast path
+      deals             fast path
+      notes             query users_with_access
+      tasks             fast path
+      reports           fast path
+      announcements     fast path
+    topics:
+      board:*           fast path
+      record:{id}       fast path
+      deal:{id}         query can_view_deal
+      inbox:{user}      fast path
+      managers:{board}  fast path
     <embedded>/pointsman.yaml is fine: 6 routes, 5 topic rules, 4 queries
     ");
 }

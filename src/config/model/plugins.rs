@@ -113,6 +113,17 @@ impl PluginFile {
         Self { name, sites: Vec::new(), file }
     }
 
+    /// A plugin of this text that stands in no file: for benchmarks and tests.
+    pub fn of_text(name: &str, text: &str) -> Self {
+        Self::new(name.into(), SourceFile::new(name.into(), name.to_owned(), text.to_owned()))
+    }
+
+    /// Has a rule call one of its hooks. Answers the site.
+    pub fn call(&mut self, hook: Hook, with: serde_json::Value) -> usize {
+        self.sites.push(PluginSite { hook, with, place: self.line(1) });
+        self.sites.len() - 1
+    }
+
     /// Where it is on the disk.
     pub fn path(&self) -> &Path {
         self.file.path()

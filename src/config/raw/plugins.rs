@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::read::{At, Field, FromNode, any_of, map_of};
 use super::scalars::{Number, Text};
-use super::secrets::{FileName, Values};
+use super::secrets::{FileName, Values, hide};
 use super::section::section;
 use super::tree::{self, MOST};
 use super::units::{Size, Span};
@@ -88,6 +88,9 @@ impl FromNode for RawScriptProvider {
 
 impl FromNode for RawParameters {
     fn read(node: &Node, diagnostics: &mut Diagnostics) -> Option<Self> {
+        if !matches!(node.kind, Kind::Map(_)) {
+            hide(node, diagnostics);
+        }
         map_of(node, "a map, which the plugin gets as a table", diagnostics)?;
         let value = tree::json(node, Values::Secret, diagnostics)?;
         if value.to_string().len() > MOST {

@@ -253,7 +253,7 @@ impl FromNode for RawExpectedIdentity {
             Kind::Scalar(text) if text.text == WORDS[1] => Some(Self::Unavailable),
             Kind::Scalar(_) => {
                 let shown = node.shown();
-                let message = format!("`{shown}` is nobody{}", did_you_mean(shown, WORDS));
+                let message = format!("`{shown}` is no identity{}", did_you_mean(shown, WORDS));
                 let help = format!("write {{ user: 7, tenant: acme }}, or {}", listed(&WORDS).replace(" and ", " or "));
                 diagnostics.error(&node.place, message).help(help);
                 None

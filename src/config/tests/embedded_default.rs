@@ -7,7 +7,7 @@ fn it_is_fine_and_has_no_warnings() {
     let loaded = load(&ConfigFile::Embedded, "host-1", &|_| None).unwrap();
     assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);
     assert!(loaded.config.amqp.is_none());
-    let names: Vec<_> = loaded.files.iter().map(|path| path.to_str().unwrap()).collect();
+    let names: Vec<_> = loaded.files.iter().map(|file| file.path.to_str().unwrap()).collect();
     assert_eq!(names, ["pointsman.yaml", "demo.sql"]);
     assert!(loaded.config.database.unwrap().init[0].1.contains("CREATE TABLE"));
 }

@@ -30,7 +30,7 @@ fn parts_are_joined_in_the_order_of_their_names() {
     let names: Vec<_> = loaded.config.routes.iter().map(|route| route.name.as_str()).collect();
     assert_eq!(names, ["first", "a", "b"]);
     assert_eq!(loaded.config.database.unwrap().queries.len(), 1);
-    let files: Vec<_> = loaded.files.iter().map(|path| path.strip_prefix(folder.path()).unwrap()).collect();
+    let files: Vec<_> = loaded.files.iter().map(|file| file.path.strip_prefix(folder.path()).unwrap()).collect();
     assert_eq!(files, ["main.yaml", "routes/a.yaml", "routes/b.yaml", "auth.yaml"].map(Path::new));
     assert!(loaded.warnings.is_empty());
 }

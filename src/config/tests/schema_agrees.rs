@@ -110,6 +110,10 @@ fn the_schema_refuses_what_the_reader_refuses() {
         "routes: [{ name: a, when: { x: { prefx: a } }, to: everyone }]",
         "limits: { connections: many }",
         "amqp: { url: x, queues: [], when_lost: explode }",
+        "plugins: { budgt: 10ms }",
+        "routes: [{ name: a, script: a.lua, on_error: explode }]",
+        "routes: [{ name: a, script: a.lua, with: [1] }]",
+        "auth: { providers: [{ script: { plugin: a.lua, ttl: 30s } }] }",
     ] {
         assert_ne!(violations(&parsed(text), &schema, &schema, ""), [] as [String; 0], "{text}");
     }
@@ -120,6 +124,65 @@ fn the_schema_does_not_change_by_accident() {
     let mut keys = Vec::new();
     collect(&schema(), "", &mut keys);
     insta::assert_snapshot!(keys.join("\n"));
+    keys.clear();
+    collect(&tests_schema(), "", &mut keys);
+    insta::assert_snapshot!(keys.join("\n"));
+}
+
+#[test]
+fn the_schema_of_rule_tests_accepts_what_their_reader_accepts() {
+    let schema = tests_schema();
+    assert_eq!(violations(&parsed(rule_tests::ALL), &schema, &schema, ""), [] as [String; 0]);
+    for text in [
+        "name: a",
+        "- { name: a, event: {} }",
+        "- { name: a, evnt: {}, expect: {} }",
+        "- { name: a, event: {}, expect: { reach: [x] } }",
+        "- { name: a, event: {}, sessions: { x: { user: 1 } }, expect: {} }",
+        "- { name: a, event: {}, queries: { q: down }, expect: {} }",
+    ] {
+        assert_ne!(violations(&parsed(text), &schema, &schema, ""), [] as [String; 0], "{text}");
+    }
+}
+
+/// The files in `config/` are what the program prints: `pointsman schema > config/pointsman.schema.json`.
+#[test]
+fn the_shipped_schemas_are_those_of_this_program() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("config");
+    for (name, schema) in [("pointsman.schema.json", schema()), ("pointsman-tests.schema.json", tests_schema())] {
+        let path = folder.join(name);
+        let text = format!("{schema:#}\n");
+        if std::env::var_os("INSTA_UPDATE").is_some_and(|update| update == "always") {
+            fs::write(&path, &text).unwrap();
+        }
+        let shipped = fs::read_to_string(&path).unwrap_or_default();
+        assert!(shipped == text, "config/{name} is old: write what `pointsman schema` prints into it");
+    }
+}
+
+/// Whoever opens a shipped file in an editor has it completed and checked.
+#[test]
+fn shipped_files_name_their_schema() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut found = 0;
+    for (folder, schema) in [
+        ("config", "pointsman.schema.json"),
+        ("config/routes", "../pointsman.schema.json"),
+        ("config/tests", "../pointsman-tests.schema.json"),
+        ("plugins/tests", "../../config/pointsman-tests.schema.json"),
+    ] {
+        for entry in fs::read_dir(root.join(folder)).into_iter().flatten() {
+            let path = entry.unwrap().path();
+            if path.extension().is_some_and(|ending| ending == "yaml") {
+                let text = fs::read_to_string(&path).unwrap();
+                let first = text.lines().next().unwrap_or_default();
+                assert_eq!(first, format!("# yaml-language-server: $schema={schema}"), "{}", path.display());
+                assert!(path.parent().unwrap().join(schema).exists(), "{}", path.display());
+                found += 1;
+            }
+        }
+    }
+    assert!(found >= 6, "{found}");
 }
 
 /// Every key that the schema knows, with its description.

@@ -103,9 +103,7 @@ impl<'f> Registry<'f> {
         diagnostics: &mut Diagnostics,
     ) -> Option<Plugins> {
         for file in self.known.iter().filter_map(|known| known.file.as_ref()) {
-            for lookup in lua::lookups(file.text()) {
-                queries.asked_by_plugin(&lookup.name, &file.place(lookup.range), diagnostics);
-            }
+            hold_against(queries, file, diagnostics);
         }
         let limits = limits(raw, diagnostics);
         let files: Option<Vec<_>> = self.known.into_iter().map(|known| known.file).collect();
@@ -135,6 +133,34 @@ impl<'f> Registry<'f> {
         self.known.push(Known { identity, file: source.map(|source| PluginFile::new(name, source)) });
         self.known.last()?.file.is_some().then_some(self.known.len() - 1)
     }
+}
+
+/// Holds what a plugin asks against the queries that there are: names that it writes out, and names that it is handed.
+fn hold_against(queries: &Queries, file: &PluginFile, diagnostics: &mut Diagnostics) {
+    let lua::Lookups { named, others } = lua::lookups(file.text());
+    let of_a_tenant = |hook: Hook| hook != Hook::Authenticate;
+    for lookup in named {
+        let place = file.place(lookup.range);
+        if !queries.knows(&lookup.name, &place, diagnostics) {
+            continue;
+        }
+        let hooks = || file.sites.iter().map(|site| site.hook);
+        if hooks().any(of_a_tenant) {
+            queries.warn_of_leak(&lookup.name, &place, diagnostics);
+        } else {
+            queries.warn_of_no_tenant_yet(&lookup.name, &place, diagnostics);
+        }
+    }
+    for site in file.sites.iter().filter(|site| others && of_a_tenant(site.hook)) {
+        for name in texts(&site.with) {
+            queries.warn_of_leak(name, &site.place, diagnostics);
+        }
+    }
+}
+
+/// The texts that stand in what a plugin is handed, one level deep.
+fn texts(with: &serde_json::Value) -> impl Iterator<Item = &str> {
+    with.as_object().into_iter().flat_map(serde_json::Map::values).filter_map(serde_json::Value::as_str)
 }
 
 /// What plugins may cost. The files are none yet.

@@ -100,19 +100,35 @@ impl Queries {
         bound.map(|with| QueryCall { query: id, with })
     }
 
-    /// A query that a plugin asks by name. A plugin may never come to ask it, so that all of this is a warning.
-    pub(super) fn asked_by_plugin(&self, name: &str, place: &Place, diagnostics: &mut Diagnostics) {
-        let known = self.known.iter().find(|(known, _)| known == name);
-        match known {
-            Some((_, Some(query))) if !query.binds_tenant() => warn_of_no_tenant(name, place, diagnostics),
-            Some(_) => {}
-            None if self.whole => {
-                let names = self.known.iter().map(|(known, _)| known.as_str());
-                let message = format!("there is no query `{name}`{}", did_you_mean(name, names));
-                diagnostics.warning(place, message).help("a call that comes here fails");
-            }
-            None => {}
+    /// Whether there is a query of the name that a plugin asks for. It may never come to ask it: not to know one is
+    /// worth a warning.
+    pub(super) fn knows(&self, name: &str, place: &Place, diagnostics: &mut Diagnostics) -> bool {
+        let is_known = self.known.iter().any(|(known, _)| known == name);
+        if !is_known && self.whole {
+            let names = self.known.iter().map(|(known, _)| known.as_str());
+            let message = format!("there is no query `{name}`{}", did_you_mean(name, names));
+            diagnostics.warning(place, message).help("a call that comes here fails");
         }
+        is_known
+    }
+
+    /// Warns of a query whose answers may be another tenant's. A name that is none is none.
+    pub(super) fn warn_of_leak(&self, name: &str, place: &Place, diagnostics: &mut Diagnostics) {
+        if self.named(name).is_some_and(|query| !query.binds_tenant()) {
+            warn_of_no_tenant(name, place, diagnostics);
+        }
+    }
+
+    /// Warns of a query that is asked whose a token is, and needs to know of which tenant.
+    pub(super) fn warn_of_no_tenant_yet(&self, name: &str, place: &Place, diagnostics: &mut Diagnostics) {
+        if self.named(name).is_some_and(Query::binds_tenant) {
+            let message = format!("the query `{name}` binds `:tenant`, and whose a token is nobody knows yet");
+            diagnostics.warning(place, message).help("a call that comes here fails");
+        }
+    }
+
+    fn named(&self, name: &str) -> Option<&Query> {
+        self.known.iter().find(|(known, _)| known == name)?.1.as_ref()
     }
 
     /// Which answers of a query a rule means: by some of its binds, but `:tenant`.

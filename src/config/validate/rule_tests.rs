@@ -293,8 +293,7 @@ impl Scope<'_> {
             }
         }
         let (routes, forgets, disconnects) = (routes?, forgets?, disconnects?);
-        let said = [routes.is_some(), reaches.is_some(), dropped.is_some(), forgets.is_some(), disconnects.is_some()];
-        if payloads.is_empty() && !said.contains(&true) {
+        if says_nothing(&expect.value) {
             diagnostics
                 .error(&expect.place, "this expects nothing")
                 .help("write { route: NAME, reaches: [SESSION] }, or { dropped: true }");
@@ -321,7 +320,7 @@ impl Scope<'_> {
                 .then(|| text.to_owned())
         });
         let (allows, unavailable, rule) = (allows?, unavailable?, rule?);
-        if allows.is_none() && unavailable.is_none() && rule.is_none() {
+        if says_nothing(&expect.value) {
             diagnostics
                 .error(&expect.place, "this expects nothing")
                 .help("write { allows: [SESSION] }, or [] for nobody");
@@ -451,6 +450,18 @@ fn only_of_events<A, B, C, D, E, F>(
     not_here(dropped, "dropped", "event", diagnostics);
     not_here(forgets, "forgets", "event", diagnostics);
     not_here(disconnects, "disconnects", "event", diagnostics);
+}
+
+fn says_nothing(raw: &RawExpect) -> bool {
+    let RawExpect { route, reaches, payload, dropped, forgets, disconnects, allows, unavailable, rule, identity } = raw;
+    let of_events = route.is_missing() && reaches.is_missing() && payload.is_missing() && dropped.is_missing();
+    let of_actions = forgets.is_missing() && disconnects.is_missing();
+    of_events
+        && of_actions
+        && allows.is_missing()
+        && unavailable.is_missing()
+        && rule.is_missing()
+        && identity.is_missing()
 }
 
 fn not_here<T>(field: &Field<T>, name: &str, kind: &str, diagnostics: &mut Diagnostics) {

@@ -1,18 +1,20 @@
 //! Bytes to [`Event`]: one pass over the published JSON that keeps what rules read and leaves the rest as it is.
 //!
 //! The rulebook's field paths are compiled into a trie. The parser descends only where the trie does, validates the
-//! rest and throws it away. The payload is never parsed into a tree or written again: clients get its very bytes.
+//! rest and throws it away. The payload is never parsed into a tree or written again: clients get its very bytes. Of
+//! what plugins read, the pass notes where it stands ([`Part`]).
 //!
 //! Invariant: the only door to an [`Event`]. Whoever holds one knows that its body is one valid JSON object.
 
 mod trie;
 
+use std::ops::Range;
 use std::time::Instant;
 
 use bytes::Bytes;
 use compact_str::CompactString;
 
-use self::trie::{Field, Trie};
+use self::trie::{Field, Found, Trie};
 use super::{EventId, Path, Root, Scalar, TenantId, Value};
 
 /// Where things stand in the published body: the `event` section of the configuration.
@@ -32,6 +34,10 @@ pub struct Shape {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Slot(u16);
 
+/// The place of a piece of the body, as it is written, in a decoded event. Means nothing to an event of another decoder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Part(u16);
+
 /// What the broker says of an event beside its body.
 #[derive(Clone, Copy)]
 pub struct Envelope<'a> {
@@ -39,6 +45,8 @@ pub struct Envelope<'a> {
     pub routing_key: Option<&'a str>,
     /// Its headers, by name.
     pub header: &'a dyn Fn(&str) -> Scalar,
+    /// All of them.
+    pub headers: &'a dyn Fn() -> Box<[(CompactString, Scalar)]>,
 }
 
 /// Compiled field paths. Made by the rulebook; every event of a generation goes through its decoder.
@@ -46,6 +54,8 @@ pub struct Envelope<'a> {
 pub struct Decoder {
     trie: Trie,
     paths: Vec<Path>,
+    parts: Vec<Path>,
+    keeps_headers: bool,
     shape: Shape,
     tenant: Option<Slot>,
     id: Option<Slot>,
@@ -61,6 +71,8 @@ pub struct Event {
     payload: Bytes,
     body: Bytes,
     fields: Box<[Field]>,
+    parts: Box<[Range<usize>]>,
+    headers: Box<[(CompactString, Scalar)]>,
     received: Instant,
 }
 
@@ -103,7 +115,7 @@ impl DecodeError {
 
 impl Envelope<'_> {
     /// For events that came without a broker.
-    pub const NONE: Self = Envelope { routing_key: None, header: &|_| Scalar::Null };
+    pub const NONE: Self = Envelope { routing_key: None, header: &|_| Scalar::Null, headers: &Box::default };
 }
 
 impl std::fmt::Debug for Envelope<'_> {
@@ -115,8 +127,16 @@ impl std::fmt::Debug for Envelope<'_> {
 impl Decoder {
     /// A decoder of events of this shape. Rules then ask for the [`slot`](Self::slot)s of the fields they read.
     pub fn new(shape: Shape) -> Self {
-        let mut decoder =
-            Self { trie: Trie::new(&shape.payload), paths: Vec::new(), tenant: None, id: None, kind: None, shape };
+        let mut decoder = Self {
+            trie: Trie::new(&shape.payload),
+            paths: Vec::new(),
+            parts: Vec::new(),
+            keeps_headers: false,
+            tenant: None,
+            id: None,
+            kind: None,
+            shape,
+        };
         decoder.tenant = decoder.shape.tenant.clone().map(|path| decoder.slot(&path));
         decoder.id = decoder.shape.id.clone().map(|path| decoder.slot(&path));
         decoder.kind = decoder.shape.kind.clone().map(|path| decoder.slot(&path));
@@ -139,6 +159,25 @@ impl Decoder {
         slot
     }
 
+    /// The part at this path of the body, which every event decoded from now on notes.
+    ///
+    /// # Panics
+    /// Beyond 65,535 different parts, which no configuration within its size limit can name.
+    pub fn part(&mut self, path: &Path) -> Part {
+        if let Some(index) = self.parts.iter().position(|known| known == path) {
+            return Part(u16::try_from(index).expect("counted below"));
+        }
+        let part = Part(u16::try_from(self.parts.len()).expect("fewer than 65,536 parts"));
+        self.parts.push(path.clone());
+        self.trie.insert_part(path.segments(), part);
+        part
+    }
+
+    /// Every event decoded from now on keeps all headers that the broker has for it.
+    pub fn keep_headers(&mut self) {
+        self.keeps_headers = true;
+    }
+
     /// The field that a slot stands for.
     pub fn path(&self, slot: Slot) -> &Path {
         &self.paths[usize::from(slot.0)]
@@ -147,7 +186,7 @@ impl Decoder {
     /// Decodes one published body, received at `received`.
     pub fn decode(&self, body: Bytes, envelope: Envelope<'_>, received: Instant) -> Result<Event, DecodeError> {
         let text = std::str::from_utf8(&body).map_err(|error| DecodeError::NotUtf8(error.valid_up_to()))?;
-        let (mut fields, payload) = self.trie.read(text, self.paths.len())?;
+        let Found { mut fields, parts, payload } = self.trie.read(text, self.paths.len(), self.parts.len())?;
         for (path, field) in self.paths.iter().zip(&mut fields) {
             match path.root() {
                 Root::Body => {}
@@ -164,6 +203,8 @@ impl Decoder {
             payload,
             body,
             fields: fields.into_boxed_slice(),
+            parts: parts.into_boxed_slice(),
+            headers: if self.keeps_headers { (envelope.headers)() } else { Box::default() },
             received,
         };
         event.id = self.id.and_then(|slot| EventId::from_scalar(&event.field(slot).to_scalar()));
@@ -200,6 +241,28 @@ impl Event {
     /// What clients get: the bytes that stood in the body.
     pub fn payload(&self) -> &Bytes {
         &self.payload
+    }
+
+    /// The whole body: one valid JSON object.
+    pub fn body(&self) -> &str {
+        self.text(0..self.body.len())
+    }
+
+    /// What stands at this part of the decoder that made the event, as it is written there: one valid JSON value.
+    pub fn part(&self, part: Part) -> Option<&str> {
+        // No value is empty, so an empty range is none.
+        let range = self.parts[usize::from(part.0)].clone();
+        (!range.is_empty()).then(|| self.text(range))
+    }
+
+    /// What the broker had of headers, where the decoder [keeps](Decoder::keep_headers) them.
+    pub fn headers(&self) -> &[(CompactString, Scalar)] {
+        &self.headers
+    }
+
+    fn text(&self, range: Range<usize>) -> &str {
+        // The body was UTF-8 when it was decoded, and ranges are those of whole values.
+        std::str::from_utf8(&self.body[range]).unwrap_or_default()
     }
 
     /// Bytes of the published body.

@@ -76,10 +76,40 @@ fn the_brokers_fields_are_fields() {
     let mut decoder = Decoder::new(shape("."));
     let (key, header) = (decoder.slot(&path("amqp.routing_key")), decoder.slot(&path("amqp.headers.x.source")));
     let headers = |name: &str| if name == "x.source" { Scalar::Int(3) } else { Scalar::Null };
-    let envelope = Envelope { routing_key: Some("deal.moved"), header: &headers };
+    let all = || Box::from([("x.source".into(), Scalar::Int(3))]);
+    let envelope = Envelope { routing_key: Some("deal.moved"), header: &headers, headers: &all };
     let event = decoder.decode(Bytes::from_static(b"{}"), envelope, now()).unwrap();
     assert_eq!(event.field(key), Value::Text("deal.moved"));
     assert_eq!(event.field(header), Value::Int(3));
+    assert_eq!(event.headers(), [], "nobody has asked for all of them");
+    decoder.keep_headers();
+    let event = decoder.decode(Bytes::from_static(b"{}"), envelope, now()).unwrap();
+    assert_eq!(event.headers(), [("x.source".into(), Scalar::Int(3))]);
+}
+
+#[test]
+fn parts_are_what_stands_there() {
+    let body = r#" {"data":{"tenant_id":"a","id":1, "list":[ 1,{"x":null} ],"text":"a"b"},"amqp":{"x":1} } "#;
+    for payload in ["data", "."] {
+        let mut decoder = Decoder::new(shape(payload));
+        let slot = decoder.slot(&path("data.list"));
+        for (text, expected) in [
+            ("data.list", Some(r#"[ 1,{"x":null} ]"#)),
+            ("data.list.1.x", Some("null")),
+            ("data.text", Some(r#""a"b""#)),
+            ("data.id", Some("1")),
+            ("data.none", None),
+            ("data", Some(r#"{"tenant_id":"a","id":1, "list":[ 1,{"x":null} ],"text":"a"b"}"#)),
+            (".", Some(body.trim())),
+        ] {
+            let part = decoder.part(&path(text));
+            let event = decode(&decoder, body).unwrap();
+            assert_eq!(event.part(part), expected, "{text}");
+            assert_eq!(event.body(), body);
+            let list = [Scalar::Int(1), Scalar::Null];
+            assert_eq!(event.field(slot), Value::List(&list), "a part takes nothing away from a slot");
+        }
+    }
 }
 
 #[test]

@@ -7,7 +7,7 @@ use compact_str::CompactString;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::{DecodeError, Path, Scalar, Slot, Value};
+use super::{DecodeError, Part, Path, Scalar, Slot, Value};
 
 /// A field's value as an event keeps it: text without escapes is a range of the body and costs no allocation.
 #[derive(Debug)]
@@ -57,9 +57,20 @@ pub(super) struct Trie {
     root: Node,
 }
 
+/// What one pass over a body found.
+pub(super) struct Found {
+    /// By slot.
+    pub(super) fields: Vec<Field>,
+    /// By part; empty ranges where there is nothing.
+    pub(super) parts: Vec<Range<usize>>,
+    /// The payload, where there is one.
+    pub(super) payload: Option<Range<usize>>,
+}
+
 #[derive(Debug, Default)]
 struct Node {
     slot: Option<Slot>,
+    part: Option<Part>,
     payload: bool,
     children: Vec<(CompactString, Node)>,
 }
@@ -75,6 +86,10 @@ impl Trie {
         self.node(segments).slot = Some(slot);
     }
 
+    pub(super) fn insert_part(&mut self, segments: &[CompactString], part: Part) {
+        self.node(segments).part = Some(part);
+    }
+
     fn node(&mut self, segments: &[CompactString]) -> &mut Node {
         segments.iter().fold(&mut self.root, |node, key| {
             let index = node.children.iter().position(|(known, _)| known == key).unwrap_or_else(|| {
@@ -85,24 +100,23 @@ impl Trie {
         })
     }
 
-    /// Reads `body`: the fields by slot, and the payload's range where it has one.
-    pub(super) fn read(&self, body: &str, slots: usize) -> Result<(Vec<Field>, Option<Range<usize>>), DecodeError> {
+    /// Reads `body`.
+    pub(super) fn read(&self, body: &str, slots: usize, parts: usize) -> Result<Found, DecodeError> {
         let mut sink = Sink {
             base: body.as_ptr() as usize,
-            fields: std::iter::repeat_with(|| Field::Absent).take(slots).collect(),
-            payload: None,
+            found: Found {
+                fields: std::iter::repeat_with(|| Field::Absent).take(slots).collect(),
+                parts: vec![0..0; parts],
+                payload: None,
+            },
             duplicate: None,
         };
-        // `.` as the payload is the body without the white space around it: no need to scan it twice.
-        if self.root.payload {
-            let trimmed = body.trim_ascii();
-            let start = trimmed.as_ptr() as usize - sink.base;
-            sink.payload = Some(start..start + trimmed.len());
-        }
+        // `.` is the body without the white space around it: no need to scan it twice.
+        sink.note(&self.root, body.trim_ascii());
         let mut parser = serde_json::Deserializer::from_str(body);
         let result = Reader { node: &self.root, sink: &mut sink }.read(&mut parser).and_then(|()| parser.end());
         match result {
-            Ok(()) if body.trim_ascii_start().starts_with('{') => Ok((sink.fields, sink.payload)),
+            Ok(()) if body.trim_ascii_start().starts_with('{') => Ok(sink.found),
             Ok(()) => Err(DecodeError::NotAnObject),
             Err(error) => Err(sink.duplicate.map_or(DecodeError::NotJson(error), DecodeError::DuplicateKey)),
         }
@@ -112,8 +126,7 @@ impl Trie {
 /// Where the parser puts what it finds.
 struct Sink {
     base: usize,
-    fields: Vec<Field>,
-    payload: Option<Range<usize>>,
+    found: Found,
     duplicate: Option<CompactString>,
 }
 
@@ -121,6 +134,17 @@ impl Sink {
     fn range(&self, part: &str) -> Range<usize> {
         let start = part.as_ptr() as usize - self.base;
         start..start + part.len()
+    }
+
+    /// Takes down where `node`'s value stands, as far as that is asked for.
+    fn note(&mut self, node: &Node, raw: &str) {
+        let range = self.range(raw);
+        if let Some(part) = node.part {
+            self.found.parts[usize::from(part.0)] = range.clone();
+        }
+        if node.payload {
+            self.found.payload = Some(range);
+        }
     }
 }
 
@@ -137,7 +161,7 @@ impl Reader<'_, '_> {
 
     fn keep(&mut self, field: Field) {
         if let Some(slot) = self.node.slot {
-            self.sink.fields[usize::from(slot.0)] = field;
+            self.sink.found.fields[usize::from(slot.0)] = field;
         }
     }
 }
@@ -145,17 +169,25 @@ impl Reader<'_, '_> {
 impl<'de> DeserializeSeed<'de> for Reader<'_, '_> {
     type Value = ();
 
-    fn deserialize<D: Deserializer<'de>>(self, parser: D) -> Result<(), D::Error> {
-        if !self.node.payload {
+    fn deserialize<D: Deserializer<'de>>(mut self, parser: D) -> Result<(), D::Error> {
+        let Node { slot, part, payload, children } = self.node;
+        let is_read_twice = slot.is_some() && !children.is_empty();
+        if !payload && part.is_none() && !is_read_twice {
             return self.read(parser);
         }
         let raw = <&RawValue as serde::Deserialize>::deserialize(parser)?.get();
-        self.sink.payload = Some(self.sink.range(raw));
-        if self.node.slot.is_none() && self.node.children.is_empty() {
+        self.sink.note(self.node, raw);
+        if slot.is_none() && children.is_empty() {
             return Ok(());
         }
         let mut inner = serde_json::Deserializer::from_str(raw);
-        self.read(&mut inner).map_err(D::Error::custom)
+        Reader { node: self.node, sink: &mut *self.sink }.read(&mut inner).map_err(D::Error::custom)?;
+        // An array of which elements are declared, and which is read as a whole too.
+        if is_read_twice && raw.starts_with('[') {
+            let items = serde_json::Deserializer::from_str(raw).deserialize_seq(Items).map_err(D::Error::custom)?;
+            self.keep(Field::List(items));
+        }
+        Ok(())
     }
 }
 
@@ -237,20 +269,15 @@ impl<'de> Visitor<'de> for Reader<'_, '_> {
             while seq.next_element::<IgnoredAny>()?.is_some() {}
             return Ok(());
         }
-        let mut items = Vec::new();
-        while let Some(item) = seq.next_element_seed(Item)? {
-            items.push(item);
-        }
-        self.keep(Field::List(items.into()));
+        let items = Items.visit_seq(seq)?;
+        self.keep(Field::List(items));
         Ok(())
     }
 }
 
 impl Reader<'_, '_> {
     /// An array of which single elements are declared: `items.0.id`.
-    fn visit_indexed<'de, A: SeqAccess<'de>>(mut self, mut seq: A) -> Result<(), A::Error> {
-        // The array as a whole is then known to exist, and no more: no rule reads both it and its elements.
-        self.keep(Field::Object);
+    fn visit_indexed<'de, A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
         for index in 0_usize.. {
             let name = itoa::Buffer::new().format(index).to_owned();
             let more = match self.node.children.iter().find(|(key, _)| *key == name) {
@@ -287,6 +314,25 @@ impl Visitor<'_> for Key<'_> {
 
     fn visit_str<E>(self, key: &str) -> Result<Self::Value, E> {
         Ok(self.node.children.iter().position(|(known, _)| known == key))
+    }
+}
+
+/// An array that is read as a list.
+struct Items;
+
+impl<'de> Visitor<'de> for Items {
+    type Value = Box<[Scalar]>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an array")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+        let mut items = Vec::new();
+        while let Some(item) = seq.next_element_seed(Item)? {
+            items.push(item);
+        }
+        Ok(items.into())
     }
 }
 

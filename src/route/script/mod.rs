@@ -6,6 +6,22 @@
 //! Invariant: a script is a guest. What it may take of time and memory, and whom and what it can reach, is limited from
 //! outside; its failure is an error of one call.
 
+mod asks;
+mod builder;
+mod compile;
+mod fault;
+mod guard;
+mod host;
+mod json;
+mod machine;
+mod sandbox;
+mod value;
+mod view;
+
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,10 +30,13 @@ use bytes::Bytes;
 use compact_str::CompactString;
 use smallvec::SmallVec;
 
+use self::machine::{Machine, Waiting};
 use super::{Answer, SessionView};
 use crate::config::{Hook, PluginFile};
 use crate::event::{Clause, Decoder, Event, Path, Scalar, Topic};
 use crate::lookup::Binds;
+
+pub use self::view::EventView;
 
 /// What one plugin may take in one thread.
 #[derive(Clone, Copy, Debug)]
@@ -29,12 +48,15 @@ pub struct ScriptLimits {
 }
 
 /// A plugin that compiled, and has the hooks that rules ask of it.
-#[derive(Debug)]
 pub struct Plugin {
     /// What it is called.
     pub name: CompactString,
     fields: Option<Box<[Path]>>,
     asks: Asks,
+    limits: ScriptLimits,
+    bytecode: Box<[u8]>,
+    /// Which hook is called, and what it is handed as parameters, as JSON.
+    sites: Box<[(Hook, String)]>,
 }
 
 /// Which queries a plugin may ask, as far as its text tells.
@@ -59,10 +81,6 @@ pub struct PluginFault {
     pub help: Option<String>,
 }
 
-/// The parts of an event that a plugin is handed, as parts of one decoder.
-#[derive(Debug)]
-pub struct EventView(());
-
 /// A line that a plugin writes to the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogLine {
@@ -78,9 +96,11 @@ pub struct LogLine {
 pub type LogSink = Rc<dyn Fn(&Plugin, LogLine)>;
 
 /// One plugin's virtual machine.
-pub struct Vm(());
+pub struct Vm(Rc<Machine>);
 
 /// How far a call came.
+#[derive(Debug)]
+#[must_use]
 pub enum Step<T> {
     /// It has ended.
     Done(Result<T, ScriptError>),
@@ -98,7 +118,7 @@ pub struct Lookup {
 }
 
 /// A call that waits for rows. It may be dropped: then it never ends.
-pub struct Suspended<T>(std::marker::PhantomData<T>);
+pub struct Suspended<T>(Waiting<T>);
 
 /// Why a call has no result. It costs this one event, topic or token.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -141,14 +161,12 @@ pub struct Routing {
 impl Plugin {
     /// Compiles a plugin and runs its top level once, within `limits`. All that is wrong is said.
     pub fn compile(file: &PluginFile, limits: ScriptLimits) -> Result<Self, Vec<PluginFault>> {
-        let _ = (file, limits, Hook::Route);
-        Err(Vec::new())
+        compile::compile(file, limits)
     }
 
     /// What its `route` hook reads of events: these become parts of `decoder`.
     pub fn view(&self, decoder: &mut Decoder) -> EventView {
-        let _ = (&self.fields, decoder);
-        EventView(())
+        EventView::new(self.fields.as_deref(), decoder)
     }
 
     /// Whether it may give some another payload than the event's, as far as its text tells.
@@ -162,47 +180,60 @@ impl Plugin {
     }
 }
 
+impl fmt::Debug for Plugin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Plugin").field("name", &self.name).field("asks", &self.asks).finish_non_exhaustive()
+    }
+}
+
 impl Vm {
     /// A machine that has run the plugin's top level.
     pub fn new(plugin: &Arc<Plugin>, log: &LogSink) -> Result<Self, ScriptError> {
-        let _ = (plugin, log);
-        Ok(Self(()))
+        Machine::new(plugin, log).map(|machine| Self(Rc::new(machine)))
     }
 
     /// Who gets the event, by a site of the `route` hook.
     pub fn route(&self, site: usize, event: &Event, view: &EventView) -> Step<Routing> {
-        let _ = (self.0, site, event, view);
-        Step::Done(Ok(Routing::default()))
+        self.0.route(site, event, view)
     }
 
     /// Whether the session may subscribe to the topic, by a site of the `authorize` hook.
     pub fn authorize(&self, site: usize, session: &SessionView<'_>, topic: &Topic) -> Step<bool> {
-        let _ = (self.0, site, session, topic);
-        Step::Done(Ok(false))
+        self.0.authorize(site, session, topic)
     }
 
     /// Whose token it is, by a site of the `authenticate` hook: names and values, `user` and `tenant` among them, or
     /// `None` where the plugin does not know it. `remote` is the client's address.
     pub fn authenticate(&self, site: usize, token: &str, remote: &str) -> Step<Option<Vec<(CompactString, Scalar)>>> {
-        let _ = (self.0, site, token, remote);
-        Step::Done(Ok(None))
+        self.0.authenticate(site, token, remote)
     }
 
-    /// Whether it must be replaced by a new one: it has no memory left to work with.
+    /// Whether it must be replaced by a new one: it has no memory left to work with. Calls that wait end on it.
     pub fn is_spent(&self) -> bool {
-        false
+        self.0.is_spent()
     }
 
     /// Bytes that it holds.
     pub fn used_memory(&self) -> usize {
-        0
+        self.0.used_memory()
+    }
+}
+
+impl fmt::Debug for Vm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Vm").field("used_memory", &self.used_memory()).finish_non_exhaustive()
     }
 }
 
 impl<T> Suspended<T> {
     /// Goes on with the answer. What CPU time the call has taken before counts.
     pub fn resume(self, answer: Answer) -> Step<T> {
-        let _ = answer;
-        Step::Done(Err(ScriptError { kind: ScriptFailure::Error, line: None, message: String::new() }))
+        self.0.answer(answer)
+    }
+}
+
+impl<T> fmt::Debug for Suspended<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Suspended").finish_non_exhaustive()
     }
 }

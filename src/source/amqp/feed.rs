@@ -79,7 +79,11 @@ impl Feed {
         let headers = properties.headers().as_ref();
         let header =
             |name: &str| headers.and_then(|headers| headers.inner().get(name)).map_or(Scalar::Null, topology::header);
-        let envelope = Envelope { routing_key: Some(routing_key.as_str()), header: &header };
+        let all = || {
+            let headers = headers.iter().flat_map(|headers| headers.inner().iter());
+            headers.map(|(name, value)| (name.as_str().into(), topology::header(value))).collect()
+        };
+        let envelope = Envelope { routing_key: Some(routing_key.as_str()), header: &header, headers: &all };
         self.intake.decode(Bytes::from(data), envelope, receipt).ok()
     }
 }

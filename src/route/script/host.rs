@@ -1,0 +1,260 @@
+//! What plugins call of the program: `to`'s methods, `lookup`, `log`, `json`, `now`.
+//!
+//! Invariant: every function here either answers at once or says what is wrong, and holds on to nothing of the script's.
+
+use std::cell::{Cell, RefCell};
+use std::ffi::c_void;
+use std::ptr;
+use std::rc::Rc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use mlua::{Lua, MultiValue, Table, Value};
+
+use super::builder::{Builder, METHODS, Method};
+use super::guard::Guard;
+use super::json::{self, Making};
+use super::value::{describe, scalar};
+use super::{LogLine, Lookup, ScriptLimits};
+use crate::event::Scalar;
+use crate::lookup::Binds;
+
+/// Lines that one call of a hook may log.
+const MOST_LINES: u32 = 100;
+/// Bytes of one of them.
+const LONGEST_LINE: usize = 4096;
+/// Bytes that `json.encode` makes at most.
+const LARGEST_JSON: usize = 1 << 20;
+/// Binds of one `lookup`, and bytes of each.
+const MOST_BINDS: usize = 64;
+const LONGEST_BIND: usize = 64 << 10;
+
+/// What the functions of one machine work on.
+pub(super) struct Host {
+    pub(super) guard: Guard,
+    log: Box<dyn Fn(LogLine)>,
+    /// The call of a hook that runs at the moment.
+    pub(super) call: RefCell<Option<Call>>,
+    /// The metatable of what was an array.
+    arrays: Cell<*const c_void>,
+}
+
+/// One call of a hook.
+pub(super) struct Call {
+    /// The `to` of this very call; null where there is none.
+    pub(super) to: *const c_void,
+    pub(super) builder: Builder,
+    /// What it waits for.
+    pub(super) asked: Option<Lookup>,
+    /// Why a query had no answer.
+    pub(super) unanswered: Option<String>,
+    /// The last error that was no text, as it was raised.
+    pub(super) raised: Option<Raised>,
+    lines: u32,
+}
+
+/// An error that is no text.
+pub(super) struct Raised {
+    pub(super) line: Option<usize>,
+    pub(super) shown: String,
+}
+
+impl Call {
+    pub(super) fn new(to: *const c_void) -> Self {
+        Self { to, builder: Builder::default(), asked: None, unanswered: None, raised: None, lines: 0 }
+    }
+}
+
+impl Host {
+    pub(super) fn new(limits: ScriptLimits, log: Box<dyn Fn(LogLine)>) -> Rc<Self> {
+        let call = RefCell::new(None);
+        Rc::new(Self { guard: Guard::new(limits), log, call, arrays: Cell::new(ptr::null()) })
+    }
+
+    /// Puts the functions into a machine: those of the prelude, the methods of `to`, and the mark of arrays.
+    pub(super) fn functions(self: &Rc<Self>, lua: &Lua) -> mlua::Result<Functions> {
+        let arrays = lua.create_table()?;
+        arrays.set("__metatable", false)?;
+        arrays.set_readonly(true);
+        self.arrays.set(arrays.to_pointer());
+        let methods = lua.create_table()?;
+        for (name, method) in METHODS {
+            let host = Rc::clone(self);
+            let function = lua.create_function(move |_, (to, value, more): (Value, Value, Value)| {
+                host.build(name, method, &to, &value, &more)?;
+                Ok(to)
+            })?;
+            methods.set(name, function)?;
+        }
+        methods.set_readonly(true);
+        let to = lua.create_table()?;
+        to.set("__index", methods)?;
+        to.set("__metatable", false)?;
+        to.set_readonly(true);
+        Ok(Functions { prelude: self.prelude(lua, &arrays)?, to, arrays })
+    }
+
+    fn prelude(self: &Rc<Self>, lua: &Lua, arrays: &Table) -> mlua::Result<Table> {
+        let functions = lua.create_table()?;
+        for (name, is_warning) in [("info", false), ("warn", true)] {
+            let host = Rc::clone(self);
+            let log = move |lua: &Lua, values: MultiValue| {
+                host.write_line(lua, is_warning, &values);
+                Ok(())
+            };
+            functions.set(name, lua.create_function(log)?)?;
+        }
+        let host = Rc::clone(self);
+        functions.set("ask", lua.create_function(move |_, (query, binds)| Ok(host.ask(&query, &binds).err()))?)?;
+        let host = Rc::clone(self);
+        functions.set("raised", lua.create_function(move |lua, value| Ok(host.note_raised(lua, &value)))?)?;
+        let host = Rc::clone(self);
+        let encode = move |_: &Lua, value: Value| {
+            let text = json::write(&value, host.arrays.get(), LARGEST_JSON);
+            text.map_err(|fault| mlua::Error::runtime(format!("json.encode: {fault}")))
+        };
+        functions.set("encode", lua.create_function(encode)?)?;
+        let (host, marks) = (Rc::clone(self), arrays.clone());
+        let decode = move |lua: &Lua, text: Value| {
+            let text = text.as_string().and_then(|text| text.to_str().ok());
+            let text = text.ok_or_else(|| mlua::Error::runtime("json.decode takes a text of UTF-8"))?;
+            json::check_and_read(lua, &text, Making { arrays: &marks, frozen: false, memory: host.guard.memory() })
+        };
+        functions.set("decode", lua.create_function(decode)?)?;
+        let marks = arrays.clone();
+        let array = move |_: &Lua, list: Option<Table>| match list {
+            Some(list) => list.set_metatable(Some(marks.clone())).map(|()| list),
+            None => Err(mlua::Error::runtime("json.array takes a list")),
+        };
+        functions.set("array", lua.create_function(array)?)?;
+        functions.set("now", lua.create_function(|_, ()| Ok(now().as_secs_f64()))?)?;
+        Ok(functions)
+    }
+
+    fn build(&self, name: &str, method: Method, to: &Value, value: &Value, more: &Value) -> mlua::Result<()> {
+        let mut call = self.call.borrow_mut();
+        let fault = match (to, call.as_mut()) {
+            (Value::Table(to), Some(call)) if to.to_pointer() == call.to => {
+                if more.is_nil() {
+                    method(&mut call.builder, value, self.arrays.get()).err()
+                } else {
+                    Some("it takes one value at most".to_owned())
+                }
+            }
+            _ => Some("it is called with a colon, on the `to` that the present call of the hook was handed".to_owned()),
+        };
+        fault.map_or(Ok(()), |fault| Err(mlua::Error::runtime(format!("to:{name}: {fault}"))))
+    }
+
+    /// Notes what `lookup` shall be answered.
+    fn ask(&self, query: &Value, binds: &Value) -> Result<(), String> {
+        let mut call = self.call.borrow_mut();
+        let call = call.as_mut().ok_or("lookup: a plugin can ask within a hook, and not while it is loaded")?;
+        let Ok(Scalar::Text(query)) = scalar(query) else {
+            return Err(format!("lookup: it takes the name of a query, and this is {}", describe(query)));
+        };
+        call.asked = Some(Lookup { query, binds: read_binds(binds).map_err(|fault| format!("lookup: {fault}"))? });
+        Ok(())
+    }
+
+    fn note_raised(&self, lua: &Lua, value: &Value) {
+        if let Some(call) = self.call.borrow_mut().as_mut() {
+            let shown = json::write(value, self.arrays.get(), 1024).unwrap_or_else(|_| describe(value));
+            // This function, the prelude's, and the one that has raised it.
+            call.raised = Some(Raised { line: line(lua, 2), shown });
+        }
+    }
+
+    fn write_line(&self, lua: &Lua, is_warning: bool, values: &MultiValue) {
+        let lines = self.call.borrow_mut().as_mut().map_or(0, |call| {
+            call.lines += 1;
+            call.lines
+        });
+        let text = match lines {
+            0..=MOST_LINES => shown(values),
+            _ if lines == MOST_LINES + 1 => format!("this call has logged {MOST_LINES} lines: the others are left out"),
+            _ => return,
+        };
+        (self.log)(LogLine { is_warning: is_warning || lines > MOST_LINES, line: line(lua, 1), text });
+    }
+}
+
+/// What a machine is furnished with.
+pub(super) struct Functions {
+    /// For the prelude, by name.
+    pub(super) prelude: Table,
+    /// The metatable of every `to`.
+    pub(super) to: Table,
+    /// The metatable of what was an array.
+    pub(super) arrays: Table,
+}
+
+fn read_binds(binds: &Value) -> Result<Binds, String> {
+    let table = match binds {
+        Value::Nil => return Ok(Binds::new()),
+        Value::Table(table) => table,
+        other => return Err(format!("binds are a table of values by name, and this is {}", describe(other))),
+    };
+    let mut read = Binds::new();
+    for pair in table.pairs::<Value, Value>() {
+        let (name, value) = pair.map_err(|error| error.to_string())?;
+        let Ok(Scalar::Text(name)) = scalar(&name) else {
+            return Err(format!("binds have names, and this is {}", describe(&name)));
+        };
+        if name == "tenant" {
+            return Err("`tenant` is always the event's or session's own, and is not bound here".to_owned());
+        }
+        if matches!(&value, Value::String(text) if text.as_bytes().len() > LONGEST_BIND) || read.len() == MOST_BINDS {
+            return Err(format!("at most {MOST_BINDS} binds of {LONGEST_BIND} bytes each"));
+        }
+        let value = scalar(&value).map_err(|what| format!("`{name}` is bound to one value, and this is {what}"))?;
+        read.push((name, value));
+    }
+    // Equal questions are one question, in whatever order a table has its members.
+    read.sort_unstable_by(|(left, _), (right, _)| left.cmp(right));
+    Ok(read)
+}
+
+/// The line of the plugin where the function at this level is.
+fn line(lua: &Lua, level: usize) -> Option<usize> {
+    lua.inspect_stack(level, |frame| frame.current_line()).flatten()
+}
+
+fn shown(values: &MultiValue) -> String {
+    let mut text = String::new();
+    for value in values {
+        if !text.is_empty() {
+            text.push(' ');
+        }
+        match value {
+            Value::String(value) => {
+                let bytes = value.as_bytes();
+                text.push_str(&String::from_utf8_lossy(&bytes[..bytes.len().min(LONGEST_LINE)]));
+            }
+            Value::Integer(value) => text.push_str(&value.to_string()),
+            Value::Number(value) => text.push_str(&value.to_string()),
+            Value::Boolean(value) => text.push_str(if *value { "true" } else { "false" }),
+            Value::Nil => text.push_str("nil"),
+            Value::Error(error) => text.push_str(error.to_string().lines().next().unwrap_or_default()),
+            table @ Value::Table(_) => {
+                text.push_str(&json::write(table, ptr::null(), LONGEST_LINE).unwrap_or_else(|_| describe(table)));
+            }
+            other => text.push_str(&describe(other)),
+        }
+        if text.len() > LONGEST_LINE {
+            text.truncate(text.floor_char_boundary(LONGEST_LINE));
+            break;
+        }
+    }
+    text
+}
+
+/// Seconds since 1970, for plugins.
+#[expect(clippy::disallowed_methods, reason = "a plugin that asks what time it is shall know")]
+fn now() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}
+
+/// For names that a message may have meant.
+pub(super) fn method_names() -> impl Iterator<Item = &'static str> {
+    METHODS.iter().map(|(name, _)| *name)
+}

@@ -1,0 +1,274 @@
+//! JSON to Lua's tables in one pass, and back: no tree of values between.
+//!
+//! Invariant: whatever a plugin builds, writing it ends: text, levels and members are counted.
+
+use std::borrow::Cow;
+use std::ffi::c_void;
+
+use mlua::{Either, Lua, Table, Value};
+use serde::de::IgnoredAny;
+
+use super::value::{EXACT, describe, float};
+
+/// Tables in tables, at most.
+const LEVELS: u8 = 128;
+
+/// A value on its way to Lua: text is copied there at once.
+pub(super) type Piece<'t> = Either<&'t str, Value>;
+
+/// How tables are made of JSON.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Making<'m> {
+    /// Marks those that were arrays, so that an empty one stays one.
+    pub(super) arrays: &'m Table,
+    /// They cannot be changed.
+    pub(super) frozen: bool,
+    /// Bytes that the machine may hold.
+    pub(super) memory: usize,
+}
+
+/// Makes Lua's values of one JSON value that is known to be valid.
+pub(super) fn read<'t>(lua: &Lua, valid: &'t str, making: Making<'_>) -> mlua::Result<Piece<'t>> {
+    Reader { lua, text: valid, at: 0, making }.value(LEVELS)
+}
+
+/// Makes Lua's values of a text that may be JSON.
+pub(super) fn check_and_read(lua: &Lua, text: &str, making: Making<'_>) -> mlua::Result<Value> {
+    serde_json::from_str::<IgnoredAny>(text).map_err(|error| mlua::Error::runtime(format!("json.decode: {error}")))?;
+    match read(lua, text, making)? {
+        Either::Left(text) => lua.create_string(text).map(Value::String),
+        Either::Right(value) => Ok(value),
+    }
+}
+
+struct Reader<'l, 't, 'm> {
+    lua: &'l Lua,
+    text: &'t str,
+    at: usize,
+    making: Making<'m>,
+}
+
+impl<'t> Reader<'_, 't, '_> {
+    fn peek(&mut self) -> u8 {
+        let bytes = self.text.as_bytes();
+        while bytes.get(self.at).is_some_and(u8::is_ascii_whitespace) {
+            self.at += 1;
+        }
+        bytes.get(self.at).copied().unwrap_or_default()
+    }
+
+    /// Passes over a sign if it is the next.
+    fn passes(&mut self, sign: u8) -> bool {
+        let is_next = self.peek() == sign;
+        self.at += usize::from(is_next);
+        is_next
+    }
+
+    fn value(&mut self, levels: u8) -> mlua::Result<Piece<'t>> {
+        let first = self.peek();
+        if matches!(first, b'{' | b'[') {
+            if levels == 0 {
+                return Err(mlua::Error::runtime(format!("the JSON is nested deeper than {LEVELS} levels")));
+            }
+            if self.lua.used_memory() > self.making.memory {
+                return Err(mlua::Error::MemoryError("not enough memory".to_owned()));
+            }
+            let table = if first == b'{' { self.object(levels - 1)? } else { self.array(levels - 1)? };
+            if self.making.frozen {
+                table.set_readonly(true);
+            }
+            return Ok(Either::Right(Value::Table(table)));
+        }
+        if first == b'"' {
+            return Ok(match self.string() {
+                Cow::Borrowed(text) => Either::Left(text),
+                Cow::Owned(text) => Either::Right(Value::String(self.lua.create_string(text)?)),
+            });
+        }
+        let rest = &self.text[self.at..];
+        let length = rest.find([',', '}', ']', ' ', '\n', '\r', '\t']).unwrap_or(rest.len());
+        self.at += length;
+        Ok(match &rest[..length] {
+            "null" => Either::Right(Value::Nil),
+            "true" => Either::Right(Value::Boolean(true)),
+            "false" => Either::Right(Value::Boolean(false)),
+            digits => number(digits),
+        })
+    }
+
+    fn object(&mut self, levels: u8) -> mlua::Result<Table> {
+        self.at += 1;
+        let (lua, mut fault) = (self.lua, None);
+        let table = lua.create_table_from(std::iter::from_fn(|| {
+            loop {
+                if self.passes(b'}') {
+                    return None;
+                }
+                self.passes(b',');
+                self.peek();
+                let key = self.string();
+                self.passes(b':');
+                match self.value(levels) {
+                    // Not there, and not a place for nothing.
+                    Ok(Either::Right(Value::Nil)) => {}
+                    Ok(value) => return Some((key, value)),
+                    Err(error) => {
+                        fault = Some(error);
+                        return None;
+                    }
+                }
+            }
+        }))?;
+        fault.map_or(Ok(table), Err)
+    }
+
+    fn array(&mut self, levels: u8) -> mlua::Result<Table> {
+        self.at += 1;
+        let (lua, mut fault) = (self.lua, None);
+        let table = lua.create_sequence_from(std::iter::from_fn(|| {
+            if self.passes(b']') {
+                return None;
+            }
+            self.passes(b',');
+            self.value(levels).map_err(|error| fault = Some(error)).ok()
+        }))?;
+        table.set_metatable(Some(self.making.arrays.clone()))?;
+        fault.map_or(Ok(table), Err)
+    }
+
+    /// The string that begins here.
+    fn string(&mut self) -> Cow<'t, str> {
+        let start = self.at;
+        let bytes = self.text.as_bytes();
+        let mut end = start + 1;
+        let mut is_plain = true;
+        while let Some(byte) = bytes.get(end).filter(|byte| **byte != b'"') {
+            is_plain &= *byte != b'\\';
+            end += if *byte == b'\\' { 2 } else { 1 };
+        }
+        self.at = (end + 1).min(bytes.len());
+        if is_plain {
+            return Cow::Borrowed(self.text.get(start + 1..end).unwrap_or_default());
+        }
+        Cow::Owned(serde_json::from_str(&self.text[start..self.at]).unwrap_or_default())
+    }
+}
+
+fn number(digits: &str) -> Piece<'_> {
+    if digits.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-') {
+        return match digits.parse::<i64>() {
+            Ok(value) if value.unsigned_abs() <= EXACT.unsigned_abs() => Either::Right(Value::Number(float(value))),
+            _ => Either::Left(digits),
+        };
+    }
+    Either::Right(Value::Number(digits.parse().unwrap_or_default()))
+}
+
+/// Writes a value as JSON, in at most so many bytes. `arrays` is the metatable that marks lists. Names are sorted. The
+/// error says what cannot be written.
+pub(super) fn write(value: &Value, arrays: *const c_void, most: usize) -> Result<String, String> {
+    let mut writer = Writer { arrays, most, members: 0, out: String::new() };
+    writer.value(value, LEVELS)?;
+    Ok(writer.out)
+}
+
+struct Writer {
+    arrays: *const c_void,
+    most: usize,
+    members: usize,
+    out: String,
+}
+
+impl Writer {
+    fn value(&mut self, value: &Value, levels: u8) -> Result<(), String> {
+        match value {
+            Value::Nil => self.out.push_str("null"),
+            Value::Boolean(value) => self.out.push_str(if *value { "true" } else { "false" }),
+            Value::Integer(value) => self.out.push_str(itoa::Buffer::new().format(*value)),
+            Value::Number(value) if value.is_finite() => self.json(value)?,
+            Value::String(text) => {
+                self.fits(text.as_bytes().len())?;
+                match text.to_str() {
+                    Ok(text) => self.json(&*text)?,
+                    Err(_) => return Err("a text that is not UTF-8 has no JSON".to_owned()),
+                }
+            }
+            Value::Table(table) if levels > 0 => self.table(table, levels - 1)?,
+            Value::Table(_) => return Err(format!("tables nested deeper than {LEVELS} levels have no JSON")),
+            other => return Err(format!("{} has no JSON", describe(other))),
+        }
+        self.fits(0)
+    }
+
+    fn json(&mut self, value: &(impl serde::Serialize + ?Sized)) -> Result<(), String> {
+        self.out.push_str(&serde_json::to_string(value).map_err(|error| error.to_string())?);
+        Ok(())
+    }
+
+    fn fits(&self, more: usize) -> Result<(), String> {
+        let fits = self.out.len() + more <= self.most;
+        if fits { Ok(()) } else { Err(format!("the JSON is longer than {} bytes", self.most)) }
+    }
+
+    fn table(&mut self, table: &Table, levels: u8) -> Result<(), String> {
+        let length = table.raw_len();
+        let is_marked = table.metatable().is_some_and(|metatable| metatable.to_pointer() == self.arrays);
+        if is_marked || (length > 0 && members(table, length)? == length) {
+            return self.array(table, length, levels);
+        }
+        let mut pairs = Vec::new();
+        let collected = table.for_each::<Value, Value>(|key, value| {
+            self.members += 1;
+            // Each takes four bytes at least.
+            if self.members > self.most / 4 {
+                return Err(mlua::Error::runtime(format!("the JSON is longer than {} bytes", self.most)));
+            }
+            pairs.push((name(&key).map_err(mlua::Error::runtime)?, value));
+            Ok(())
+        });
+        collected.map_err(|error| error.to_string())?;
+        pairs.sort_unstable_by(|(left, _), (right, _)| left.cmp(right));
+        for (index, (key, value)) in pairs.iter().enumerate() {
+            self.out.push(if index == 0 { '{' } else { ',' });
+            self.json(key)?;
+            self.out.push(':');
+            self.value(value, levels)?;
+        }
+        self.out.push_str(if pairs.is_empty() { "{}" } else { "}" });
+        Ok(())
+    }
+
+    fn array(&mut self, table: &Table, length: usize, levels: u8) -> Result<(), String> {
+        self.out.push('[');
+        for index in 1..=length {
+            if index > 1 {
+                self.out.push(',');
+            }
+            let item: Value = table.raw_get(index).map_err(|error| error.to_string())?;
+            self.value(&item, levels)?;
+        }
+        self.out.push(']');
+        Ok(())
+    }
+}
+
+/// How many members a table has, or more than `most`.
+fn members(table: &Table, most: usize) -> Result<usize, String> {
+    let mut count = 0;
+    let counted = table.for_each::<Value, Value>(|_, _| {
+        count += 1;
+        if count > most { Err(mlua::Error::runtime("that is enough")) } else { Ok(()) }
+    });
+    if counted.is_err() && count <= most {
+        return Err("the table cannot be read".to_owned());
+    }
+    Ok(count)
+}
+
+fn name(key: &Value) -> Result<String, String> {
+    match key {
+        Value::String(text) => text.to_str().map(|text| text.to_owned()).map_err(|_| "a name is not UTF-8".to_owned()),
+        Value::Integer(number) => Ok(number.to_string()),
+        other => Err(format!("a name in JSON is a text, and this is {}", describe(other))),
+    }
+}

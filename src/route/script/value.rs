@@ -1,0 +1,108 @@
+//! Values between plugins and the program: what a plugin hands over, and how it is spoken of.
+
+use mlua::{Lua, Value};
+use smallvec::SmallVec;
+
+use super::json::Piece;
+use crate::event::{Scalar, UserId};
+
+/// From here on a number of Lua does not tell an integer from its neighbours.
+pub(super) const EXACT: i64 = 1 << 53;
+/// Bytes of a text that stands for somebody or something: an id, a name.
+const LONGEST_ID: usize = 255;
+
+/// What a value is called in messages.
+pub(super) fn describe(value: &Value) -> String {
+    match value {
+        Value::Nil => "nil".to_owned(),
+        Value::Boolean(value) => format!("`{value}`"),
+        Value::Integer(value) => format!("the number {value}"),
+        Value::Number(value) => format!("the number {value}"),
+        Value::String(text) => match text.to_str() {
+            Ok(text) if text.chars().count() <= 40 => format!("the text {:?}", &*text),
+            Ok(text) => format!("a text of {} bytes", text.len()),
+            Err(_) => "a text that is not UTF-8".to_owned(),
+        },
+        other => format!("a {}", other.type_name()),
+    }
+}
+
+/// The scalar that a value is. The error says what it is instead.
+pub(super) fn scalar(value: &Value) -> Result<Scalar, String> {
+    match value {
+        Value::Boolean(value) => Ok(Scalar::Bool(*value)),
+        Value::Integer(value) => Ok(if value.unsigned_abs() <= EXACT.unsigned_abs() {
+            Scalar::Int(*value)
+        } else {
+            // What is beyond is no integer that anybody has meant: those come and go as texts.
+            Scalar::Float(float(*value))
+        }),
+        Value::Number(value) => Ok(Scalar::Float(*value)),
+        Value::String(text) => match text.to_str() {
+            Ok(text) => Ok(Scalar::Text((&*text).into())),
+            Err(_) => Err(describe(value)),
+        },
+        other => Err(describe(other)),
+    }
+}
+
+/// The user that a value names.
+pub(super) fn user(value: &Value) -> Result<UserId, String> {
+    match value {
+        Value::Integer(number) if number.unsigned_abs() > EXACT.unsigned_abs() => {
+            Err(format!("an id beyond 2^53 is a text, and this is {}", describe(value)))
+        }
+        Value::String(text) if text.as_bytes().len() > LONGEST_ID => {
+            Err(format!("an id is at most {LONGEST_ID} bytes long, and this is {}", describe(value)))
+        }
+        _ => {
+            let id = scalar(value).ok().and_then(|scalar| UserId::from_scalar(&scalar));
+            id.ok_or_else(|| format!("an id is a text or an integer, and this is {}", describe(value)))
+        }
+    }
+}
+
+/// The texts of a list, and what else is in it, in order: those until the first `nil`.
+pub(super) fn list<T>(
+    value: &Value,
+    most: usize,
+    mut item: impl FnMut(&Value) -> Result<T, String>,
+) -> Result<SmallVec<[T; 1]>, String> {
+    let Value::Table(table) = value else { return Err(format!("a list is needed, and this is {}", describe(value))) };
+    let length = table.raw_len();
+    if length == 0 && !table.is_empty() {
+        return Err("a list is needed, and this is a table with names".to_owned());
+    }
+    if length > most {
+        return Err(format!("{length} are too many: at most {most} in one call of the hook"));
+    }
+    let read = |index| table.raw_get::<Value>(index).map_err(|error| error.to_string());
+    (1..=length).map(|index| item(&read(index)?)).collect()
+}
+
+/// A value of the program, for Lua. `null` is `nil`, and a large integer is a text.
+pub(super) fn piece<'v>(lua: &Lua, value: crate::event::Value<'v>) -> mlua::Result<Piece<'v>> {
+    use crate::event::Value as Ours;
+    use mlua::Either::{Left, Right};
+    Ok(match value {
+        Ours::Absent | Ours::Object => Right(Value::Nil),
+        Ours::Bool(value) => Right(Value::Boolean(value)),
+        Ours::Int(value) if value.unsigned_abs() > EXACT.unsigned_abs() => {
+            Right(Value::String(lua.create_string(itoa::Buffer::new().format(value))?))
+        }
+        Ours::Int(value) => Right(Value::Number(float(value))),
+        Ours::Float(value) => Right(Value::Number(value)),
+        Ours::Text(text) => Left(text),
+        Ours::List(items) => {
+            let items: mlua::Result<Vec<Piece<'_>>> = items.iter().map(|item| piece(lua, item.as_value())).collect();
+            let table = lua.create_sequence_from(items?)?;
+            table.set_readonly(true);
+            Right(Value::Table(table))
+        }
+    })
+}
+
+#[expect(clippy::cast_precision_loss, reason = "exact up to 2^53, and beyond that nobody asks for digits")]
+pub(super) fn float(value: i64) -> f64 {
+    value as f64
+}
