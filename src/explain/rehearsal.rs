@@ -91,7 +91,8 @@ impl Rehearsal {
             let header = published.headers.iter().find(|(known, _)| known == name);
             header.map_or(Scalar::Null, |(_, value)| value.clone())
         };
-        let envelope = Envelope { routing_key: published.routing_key.as_deref(), header: &header };
+        let headers = || published.headers.iter().cloned().collect();
+        let envelope = Envelope { routing_key: published.routing_key.as_deref(), header: &header, headers: &headers };
         let event = rulebook.decoder.decode(published.body.clone(), envelope, start)?;
         let tenant = event.tenant().cloned();
         let (mut machines, mut questions) = (Machines::new(rulebook), Questions::default());
