@@ -131,8 +131,6 @@ impl Pipeline {
             live: live.clone(),
             shards: shards.clone(),
             interest: Arc::clone(&interest),
-            lookups: lookups.clone(),
-            queries: config.database.as_ref().map_or_else(Arc::default, |database| database.queries.clone().into()),
             forget: Some(forget),
             control: control.clone(),
             metrics: Arc::clone(&metrics),

@@ -23,7 +23,7 @@ use std::time::SystemTime;
 use compact_str::CompactString;
 
 use crate::event::{Scalar, TenantId, UserId, Value};
-use crate::lookup::Forget;
+use crate::lookup::Forgotten;
 
 pub use authenticator::{Authenticator, ProviderError};
 pub use comeback::Comeback;
@@ -59,7 +59,7 @@ pub enum Refusal {
 #[derive(Clone, Debug)]
 pub enum Void {
     /// Answers of a query.
-    Answers(Forget),
+    Answers(Forgotten),
     /// All that is known of these users, whoever said it.
     Users {
         /// Of which tenant.

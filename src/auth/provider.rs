@@ -14,7 +14,7 @@ use super::sql::Sql;
 use super::tokens::Tokens;
 use crate::cache::Bounds;
 use crate::config::{self, Query};
-use crate::lookup::{Forget, Lookups};
+use crate::lookup::{Forgotten, Lookups};
 use crate::observe::{Metrics, Throttle};
 
 use super::cache::Keep;
@@ -129,7 +129,7 @@ impl Provider {
         let Kind::Asking(asking) = &self.kind else { return };
         match (void, asking.source()) {
             // A query for tokens binds nothing else.
-            (Void::Answers(Forget { query, binds }), Source::Sql(sql)) if *query == sql.query() => {
+            (Void::Answers(Forgotten { query, binds }), Source::Sql(sql)) if sql.asks(query) => {
                 asking.forget(binds.first().map(|(_, token)| token));
             }
             (Void::Answers(_), _) => {}

@@ -23,9 +23,9 @@ impl Sql {
         Self { query, lookups }
     }
 
-    /// Which query.
-    pub(super) fn query(&self) -> QueryId {
-        self.query
+    /// Whether it asks the query of this name.
+    pub(super) fn asks(&self, query: &str) -> bool {
+        self.lookups.as_ref().is_some_and(|lookups| lookups.name(self.query) == query)
     }
 
     /// Asks the database whose token it is at this time.

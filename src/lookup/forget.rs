@@ -32,10 +32,7 @@ impl Forget {
     /// Values agree in more ways than one: `7` and `"7"`, and texts whatever their case, since databases compare like
     /// that. To forget too much costs a query; to forget too little shows somebody what is not theirs.
     pub fn concerns(&self, query: QueryId, binds: &Binds) -> bool {
-        let agrees = |(name, value): &(CompactString, Scalar)| {
-            binds.iter().find(|(other, _)| other == name).is_none_or(|(_, other)| loose(other) == loose(value))
-        };
-        query == self.query && self.binds.iter().all(agrees)
+        query == self.query && agree(&self.binds, binds)
     }
 }
 
@@ -49,11 +46,25 @@ pub struct Forgotten {
 }
 
 impl Forgotten {
+    /// Whether it is about this call of one of these queries: see [`Forget::concerns`].
+    pub fn concerns(&self, queries: &[Query], query: QueryId, binds: &Binds) -> bool {
+        let name = queries.get(usize::from(query.0)).map(|query| &query.name);
+        name == Some(&self.query) && agree(&self.binds, binds)
+    }
+
     /// The word in the numbering of these queries, where one has the name.
     pub fn among(&self, queries: &[Query]) -> Option<Forget> {
         let index = queries.iter().position(|query| query.name == self.query)?;
         Some(Forget { query: QueryId(u16::try_from(index).ok()?), binds: self.binds.clone() })
     }
+}
+
+/// Whether a call with these binds is one of those with these values.
+fn agree(values: &Binds, binds: &Binds) -> bool {
+    let agrees = |(name, value): &(CompactString, Scalar)| {
+        binds.iter().find(|(other, _)| other == name).is_none_or(|(_, other)| loose(other) == loose(value))
+    };
+    values.iter().all(agrees)
 }
 
 /// What a value is to a database that compares loosely.

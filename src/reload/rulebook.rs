@@ -4,11 +4,10 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::config::{Breaker, Diagnostics, PluginFile, Plugins, Query, QueryId, Route, TopicRule};
-use crate::event::{Decoder, Shape};
-use crate::lookup::Lookups;
-use crate::route::RouteTable;
-use crate::route::TopicRules;
-use crate::route::script::{Plugin, ScriptLimits};
+use crate::event::{Decoder, Shape, TopicPattern};
+use crate::lookup::{Forgotten, Lookups};
+use crate::route::{Judgement, RouteTable, TopicRules};
+use crate::route::script::{Asks, Plugin, ScriptLimits};
 
 /// The number of a rulebook. The first one in force is 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -46,6 +45,11 @@ pub struct Queries {
 }
 
 impl Queries {
+    /// Whether a query's answers are a tenant's own.
+    pub fn is_of_tenant(&self, query: QueryId) -> bool {
+        self.queries.get(usize::from(query.0)).is_none_or(Query::binds_tenant)
+    }
+
     /// The query of this name.
     pub fn by_name(&self, name: &str) -> Option<QueryId> {
         let index = self.queries.iter().position(|query| query.name == name)?;
@@ -82,6 +86,37 @@ impl Rulebook {
         let routes = RouteTable::compile(routes, &plugins, &mut decoder);
         let topics = TopicRules::compile(topics, &plugins);
         Ok(Self { generation, decoder, routes, topics, plugins, breaker, queries })
+    }
+
+    /// The patterns of the topic rules that may ask what is no longer good.
+    pub fn asking(&self, word: &Forgotten) -> Vec<TopicPattern> {
+        let query = self.queries.by_name(&word.query);
+        query.map_or_else(Vec::new, |query| self.topics.asking(query, &word.query))
+    }
+
+    /// Whether a topic's judgement may have come about by what is no longer good.
+    pub fn may_rest_on(&self, judgement: &Judgement, word: &Forgotten) -> bool {
+        match judgement {
+            Judgement::Verdict(_) => false,
+            Judgement::Ask(call) => word.concerns(&self.queries.queries, call.query, &call.binds),
+            Judgement::Run(call) => {
+                self.queries.by_name(&word.query).is_some() && self.topics.may_ask(*call, &word.query)
+            }
+        }
+    }
+
+    /// Whether whoever is asked by this judgement, which both have, is the same in both.
+    pub fn answers_alike(&self, other: &Self, judgement: &Judgement) -> bool {
+        let same_queries = self.queries.epoch == other.queries.epoch;
+        match judgement {
+            Judgement::Verdict(_) => true,
+            Judgement::Ask(_) => same_queries,
+            Judgement::Run(call) => {
+                let plugin = |of: &Self| of.plugins.get(usize::from(call.plugin.0)).cloned();
+                let same = plugin(self).zip(plugin(other)).filter(|(one, other)| Arc::ptr_eq(one, other));
+                same.is_some_and(|(plugin, _)| same_queries || *plugin.asks() == Asks::Nothing)
+            }
+        }
     }
 }
 

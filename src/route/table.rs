@@ -11,7 +11,7 @@ use super::calls::{CALLS, CallId, Calls};
 use super::index::{Conditions, Index};
 use super::plan::{Draft, OpenClause, Part, Running};
 use super::script::{EventView, Lookup, Plugin, Routing, Step};
-use super::{Answer, Call, Outcome, Pending, Plan, Scripts};
+use super::{Answer, Call, Decided, Outcome, Pending, Plan, Scripts};
 use crate::config::{OnError, Route, RouteTarget, ScriptCall};
 use crate::event::{Audience, Decoder, Event, EveryTenant, Path, Payload};
 use crate::lookup::LookupError;
@@ -88,6 +88,13 @@ impl RouteTable {
             Target::Script(script) => Some(script.call),
             _ => None,
         })
+    }
+
+    /// Whether a route that failed left the event to those that follow it, as it says it does.
+    pub fn leaves_to_others(&self, decided: &Decided) -> bool {
+        let CompiledRoute { target, .. } = &self.routes[decided.route.index()];
+        let is_next = matches!(target, Target::Script(CompiledScript { on_error: OnError::Next, .. }));
+        is_next && matches!(decided.outcome, Outcome::ScriptFailed(_))
     }
 
     /// The name of one route.

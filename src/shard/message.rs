@@ -192,13 +192,13 @@ pub struct AuthorizeRequest {
     pub has_them: bool,
 }
 
-/// Who is subscribed to topics of these patterns? One review is one value, and known by it.
+/// Who is subscribed to what? One review is one value, and known by it.
 #[derive(Debug)]
 pub struct Review {
     /// Whose sessions.
     pub tenant: TenantId,
-    /// Which topics.
-    pub patterns: Vec<TopicPattern>,
+    /// Topics of these patterns. `None`: all.
+    pub patterns: Option<Vec<TopicPattern>>,
 }
 
 /// A portion of the answer to a [`Review`]. The next one follows when it is asked for.

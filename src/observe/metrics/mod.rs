@@ -16,6 +16,7 @@ mod process;
 mod program;
 mod queues;
 mod rights;
+mod scripts;
 mod tenants;
 
 use prometheus_client::encoding::text::{encode, encode_registry};
@@ -31,12 +32,14 @@ use self::lookups::LookupMetrics;
 use self::program::ProgramMetrics;
 use self::queues::QueueMetrics;
 use self::rights::RightsMetrics;
+use self::scripts::ScriptMetrics;
 use super::tenants::Tenants;
 
 pub use self::broker::{BrokerFault, BrokerPhase};
 pub use self::depths::{LaneGauges, ShardGauges};
 pub use self::labels::{DropCause, RoutedOutcome, SourceKind};
 pub use self::queues::QueueMeter;
+pub use self::scripts::ScriptMeter;
 
 /// All metrics, and the registry that renders them. Handles are cheap to clone; take them once, outside of loops.
 ///
@@ -54,6 +57,7 @@ pub struct Metrics {
     lookups: LookupMetrics,
     database: DatabaseMetrics,
     rights: RightsMetrics,
+    scripts: ScriptMetrics,
     broker: BrokerMetrics,
     program: ProgramMetrics,
     tenants: Tenants,
@@ -73,6 +77,7 @@ impl Metrics {
             lookups: LookupMetrics::register(r),
             database: DatabaseMetrics::register(r),
             rights: RightsMetrics::register(r),
+            scripts: ScriptMetrics::register(r),
             broker: BrokerMetrics::register(r),
             program: ProgramMetrics::register(r),
             tenants: tenants::register(r),
