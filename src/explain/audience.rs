@@ -75,6 +75,26 @@ impl Part {
         }
     }
 
+    /// What puts the session of this person, which is in it, there.
+    pub(super) fn fits(&self, person: &Person) -> String {
+        let Clause { users, topics, attributes, .. } = &self.clause;
+        let mut all = Vec::new();
+        if let Some(topics) = topics {
+            let named = with_wildcards(topics);
+            let own: Vec<&Topic> = person.topics.iter().filter(|topic| named.contains(topic)).collect();
+            all.push(format!("is subscribed to {}", words::all_of(&own)));
+        }
+        match (&self.asked, users) {
+            (Some(asked), _) => all.push(format!("is of user {}, whom the query {} names", person.user, asked.query)),
+            (None, Some(_)) => all.push(format!("is of user {}", person.user)),
+            (None, None) => {}
+        }
+        for wanted in attributes.iter().flat_map(|wanted| wanted.iter()) {
+            all.push(format!("has the {} {}", wanted.name, words::value(person.attributes.get(&wanted.name))));
+        }
+        if all.is_empty() { "all of them get it".to_owned() } else { format!("it {}", words::all_of(&all)) }
+    }
+
     /// Whether the session of this person, which the scope holds, is in it.
     pub(super) fn membership(&self, person: &Person) -> Membership {
         let Clause { users, topics, attributes, except, payload: _ } = &self.clause;

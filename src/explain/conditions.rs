@@ -2,7 +2,7 @@
 
 use super::told::ConditionTold;
 use super::words;
-use crate::event::{AttributeMatch, Comparison, Decoder, Event, Matcher, Scalar, Slot, Template, Value};
+use crate::event::{AttributeMatch, Comparison, Decoder, Event, Matcher, Scalar, Slot, Template};
 
 /// One condition of a route, held against an event.
 pub(super) fn condition(slot: Slot, matcher: &Matcher<Slot>, event: &Event, decoder: &Decoder) -> ConditionTold {
@@ -41,8 +41,8 @@ fn wanted<R>(matcher: &Matcher<R>, filled: &dyn Fn(&Template<R>) -> String) -> S
         Matcher::Prefix(prefix) => format!("something that starts with {}", words::quoted(prefix)),
         Matcher::Any(matchers) => words::any_of(&each(matchers)),
         Matcher::All(matchers) => words::all_of(&each(matchers)),
-        Matcher::Exists(true) => "anything but nothing".to_owned(),
-        Matcher::Exists(false) => words::value(Value::Absent),
+        Matcher::Exists(true) => "anything".to_owned(),
+        Matcher::Exists(false) => "nothing".to_owned(),
         Matcher::Not(matcher) => format!("not {}", wanted(matcher, filled)),
         Matcher::Compare(comparison, bound) => match comparison {
             Comparison::Greater => format!("a number above {bound}"),

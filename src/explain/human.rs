@@ -139,12 +139,23 @@ fn one_route(route: &RouteTold, width: usize, out: &mut dyn Write, paint: &Paint
             writeln!(out, "    {margin}  asks the plugin {}", printable(plugin))?;
         }
     }
-    if let Some(says) = &route.says {
-        writeln!(out, "    {margin}  → {}", printable(says))?;
-    }
-    for part in &route.parts {
-        for line in remarks(part) {
-            writeln!(out, "    {margin}    {}", printable(&line))?;
+    match (&route.scope, &route.says) {
+        (Some(scope), _) if route.parts.len() > 1 => {
+            writeln!(out, "    {margin}  → {}, any of these:", printable(scope))?;
+            for (number, part) in (1..).zip(&route.parts) {
+                writeln!(out, "    {margin}    {number}. {}", printable(&part.says))?;
+                for line in remarks(part) {
+                    writeln!(out, "    {margin}       {}", printable(&line))?;
+                }
+            }
+        }
+        (_, says) => {
+            if let Some(says) = says {
+                writeln!(out, "    {margin}  → {}", printable(says))?;
+            }
+            for line in route.parts.iter().flat_map(remarks) {
+                writeln!(out, "    {margin}    {}", printable(&line))?;
+            }
         }
     }
     if route.holds && route.goes_on {
@@ -156,11 +167,11 @@ fn one_route(route: &RouteTold, width: usize, out: &mut dyn Write, paint: &Paint
 fn remarks(part: &PartTold) -> Vec<String> {
     let mut lines = Vec::new();
     if let Some(payload) = &part.payload {
-        lines.push(format!("those {} get {payload}", part.says));
+        lines.push(format!("they get {payload}"));
     }
     if !part.missing.is_empty() {
         let missing = part.missing.join(", ");
-        let then = if part.names_somebody { "what needs it is left out" } else { "so a part of it names nobody" };
+        let then = if part.names_somebody { "what needs it is left out" } else { "so this names nobody" };
         lines.push(format!("nothing usable stands at {missing} in the event: {then}"));
     }
     lines

@@ -20,14 +20,14 @@ mod subscribing;
 mod told;
 pub(crate) mod words;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub(crate) use self::answers::{Mocks, shown_binds};
 pub use self::crowd::Person;
 pub(crate) use self::crowd::Crowd;
 pub use self::rehearsal::Published;
 pub(crate) use self::machines::{Logged, Machines};
-pub(crate) use self::rehearsal::{Asked, Rehearsal};
+pub(crate) use self::rehearsal::Rehearsal;
 pub use self::story::explain;
 pub(crate) use self::story::{cause, shown_forget};
 pub(crate) use self::subscribing::{Wish, wish};

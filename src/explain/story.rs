@@ -149,6 +149,7 @@ fn route(rulebook: &Rulebook, id: RouteId, event: &Event) -> RouteTold {
         goes_on: rulebook.routes.goes_on(id),
         conditions,
         outcome: None,
+        scope: None,
         says: None,
         parts: Vec::new(),
     }
@@ -202,10 +203,11 @@ impl<'r> Held<'r> {
 /// What became of the event by a route that held.
 fn outcome(told: &mut RouteTold, rulebook: &Rulebook, held: &Held<'_>, outcome: &Outcome) {
     let depends = held.depends();
+    told.scope = (!held.parts.is_empty()).then(|| audience::scope(&held.scope));
     told.outcome = Some(if depends { "depends" } else { outcome_word(outcome) });
     told.says = Some(match outcome {
         _ if held.is_unknown => "whom the plugin names depends on what its queries answer".to_owned(),
-        Outcome::Audience(_) | Outcome::Nobody if depends => audience::expression(&held.scope, &held.parts),
+        Outcome::Nobody if depends => audience::expression(&held.scope, &held.parts),
         Outcome::Audience(_) => audience::expression(&held.scope, &held.parts),
         Outcome::Nobody => "it names nobody".to_owned(),
         Outcome::Dropped(reason) => format!("the plugin drops the event: {reason}"),
@@ -301,7 +303,7 @@ fn because<'r>(held: &[Held<'r>], person: &Person, gets_it: Reaches) -> (Option<
     match gets_it {
         Reaches::Yes => {
             let first = all().find(|(held, part)| held.membership(part, person) == Membership::In);
-            first.map_or((None, Vec::new()), |(held, part)| (Some(held.name), vec![part.says()]))
+            first.map_or((None, Vec::new()), |(held, part)| (Some(held.name), vec![part.fits(person)]))
         }
         Reaches::No => {
             let lacks = all().filter_map(|(held, part)| match held.membership(part, person) {

@@ -1,8 +1,8 @@
 //! A wish to subscribe, judged without a server.
 
 use super::crowd::Person;
-use super::machines::{Logged, Machines};
-use super::rehearsal::{Asked, Questions, Respond};
+use super::machines::Machines;
+use super::rehearsal::{Questions, Respond};
 use crate::event::Topic;
 use crate::lookup::LookupError;
 use crate::reload::Rulebook;
@@ -15,10 +15,6 @@ use crate::shard::Verdict;
 pub(crate) struct Wish {
     /// Whether the session may.
     pub(crate) verdict: Verdict,
-    /// What was asked to know.
-    pub(crate) asked: Vec<Asked>,
-    /// What plugins wrote to the log.
-    pub(crate) log: Vec<Logged>,
     /// Why a plugin had no answer.
     pub(crate) error: Option<ScriptError>,
 }
@@ -52,5 +48,5 @@ pub(crate) fn wish(rulebook: &Rulebook, person: &Person, topic: &Topic, respond:
             verdict
         }
     };
-    Wish { verdict, asked: questions.0, log: machines.take_log(), error }
+    Wish { verdict, error }
 }

@@ -74,6 +74,8 @@ pub struct RouteTold {
     /// What it came to, where it holds: `audience`, `nobody`, `no_tenant`, `everyone_of_a_tenant`, `action`,
     /// `lookup_failed`, `script_failed`, `dropped`, or `depends`.
     pub outcome: Option<&'static str>,
+    /// Whose sessions its audience is about.
+    pub scope: Option<String>,
     /// The same in words: the audience as an expression.
     pub says: Option<String>,
     /// The parts of the audience: a session of which one holds gets the event.

@@ -20,7 +20,7 @@ pub(super) fn value(value: Value<'_>) -> String {
             format!("[{}{more}]", shown.join(", "))
         }
         Value::Object => "an object".to_owned(),
-        Value::Absent => "nothing".to_owned(),
+        Value::Absent => "missing".to_owned(),
         other => other.text().map(|text| text.into_owned()).unwrap_or_default(),
     }
 }
