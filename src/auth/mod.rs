@@ -6,12 +6,14 @@ mod cache;
 mod comeback;
 mod gate;
 mod http;
+mod in_force;
 mod jwks;
 mod jwt;
 mod named;
 pub(crate) mod offline;
 mod provider;
 mod queue;
+mod script;
 mod serve;
 mod sql;
 mod tokens;
@@ -25,8 +27,9 @@ use compact_str::CompactString;
 use crate::event::{Scalar, TenantId, UserId, Value};
 use crate::lookup::Forgotten;
 
-pub use authenticator::{Authenticator, ProviderError};
+pub use authenticator::{Authenticator, Foundation, ProviderError};
 pub use comeback::Comeback;
+pub use in_force::InForce;
 pub use serve::{forget, serve};
 
 /// Who a token stands for: the proof that makes a connection a session.

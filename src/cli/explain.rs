@@ -88,7 +88,7 @@ fn try_explain(arguments: &ExplainArguments, out: &mut dyn Write, colour: bool) 
         &mut said,
         colour && !is_json,
     );
-    let (offline, Situation { sessions, queries }) = match made {
+    let (compiled, Situation { sessions, queries }) = match made {
         Ok(made) => made,
         Err(exit) => {
             let text = String::from_utf8_lossy(&said);
@@ -98,7 +98,7 @@ fn try_explain(arguments: &ExplainArguments, out: &mut dyn Write, colour: bool) 
         }
     };
     let people: Vec<Person> = sessions.iter().map(Person::from).collect();
-    let written = match explain(&offline.rulebook, &published, &people, &queries) {
+    let written = match explain(&compiled.rulebook, &published, &people, &queries) {
         Err(error) => {
             let path = shown(&arguments.event);
             if is_json {

@@ -7,11 +7,12 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::arguments::TestArguments;
-use super::offline::{Offline, offline};
+use super::offline::offline;
 use super::{Exit, Format, complain, junit};
 use crate::config::ReadTests;
 use crate::explain::words::counted;
 use crate::prove::{Proof, Tested, prove};
+use crate::reload::Compiled;
 
 /// Routes that are named, of those that no test reaches.
 const NAMED: usize = 20;
@@ -22,8 +23,8 @@ pub(super) fn test(arguments: &TestArguments, out: &mut dyn Write, colour: bool)
     let is_json = arguments.format == Format::Json;
     let mut said = Vec::new();
     let read = offline(&file, ReadTests::Always, |_| Ok(()), &mut said, colour && !is_json);
-    let Offline { rulebook, providers, mut tests } = match read {
-        Ok((offline, ())) => offline,
+    let Compiled { config, rulebook, mut tests, .. } = match read {
+        Ok((compiled, ())) => compiled,
         Err(exit) => {
             let text = String::from_utf8_lossy(&said);
             let refused = if is_json { json!({ "ok": false, "error": text.trim() }).to_string() } else { text.into_owned() };
@@ -39,7 +40,7 @@ pub(super) fn test(arguments: &TestArguments, out: &mut dyn Write, colour: bool)
             return Exit::AtFault;
         }
     }
-    let proof = prove(&rulebook, &providers, &tests);
+    let proof = prove(&rulebook, &config.auth.providers, &tests);
     if let Some(path) = &arguments.junit {
         if let Err(error) = write_junit(path, &proof) {
             complain(&format!("cannot write {}: {error}", path.display()));

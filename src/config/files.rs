@@ -299,6 +299,10 @@ impl Files {
             let text = text.ok_or_else(|| NoText::Unreadable(io::ErrorKind::NotFound.into()))?;
             bytes.extend_from_slice(text.as_bytes());
         } else {
+            // A pipe is not opened: whoever waits for one to say something may wait for ever.
+            if !fs::metadata(path).map_err(NoText::Unreadable)?.is_file() {
+                return Err(NoText::Unreadable(io::Error::other("it is no regular file")));
+            }
             let file = File::open(path).map_err(NoText::Unreadable)?;
             file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(NoText::Unreadable)?;
         }

@@ -18,8 +18,8 @@ impl Mocks<'_> {
         let case = mocks.flat_map(|mock| &mock.cases).find(|case| fits(case, tenant, binds))?;
         Some(match &case.answer {
             MockAnswer::Rows(rows) => Ok(Arc::clone(rows)),
-            MockAnswer::Unavailable => Err(LookupError::Unavailable("that is what was given as its answer".to_owned())),
-            MockAnswer::Failed => Err(LookupError::Failed("that is what was given as its answer".to_owned())),
+            MockAnswer::Unavailable => Err(LookupError::Unavailable("so it was given".to_owned())),
+            MockAnswer::Failed => Err(LookupError::Failed("so it was given".to_owned())),
         })
     }
 

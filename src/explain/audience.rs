@@ -64,7 +64,7 @@ impl Part {
     pub(super) fn payload(&self) -> Option<String> {
         match &self.clause.payload {
             Payload::Whole => None,
-            Payload::Own(own) => Some(format!("instead of the payload {}", String::from_utf8_lossy(own))),
+            Payload::Own(own) => Some(format!("{} instead of the payload", String::from_utf8_lossy(own))),
             Payload::Part(filter) => {
                 let fields = filter.fields().join(", ");
                 Some(match filter.keep() {

@@ -42,6 +42,9 @@ impl Explanation {
         }
         if !self.log.is_empty() {
             writeln!(out, "\n{}What plugins wrote to the log{}", paint.bold, paint.off)?;
+            if self.queries.iter().any(|query| !query.answered) {
+                writeln!(out, "  {}an answer that was not given is no rows here{}", paint.dim, paint.off)?;
+            }
             for line in &self.log {
                 let at = line.line.map(|at| format!(":{at}")).unwrap_or_default();
                 writeln!(out, "  {}  {}{at}  {}", line.level, line.plugin, printable(&line.text))?;
@@ -172,7 +175,7 @@ fn remarks(part: &PartTold) -> Vec<String> {
     if !part.missing.is_empty() {
         let missing = part.missing.join(", ");
         let then = if part.names_somebody { "what needs it is left out" } else { "so this names nobody" };
-        lines.push(format!("nothing usable stands at {missing} in the event: {then}"));
+        lines.push(format!("the event has no usable {missing}: {then}"));
     }
     lines
 }

@@ -55,7 +55,10 @@ pub fn explain(
         if let Some(decided) = least.decision.decided().iter().find(|decided| decided.route == id) {
             let one = Held::of(rulebook, &least, decided);
             outcome(&mut told, rulebook, &one, &decided.outcome);
-            told.parts.extend(parts(rulebook, id, event, &one));
+            // Of one that came to nothing, or nobody knows to what, there is no expression.
+            if matches!(decided.outcome, Outcome::Audience(_) | Outcome::Nobody) && !one.is_unknown {
+                told.parts.extend(parts(rulebook, id, event, &one));
+            }
             held.push(one);
         }
         routes.push(told);
@@ -203,7 +206,7 @@ impl<'r> Held<'r> {
 /// What became of the event by a route that held.
 fn outcome(told: &mut RouteTold, rulebook: &Rulebook, held: &Held<'_>, outcome: &Outcome) {
     let depends = held.depends();
-    told.scope = (!held.parts.is_empty()).then(|| audience::scope(&held.scope));
+    told.scope = (!held.parts.is_empty() && !held.is_unknown).then(|| audience::scope(&held.scope));
     told.outcome = Some(if depends { "depends" } else { outcome_word(outcome) });
     told.says = Some(match outcome {
         _ if held.is_unknown => "whom the plugin names depends on what its queries answer".to_owned(),
@@ -371,7 +374,8 @@ fn decision(rulebook: &Rulebook, rehearsal: &Rehearsal, held: &[Held<'_>], sessi
     } else if has(|outcome| matches!(outcome, Outcome::Nobody)) {
         ("nobody", format!("{by} decides, and names nobody: nobody gets it"))
     } else {
-        ("dropped", format!("{by} decides, and the event is dropped: nobody gets it"))
+        let cause = cause.as_deref().unwrap_or_default();
+        ("dropped", format!("{by} decides, and the event is dropped ({cause}): nobody gets it"))
     };
     let cause = cause.filter(|_| outcome == "dropped");
     DecisionTold { outcome, cause, routes, says }

@@ -123,7 +123,12 @@ impl Authorizer {
     /// Other rules are in force: what clients want is judged by them from the start.
     pub(super) fn take_anew(&mut self, rulebook: &Arc<Rulebook>, means: &mut Means<'_>) {
         let is_wanted = |_: &u64, open: &mut Open| matches!(open.origin, Origin::Client | Origin::Changed);
-        let open: Vec<Open> = self.lines.values_mut().flat_map(|line| line.requests.extract_if(is_wanted)).map(|(_, open)| open).collect();
+        let open: Vec<Open> = self
+            .lines
+            .values_mut()
+            .flat_map(|line| line.requests.extract_if(is_wanted))
+            .map(|(_, open)| open)
+            .collect();
         for Open { origin, shard, connection, subject, wanted, .. } in open {
             let topics = wanted.into_iter().map(|wanted| wanted.topic).collect();
             let tenant = subject.tenant.clone();
@@ -174,13 +179,7 @@ impl Authorizer {
     }
 
     /// A call was answered.
-    pub(super) fn answered(
-        &mut self,
-        tenant: &TenantId,
-        ticket: TopicTicket,
-        answer: &Answer,
-        means: &mut Means<'_>,
-    ) {
+    pub(super) fn answered(&mut self, tenant: &TenantId, ticket: TopicTicket, answer: &Answer, means: &mut Means<'_>) {
         let Some(line) = self.lines.get_mut(tenant) else { return };
         let Some(open) = line.requests.get_mut(&ticket.request) else { return };
         let wanted = &mut open.wanted[ticket.topic];
@@ -281,13 +280,7 @@ impl Authorizer {
         std::mem::take(&mut self.judged)
     }
 
-    fn ask_about(
-        &mut self,
-        tenant: &TenantId,
-        ticket: TopicTicket,
-        means: &mut Means<'_>,
-        effects: &mut Vec<Effect>,
-    ) {
+    fn ask_about(&mut self, tenant: &TenantId, ticket: TopicTicket, means: &mut Means<'_>, effects: &mut Vec<Effect>) {
         let Some(line) = self.lines.get_mut(tenant) else { return };
         let Some(open) = line.requests.get_mut(&ticket.request) else { return };
         let wanted = &mut open.wanted[ticket.topic];

@@ -4,7 +4,6 @@
 
 mod answers;
 mod authorize;
-mod breaker;
 mod delivery;
 mod handover;
 mod ledger;

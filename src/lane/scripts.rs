@@ -7,13 +7,13 @@ use std::rc::Rc;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use super::breaker::{Breaker, Change, Ending};
 use crate::config::{Hook, PluginId, QueryId, ScriptCall};
 use crate::event::{Event, Topic};
 use crate::observe::{Metrics, ScriptMeter, Throttle};
 use crate::reload::{Generation, Rulebook};
 use crate::route::script::{
-    EventView, LogLine, LogSink, Plugin, Routing, ScriptError, ScriptFailure, Step, Suspended, Vm,
+    Breaker, Change, Ending, EventView, LogLine, LogSink, Plugin, Routing, ScriptError, ScriptFailure, Step, Suspended,
+    Vm,
 };
 use crate::route::{Answer, Scripts, SessionView};
 
@@ -124,7 +124,7 @@ impl OnMachines<'_> {
         machine.meter.call(hook);
         if !machine.breakers[index(hook)].admit(now) {
             let message = format!("{} is put aside for a while, as it failed again and again", machine.plugin.name);
-            machine.meter.failure(kind(ScriptFailure::Breaker));
+            machine.meter.failure(ScriptFailure::Breaker.name());
             return Step::Done(Err(ScriptError { kind: ScriptFailure::Breaker, line: None, message }));
         }
         let step = machine.meter.timed(|| match made(&mut machine.vm, &machine.plugin, &machine.log) {
@@ -188,7 +188,7 @@ impl Machine {
             Err(_) => Ending::Badly,
         };
         if let Err(error) = said {
-            self.meter.failure(kind(error.kind));
+            self.meter.failure(error.kind.name());
         }
         let (plugin, generation, hook_name) = (self.plugin.name.as_str(), self.generation.0, hook.name());
         match self.breakers[index(hook)].ended(ending, now) {
@@ -196,7 +196,13 @@ impl Machine {
             Some(Change::Opened) => {
                 self.meter.put_aside(hook, 1);
                 let why = said.as_ref().err().map(ToString::to_string);
-                tracing::warn!(plugin, generation, hook = hook_name, why, "plugin put aside: it failed again and again");
+                tracing::warn!(
+                    plugin,
+                    generation,
+                    hook = hook_name,
+                    why,
+                    "plugin put aside: it failed again and again"
+                );
             }
             Some(Change::Closed) => {
                 self.meter.put_aside(hook, -1);
@@ -271,16 +277,5 @@ fn index(hook: Hook) -> usize {
     match hook {
         Hook::Route => 0,
         Hook::Authorize | Hook::Authenticate => 1,
-    }
-}
-
-/// A kind of failure, as metrics call it.
-fn kind(failure: ScriptFailure) -> &'static str {
-    match failure {
-        ScriptFailure::Error => "error",
-        ScriptFailure::Budget => "budget",
-        ScriptFailure::Memory => "memory",
-        ScriptFailure::Lookup => "lookup",
-        ScriptFailure::Breaker => "breaker",
     }
 }

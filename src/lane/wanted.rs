@@ -84,8 +84,7 @@ impl Subject {
 impl Wanted {
     /// A topic, judged as far as that goes without asking.
     pub(super) fn new(topic: Topic, judgement: Judgement, of: &Subject, means: &mut Means<'_>) -> Self {
-        let mut wanted =
-            Self { topic, verdict: Verdict::Unavailable, by: By::Rules, stage: Stage::Done, attempt: 0 };
+        let mut wanted = Self { topic, verdict: Verdict::Unavailable, by: By::Rules, stage: Stage::Done, attempt: 0 };
         match judgement {
             Judgement::Verdict(verdict) => wanted.verdict = verdict,
             Judgement::Ask(call) => {
@@ -134,13 +133,7 @@ impl Wanted {
 
     /// What was answered is no longer good. Where that concerns what it rests on, it is judged anew, `attempts` times at
     /// most. `false` where it does not.
-    pub(super) fn forget(
-        &mut self,
-        forgotten: &Forgotten,
-        attempts: u8,
-        of: &Subject,
-        means: &mut Means<'_>,
-    ) -> bool {
+    pub(super) fn forget(&mut self, forgotten: &Forgotten, attempts: u8, of: &Subject, means: &mut Means<'_>) -> bool {
         let concerns = |call: &Call| forgotten.concerns(&of.rulebook.queries.queries, call.query, &call.binds);
         let is_asked = usize::from(self.stage == Stage::Waiting);
         let is_concerned = match &self.by {

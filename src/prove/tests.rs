@@ -145,7 +145,11 @@ fn what_comes_otherwise_is_told_with_the_reason() {
     author: { user: 8, tenant: acme, topics: ["deal:42"] }
     elsewhere: { user: 9, tenant: acme, topics: ["deal:7"] }
     stranger: { user: 7, tenant: globex, topics: ["deal:42"] }
-  expect: { route: notes, reaches: [author, elsewhere, stranger], payload: { viewer: { type: deal.lost }, author: {} } }
+  expect: { route: notes, reaches: [author, elsewhere, stranger], payload: { author: {} } }
+- name: another payload
+  event: { data: { type: deal.moved, tenant_id: acme, deal_id: 42 } }
+  sessions: { viewer: { user: 7, tenant: acme, topics: ["deal:42"] } }
+  expect: { payload: { viewer: { type: deal.lost } } }
 - name: no route
   event: { data: { type: nothing, tenant_id: acme } }
   sessions: { ann: { user: 1, tenant: acme } }

@@ -3,11 +3,11 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::config::{Breaker, Diagnostics, PluginFile, Plugins, Query, QueryId, Route, TopicRule};
+use crate::config::{Breaker, Config, Diagnostics, PluginFile, Plugins, Query, QueryId, Route, TopicRule};
 use crate::event::{Decoder, Shape, TopicPattern};
 use crate::lookup::{Forgotten, Lookups};
-use crate::route::{Judgement, RouteTable, TopicRules};
 use crate::route::script::{Asks, Plugin, ScriptLimits};
+use crate::route::{Judgement, RouteTable, TopicRules};
 
 /// The number of a rulebook. The first one in force is 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -30,6 +30,18 @@ pub struct Rules {
     pub topics: Vec<TopicRule>,
     /// What routes, topic rules and providers of identities call.
     pub plugins: Plugins,
+}
+
+impl Rules {
+    /// What this configuration says.
+    pub fn of(config: &Config) -> Self {
+        Self {
+            event: config.event.clone(),
+            routes: config.routes.clone(),
+            topics: config.topics.clone(),
+            plugins: config.plugins.clone(),
+        }
+    }
 }
 
 /// Named queries, and the database that answers them. Generations whose `database` section is the same share one.
@@ -79,9 +91,20 @@ pub struct Rulebook {
 impl Rulebook {
     /// Compiles what decides. All that is wrong with plugins is said at once.
     pub fn compile(generation: Generation, rules: Rules, queries: Arc<Queries>) -> Result<Self, Diagnostics> {
+        Self::compile_after(None, generation, rules, queries)
+    }
+
+    /// As [`compile`](Self::compile), where this is in force. A plugin that did not change is the same one, and is known by
+    /// that.
+    pub(super) fn compile_after(
+        before: Option<(&Plugins, &[Arc<Plugin>])>,
+        generation: Generation,
+        rules: Rules,
+        queries: Arc<Queries>,
+    ) -> Result<Self, Diagnostics> {
         let Rules { event, routes, topics, plugins } = rules;
         let breaker = plugins.breaker;
-        let plugins = compile_plugins(&plugins)?;
+        let plugins = compile_plugins(&plugins, before)?;
         let mut decoder = Decoder::new(event);
         let routes = RouteTable::compile(routes, &plugins, &mut decoder);
         let topics = TopicRules::compile(topics, &plugins);
@@ -121,11 +144,21 @@ impl Rulebook {
 }
 
 /// All plugins, or all that is wrong with them, each at its line.
-fn compile_plugins(plugins: &Plugins) -> Result<Box<[Arc<Plugin>]>, Diagnostics> {
+fn compile_plugins(
+    plugins: &Plugins,
+    before: Option<(&Plugins, &[Arc<Plugin>])>,
+) -> Result<Box<[Arc<Plugin>]>, Diagnostics> {
     let limits = ScriptLimits { budget: plugins.budget, memory: plugins.memory };
+    let before = before.filter(|(old, _)| (old.budget, old.memory) == (plugins.budget, plugins.memory));
+    let known = |file: &PluginFile| {
+        let (old, compiled) = before?;
+        let at = old.files.iter().position(|old| old.is_same(file))?;
+        compiled.get(at).cloned()
+    };
     let mut diagnostics = Diagnostics::default();
-    let compile = |file: &PluginFile| match Plugin::compile(file, limits) {
-        Ok(plugin) => Some(Arc::new(plugin)),
+    let compile = |file: &PluginFile| match known(file).map_or_else(|| Plugin::compile(file, limits).map(Arc::new), Ok)
+    {
+        Ok(plugin) => Some(plugin),
         Err(faults) => {
             for fault in faults {
                 let said = diagnostics.error(&file.line(fault.line.unwrap_or(1)), fault.message);

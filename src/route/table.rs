@@ -133,7 +133,9 @@ impl RouteTable {
         }
         for index in 0..pending.parts.len() {
             let part = &mut pending.parts[index];
-            let (route, Target::Script(script)) = (part.route, &self.routes[part.route.index()].target) else { continue };
+            let (route, Target::Script(script)) = (part.route, &self.routes[part.route.index()].target) else {
+                continue;
+            };
             let Some(Running { suspended, .. }) = part.draft.take_running(call) else { continue };
             let step = scripts.resume_route(script.call, suspended, answer.clone());
             part.draft = script.run(step, &pending.event, &mut pending.calls, scripts);
@@ -145,12 +147,7 @@ impl RouteTable {
     }
 
     /// Tries these routes, which are in order and leave none out that holds.
-    fn decide_among(
-        &self,
-        candidates: impl Iterator<Item = u32>,
-        event: Event,
-        scripts: &mut dyn Scripts,
-    ) -> Plan {
+    fn decide_among(&self, candidates: impl Iterator<Item = u32>, event: Event, scripts: &mut dyn Scripts) -> Plan {
         let mut pending = Pending { event, parts: SmallVec::new(), calls: Calls::default(), foretold: Vec::new() };
         self.attempt(candidates, &mut pending, scripts);
         Plan::of(pending)

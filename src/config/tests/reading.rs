@@ -36,6 +36,9 @@ fn alias_bomb() -> String {
     bomb
 }
 
+/// What it is, its files, and the first error.
+type Case<'c> = (&'c str, Vec<(&'c str, Vec<u8>)>, &'c str);
+
 #[test]
 fn files_that_cannot_be_are_refused_with_place_and_reason() {
     let script = BASE.replace("to: { tenant: true }", "script: a.lua");
@@ -43,7 +46,7 @@ fn files_that_cannot_be_are_refused_with_place_and_reason() {
     let huge = vec![b'#'; 10 << 20];
     let huge_plugin = [&b"--"[..], &vec![b'x'; 10 << 20]].concat();
     let bomb = alias_bomb();
-    let cases: [(&str, Vec<(&str, Vec<u8>)>, &str); 18] = [
+    let cases: [Case<'_>; 18] = [
         ("10 MB of YAML", vec![("c.yaml", huge.clone())], "c.yaml:1:1: the file is larger than 1024 KiB"),
         (
             "10 MB of an included file",

@@ -15,6 +15,7 @@ mod lookups;
 mod process;
 mod program;
 mod queues;
+mod reload;
 mod rights;
 mod scripts;
 mod tenants;
@@ -31,6 +32,7 @@ use self::events::EventMetrics;
 use self::lookups::LookupMetrics;
 use self::program::ProgramMetrics;
 use self::queues::QueueMetrics;
+use self::reload::ReloadMetrics;
 use self::rights::RightsMetrics;
 use self::scripts::ScriptMetrics;
 use super::tenants::Tenants;
@@ -60,6 +62,7 @@ pub struct Metrics {
     scripts: ScriptMetrics,
     broker: BrokerMetrics,
     program: ProgramMetrics,
+    reload: ReloadMetrics,
     tenants: Tenants,
 }
 
@@ -80,6 +83,7 @@ impl Metrics {
             scripts: ScriptMetrics::register(r),
             broker: BrokerMetrics::register(r),
             program: ProgramMetrics::register(r),
+            reload: ReloadMetrics::register(r),
             tenants: tenants::register(r),
             process: process::registry(),
             registry,

@@ -269,11 +269,16 @@ fn audiences_that_get_the_same_of_the_payload_share_it() {
     let some = |user: &str, names| AudienceRule { payload: Some(without(names)), ..users(each(&[user])) };
     let first = Route { go_on: true, ..to(vec![some("1", &["a", "b.c"]), some("2", &["a"])]) };
     let mut decoder = Decoder::new(shape());
-    let table = RouteTable::compile(vec![first, to(vec![users(each(&["3"])), some("4", &["b.c", "a"])])], &[], &mut decoder);
-    let Plan::Decided(decision) = table.decide(decode(&decoder, BODY), &mut NoScripts) else { panic!("nothing to ask") };
+    let table =
+        RouteTable::compile(vec![first, to(vec![users(each(&["3"])), some("4", &["b.c", "a"])])], &[], &mut decoder);
+    let Plan::Decided(decision) = table.decide(decode(&decoder, BODY), &mut NoScripts) else {
+        panic!("nothing to ask")
+    };
     let (_, audiences) = decision.into_audiences();
     let filters: Vec<_> = audiences.iter().flat_map(Audience::clauses).map(|clause| &clause.payload).collect();
-    let [Payload::Part(one), Payload::Part(other), Payload::Whole, Payload::Part(same)] = filters[..] else { panic!("{filters:?}") };
+    let [Payload::Part(one), Payload::Part(other), Payload::Whole, Payload::Part(same)] = filters[..] else {
+        panic!("{filters:?}")
+    };
     assert!(Arc::ptr_eq(one, same) && !Arc::ptr_eq(one, other));
 }
 

@@ -6,9 +6,9 @@ use std::time::Instant;
 
 use crate::config;
 
-/// The breaker of one hook of a plugin, in one lane.
+/// The breaker of one hook of a plugin, in one thread.
 #[derive(Debug)]
-pub(super) struct Breaker {
+pub struct Breaker {
     rule: config::Breaker,
     state: State,
 }
@@ -25,7 +25,7 @@ enum State {
 
 /// How a call ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Ending {
+pub enum Ending {
     /// It has a result.
     Well,
     /// The plugin failed.
@@ -36,7 +36,7 @@ pub(super) enum Ending {
 
 /// What an ending changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Change {
+pub enum Change {
     /// It is put aside.
     Opened,
     /// It is called again.
@@ -45,12 +45,12 @@ pub(super) enum Change {
 
 impl Breaker {
     /// One that lets calls through.
-    pub(super) fn new(rule: config::Breaker) -> Self {
+    pub fn new(rule: config::Breaker) -> Self {
         Self { rule, state: State::Closed { failures: 0 } }
     }
 
     /// Whether a call may be made now. One that was let through ends, or is dropped.
-    pub(super) fn admit(&mut self, now: Instant) -> bool {
+    pub fn admit(&mut self, now: Instant) -> bool {
         match self.state {
             State::Closed { .. } => true,
             State::Open { until } | State::Trying { until } if now < until => false,
@@ -62,7 +62,7 @@ impl Breaker {
     }
 
     /// A call has ended like this.
-    pub(super) fn ended(&mut self, ending: Ending, now: Instant) -> Option<Change> {
+    pub fn ended(&mut self, ending: Ending, now: Instant) -> Option<Change> {
         let open = State::Open { until: now + self.rule.retry };
         let (state, change) = match (self.state, ending) {
             (State::Closed { .. }, Ending::Well) => (State::Closed { failures: 0 }, None),
@@ -82,7 +82,7 @@ impl Breaker {
     }
 
     /// Whether it is put aside, a call that tries it or not.
-    pub(super) fn is_open(&self) -> bool {
+    pub fn is_open(&self) -> bool {
         !matches!(self.state, State::Closed { .. })
     }
 }

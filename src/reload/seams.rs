@@ -1,0 +1,6 @@
+//! What others build.
+
+use crate::config::Amqp;
+use crate::source::amqp::Broker;
+
+pub(super) fn change(_: &Broker, _: Amqp) {}
