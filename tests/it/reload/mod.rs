@@ -3,7 +3,9 @@
 mod api;
 mod edits;
 mod layouts;
+mod plugins;
 mod refused;
+mod sessions;
 mod settings;
 
 use std::fs;
