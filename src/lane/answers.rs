@@ -275,7 +275,9 @@ impl Answers {
     pub(super) fn sweep(&mut self, now: Instant) {
         self.swept = Some(now);
         if let Some(in_force) = &mut self.in_force {
-            in_force.each(|kept| drop(kept.cache.expire(now, SWEPT)));
+            in_force.each(|kept| {
+                kept.cache.expire(now, SWEPT);
+            });
         }
     }
 

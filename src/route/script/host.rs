@@ -8,7 +8,7 @@ use std::ptr;
 use std::rc::Rc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use mlua::{Lua, MultiValue, Table, Value};
+use mlua::{LightUserData, Lua, MultiValue, Table, Value};
 
 use super::builder::{Builder, METHODS, Method};
 use super::guard::Guard;
@@ -33,15 +33,17 @@ pub(super) struct Host {
     pub(super) guard: Guard,
     log: Box<dyn Fn(LogLine)>,
     /// The call of a hook that runs at the moment.
-    pub(super) call: RefCell<Option<Call>>,
+    pub(super) call: RefCell<Option<Box<Call>>>,
+    /// The `to` of the last call that had one.
+    to: Cell<usize>,
     /// The metatable of what was an array.
     arrays: Cell<*const c_void>,
 }
 
 /// One call of a hook.
 pub(super) struct Call {
-    /// The `to` of this very call; null where there is none.
-    pub(super) to: *const c_void,
+    /// The `to` of this very call, where it has one.
+    to: Option<LightUserData>,
     pub(super) builder: Builder,
     /// What it waits for.
     pub(super) asked: Option<Lookup>,
@@ -59,15 +61,21 @@ pub(super) struct Raised {
 }
 
 impl Call {
-    pub(super) fn new(to: *const c_void) -> Self {
-        Self { to, builder: Builder::default(), asked: None, unanswered: None, raised: None, lines: 0 }
+    pub(super) fn new(to: Option<LightUserData>) -> Box<Self> {
+        Box::new(Self { to, builder: Builder::default(), asked: None, unanswered: None, raised: None, lines: 0 })
     }
 }
 
 impl Host {
     pub(super) fn new(limits: ScriptLimits, log: Box<dyn Fn(LogLine)>) -> Rc<Self> {
         let call = RefCell::new(None);
-        Rc::new(Self { guard: Guard::new(limits), log, call, arrays: Cell::new(ptr::null()) })
+        Rc::new(Self { guard: Guard::new(limits), log, call, to: Cell::new(0), arrays: Cell::new(ptr::null()) })
+    }
+
+    /// The `to` of a new call: no other call of this machine has had it. A script cannot make one.
+    pub(super) fn next_to(&self) -> LightUserData {
+        self.to.set(self.to.get() + 1);
+        LightUserData(ptr::without_provenance_mut(self.to.get()))
     }
 
     /// Puts the functions into a machine: those of the prelude, the methods of `to`, and the mark of arrays.
@@ -90,7 +98,9 @@ impl Host {
         to.set("__index", methods)?;
         to.set("__metatable", false)?;
         to.set_readonly(true);
-        Ok(Functions { prelude: self.prelude(lua, &arrays)?, to, arrays })
+        // There are no others of this kind.
+        lua.set_type_metatable::<LightUserData>(Some(to));
+        Ok(Functions { prelude: self.prelude(lua, &arrays)?, arrays })
     }
 
     fn prelude(self: &Rc<Self>, lua: &Lua, arrays: &Table) -> mlua::Result<Table> {
@@ -139,7 +149,7 @@ impl Host {
     fn build(&self, name: &str, method: Method, to: &Value, value: &Value, more: &Value) -> mlua::Result<()> {
         let mut call = self.call.borrow_mut();
         let fault = match (to, call.as_mut()) {
-            (Value::Table(to), Some(call)) if to.to_pointer() == call.to => {
+            (Value::LightUserData(to), Some(call)) if Some(*to) == call.to => {
                 if more.is_nil() {
                     method(&mut call.builder, value, self.writing(usize::MAX)).err()
                 } else {
@@ -221,8 +231,6 @@ impl Host {
 pub(super) struct Functions {
     /// For the prelude, by name.
     pub(super) prelude: Table,
-    /// The metatable of every `to`.
-    pub(super) to: Table,
     /// The metatable of what was an array.
     pub(super) arrays: Table,
 }

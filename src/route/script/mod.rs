@@ -55,6 +55,7 @@ pub struct Plugin {
     pub name: CompactString,
     fields: Option<Box<[Path]>>,
     asks: Asks,
+    says_payload: bool,
     limits: ScriptLimits,
     bytecode: Box<[u8]>,
     /// Which hook is called, and what it is handed as parameters, as JSON.
@@ -120,7 +121,7 @@ pub struct Lookup {
 }
 
 /// A call that waits for rows. It may be dropped: then it never ends.
-pub struct Suspended<T>(Box<Waiting<T>>);
+pub struct Suspended<T>(Waiting<T>);
 
 /// Why a call has no result. It costs this one event, topic or token.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -186,7 +187,7 @@ impl Plugin {
 
     /// Whether it may give some another payload than the event's, as far as its text tells.
     pub fn says_payload(&self) -> bool {
-        true
+        self.says_payload
     }
 
     /// Which queries it may ask.

@@ -8,8 +8,8 @@ use smallvec::SmallVec;
 
 use super::*;
 use crate::event::{
-    AttributeMatch, Audience, Clause, Decoder, Envelope, Event, EveryTenant, Keep, Matcher, Path, PayloadFilter,
-    Scalar, Shape,
+    AttributeMatch, Audience, Clause, Decoder, Envelope, Event, EveryTenant, Keep, Matcher, Path, Payload,
+    PayloadFilter, Scalar, Shape,
 };
 use crate::shard::Routed;
 
@@ -79,13 +79,15 @@ const TENANTS: [&str; 3] = ["acme", "globex", "initech"];
 const USERS: [&str; 3] = ["1", "2", "3"];
 const ROLES: [&str; 2] = ["manager", "agent"];
 /// Shared, as those of a rulebook are.
-static PAYLOADS: LazyLock<[Arc<PayloadFilter>; 2]> =
-    LazyLock::new(|| [Keep::Only, Keep::Without].map(|keep| Arc::new(PayloadFilter::new(keep))));
+static PAYLOADS: LazyLock<[Payload; 3]> = LazyLock::new(|| {
+    let part = |keep| Payload::Part(Arc::new(PayloadFilter::new(keep)));
+    [part(Keep::Only), part(Keep::Without), Payload::Own(Bytes::from_static(b"1"))]
+});
 const TOPICS: [&str; 5] = ["deal:1", "deal:2", "deal:*", "board:a", "news"];
 
 fn clause() -> impl Strategy<Value = ClauseSpec> {
     let some = |of: u8| prop::option::of(prop::collection::vec(0..of, 0..3));
-    (some(3), some(5), prop::option::of(0..2_u8), prop::option::of(0..3_u8), prop::option::of(0..2_u8))
+    (some(3), some(5), prop::option::of(0..2_u8), prop::option::of(0..3_u8), prop::option::of(0..3_u8))
         .prop_map(|(users, topics, role, except, payload)| ClauseSpec { users, topics, role, except, payload })
 }
 

@@ -6,7 +6,7 @@ mod flow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pointsman::config::{Amqp, AmqpTls, Binding, Exchange, Queue, WhenLost};
+use pointsman::config::{Amqp, AmqpTls, Binding, Exchange, Plugins, Queue, WhenLost};
 use pointsman::event::{Decoder, Path, Shape, Slot, Value};
 use pointsman::lane::{Delivery, Lanes};
 use pointsman::observe::{Metrics, SourceKind};
@@ -46,6 +46,7 @@ impl Source {
             routes,
             topics,
             plugins: Box::default(),
+            breaker: Plugins::default().breaker,
             queries: Arc::default(),
         };
         let (lanes, lane) = Lanes::to_channel(capacity);
