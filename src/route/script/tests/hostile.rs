@@ -298,7 +298,9 @@ fn whatever_runs_away_is_stopped_and_the_machine_works_or_is_known_to_be_spent()
         if took > MOST {
             wrong.push(format!("{name}: {took:?}"));
         }
-        if std::env::var("SHOW").is_ok() { eprintln!("{name}{waits}: {took:?} {} {result:?}", stand.vm.used_memory()); }
+        if std::env::var("SHOW").is_ok() {
+            eprintln!("{name}{waits}: {took:?} {} {result:?}", stand.vm.used_memory());
+        }
         if stand.vm.is_spent() {
             stand.replace();
         }
