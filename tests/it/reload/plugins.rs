@@ -102,8 +102,7 @@ database:
     by_token: {{ sql: \"SELECT 7 AS id, 'globex' AS tenant, 'manager' AS role WHERE :token = 'row'\" }}
 auth:
   providers:
-    - script: plugins/auth.lua
-      with: {{ own: {own} }}{cache}
+    - script: {{ file: plugins/auth.lua, with: {{ own: {own} }}{cache} }}
     - tokens: {{ listed: {{ user: 1, tenant: acme }} }}
 topics: [{{ match: managers, allow: {{ when: {{ session.role: manager }} }} }}]
 routes: [{{ name: all, to: {{ tenant: true }} }}]
@@ -148,7 +147,7 @@ async fn a_plugin_says_whose_token_it_is_by_itself_or_by_a_query() {
 
 #[tokio::test]
 async fn what_a_plugin_said_of_a_token_is_kept_as_long_as_it_is_the_same() {
-    let kept = known("own", "\n      cache: 1h");
+    let kept = known("own", ", cache: 1h");
     let stage = Stage::start(&[("pointsman.yaml", &kept), ("plugins/auth.lua", KNOWING)]).await;
     let calls = "pointsman_plugin_calls_total{plugin=\"plugins/auth.lua\",hook=\"authenticate\"}";
     for expected in [1, 1] {
