@@ -122,7 +122,7 @@ impl Attempt {
                 value["text"] = json!(String::from_utf8_lossy(&text));
             }
             if let Refusal::Tests(proof) = refusal {
-                value["tests_failed"] = json!(proof.failed);
+                value["tests_failed"] = json!(proof.failed().map(ToString::to_string).collect::<Vec<_>>());
             }
         }
         value

@@ -257,7 +257,7 @@ impl Worker {
             generation: ready.rulebook.generation,
             changed,
             tests_passed: match outcome {
-                Outcome::Applied(_) => ready.proof.passed,
+                Outcome::Applied(_) => ready.proof.passed(),
                 _ => 0,
             },
             needs_restart,
@@ -292,7 +292,7 @@ fn log(attempt: &Attempt, ready: &Ready) {
                 tracing::error!(place = %fault.place, help = fault.help, "{}", fault.message);
             }
             if let Refusal::Tests(proof) = refusal {
-                for failed in &proof.failed {
+                for failed in proof.failed() {
                     tracing::error!("a rule test failed: {failed}");
                 }
             }

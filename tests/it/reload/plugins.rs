@@ -102,7 +102,7 @@ database:
     by_token: {{ sql: \"SELECT 7 AS id, 'globex' AS tenant, 'manager' AS role WHERE :token = 'row'\" }}
 auth:
   providers:
-    - script: {{ file: plugins/auth.lua, with: {{ own: {own} }}{cache} }}
+    - script: {{ plugin: plugins/auth.lua, with: {{ own: {own} }}{cache} }}
     - tokens: {{ listed: {{ user: 1, tenant: acme }} }}
 topics: [{{ match: managers, allow: {{ when: {{ session.role: manager }} }} }}]
 routes: [{{ name: all, to: {{ tenant: true }} }}]
