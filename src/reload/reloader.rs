@@ -16,7 +16,7 @@ use super::watch::{self as watching, Watched};
 use super::{Generation, Ready, Refusal, Sources};
 
 /// How long reading, compiling and testing may take together.
-const DRAFT: Duration = Duration::from_secs(60);
+const DRAFT: Duration = Duration::from_mins(1);
 /// How long lanes may take to prepare.
 const LANES: Duration = Duration::from_secs(10);
 /// Those who may wait for an attempt. More wait to be heard.
