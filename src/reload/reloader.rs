@@ -107,8 +107,7 @@ impl Reloader {
 
 impl Worker {
     async fn run(mut self, mut orders: mpsc::Receiver<Order>, mut changes: mpsc::Receiver<()>, took: Duration) {
-        let ready = self.ready();
-        self.machinery.note(&ready);
+        self.machinery.note(&self.ready());
         self.note(Trigger::Boot, took, Outcome::Applied(Vec::new()), Vec::new());
         self.tell_watcher();
         let mut waiting = Vec::new();
