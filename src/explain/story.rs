@@ -9,10 +9,12 @@ use super::answers::{Mocks, shown_binds};
 use super::audience::{self, Membership, Part};
 use super::crowd::{Crowd, Person};
 use super::rehearsal::{Asked, Published, Rehearsal};
-use super::told::{DecisionTold, EventTold, Explanation, LogTold, PartTold, QueryTold, Reaches, RouteTold, SessionTold};
+use super::told::{
+    DecisionTold, EventTold, Explanation, LogTold, PartTold, QueryTold, Reaches, RouteTold, SessionTold,
+};
 use super::{conditions, subscribing, words};
 use crate::config::{MockQuery, OnError};
-use crate::event::{DecodeError, Event, Scalar, Scope, TenantId};
+use crate::event::{DecodeError, Event, Scalar, Scope, TenantId, Topic};
 use crate::lookup::{Forget, Rows};
 use crate::reload::Rulebook;
 use crate::route::{Action, Answer, Decided, Outcome, RouteId, RouteKind, users_named};
@@ -141,8 +143,7 @@ fn route(rulebook: &Rulebook, id: RouteId, event: &Event) -> RouteTold {
         RouteKind::Fast => ("fast", None),
         RouteKind::Query => ("query", None),
         RouteKind::Action => ("action", None),
-        RouteKind::Script(call, _) => ("script", Some(rulebook.plugins[usize::from(call.plugin.0)]
-.name.to_string())),
+        RouteKind::Script(call, _) => ("script", Some(rulebook.plugins[usize::from(call.plugin.0)].name.to_string())),
     };
     RouteTold {
         name: rulebook.routes.name(id).into(),
@@ -247,8 +248,7 @@ fn parts(rulebook: &Rulebook, id: RouteId, event: &Event, held: &Held<'_>) -> Ve
         return parts.map(told).collect();
     }
     let each = drafted.iter().map(|one| {
-        let missing: Vec<String> =
-            one.missing.iter().map(|slot| rulebook.decoder.path(*slot).to_string()).collect();
+        let missing: Vec<String> = one.missing.iter().map(|slot| rulebook.decoder.path(*slot).to_string()).collect();
         let part = one.clause.as_ref().and_then(|_| parts.next());
         PartTold {
             says: part.map_or_else(|| "nobody".to_owned(), Part::says),
@@ -286,6 +286,10 @@ fn sessions(
         if gets_it == Reaches::Yes && other.flatten().is_some_and(|other| Some(other) != sure) {
             notes.push("what it gets of the payload depends on what the queries answer".to_owned());
         }
+        let by_words = by_words(held, person, is_unknown && is_of_tenant);
+        if by_words != gets_it {
+            notes.push("these words are not what live delivery does: that is a fault of Pointsman".to_owned());
+        }
         SessionTold {
             name: person.name.to_string(),
             user: person.user.to_string(),
@@ -295,9 +299,24 @@ fn sessions(
             because,
             payload: sure.filter(|_| gets_it == Reaches::Yes).and_then(|payload| raw(payload)),
             notes,
+            by_words,
         }
     });
     each.collect()
+}
+
+/// Whether a session gets the event by the expressions as they are told.
+fn by_words(held: &[Held<'_>], person: &Person, may_be_named: bool) -> Reaches {
+    let parts =
+        held.iter().filter(|held| !held.is_unknown).flat_map(|held| held.parts.iter().map(move |part| (held, part)));
+    let memberships: Vec<Membership> = parts.map(|(held, part)| held.membership(part, person)).collect();
+    if memberships.contains(&Membership::In) && !may_be_named {
+        Reaches::Yes
+    } else if may_be_named || memberships.iter().any(|membership| matches!(membership, Membership::If(_))) {
+        Reaches::Depends
+    } else {
+        Reaches::No
+    }
 }
 
 /// By which part of which route a session gets the event, or which parts it fails.
@@ -341,7 +360,7 @@ fn unknown(held: &Held<'_>) -> String {
 
 /// What is odd about a session: topics that no client of its kind would be subscribed to.
 fn notes(rulebook: &Rulebook, person: &Person, respond: super::rehearsal::Respond<'_>) -> Vec<String> {
-    let denied = |topic: &&crate::event::Topic| {
+    let denied = |topic: &&Topic| {
         let wish = subscribing::wish(rulebook, person, topic, respond);
         wish.verdict == Verdict::Denied && wish.error.is_none()
     };
@@ -351,8 +370,7 @@ fn notes(rulebook: &Rulebook, person: &Person, respond: super::rehearsal::Respon
 
 fn decision(rulebook: &Rulebook, rehearsal: &Rehearsal, held: &[Held<'_>], sessions: &[SessionTold]) -> DecisionTold {
     let decided = rehearsal.decision.decided();
-    let routes: Vec<String> =
-        decided.iter().map(|decided| rulebook.routes.name(decided.route).into()).collect();
+    let routes: Vec<String> = decided.iter().map(|decided| rulebook.routes.name(decided.route).into()).collect();
     let depends = held.iter().any(Held::depends);
     let cause = if depends { None } else { cause(rehearsal) };
     let named: Vec<String> = routes.iter().map(|route| format!("`{route}`")).collect();
