@@ -130,6 +130,7 @@ fn ends(rulebook: &Rulebook, decided: &Decided) -> bool {
 }
 
 /// An answer that names everyone who is there.
+#[expect(clippy::unnecessary_wraps, reason = "an answer is one that may fail")]
 fn whoever(people: &[Person]) -> Answer {
     let rows = people.iter().map(|person| Box::from([Scalar::Text(person.user.as_str().into())])).collect();
     Ok(Arc::new(Rows { columns: Arc::from([CompactString::const_new("user_id")]), rows }))
@@ -343,10 +344,10 @@ fn because<'r>(held: &[Held<'r>], person: &Person, gets_it: Reaches) -> (Option<
         Reaches::Depends => {
             let mut ifs: Vec<String> = held.iter().filter(|held| held.is_unknown).map(unknown).collect();
             for (held, part) in all() {
-                if let Membership::If(on) = held.membership(part, person) {
-                    if !ifs.contains(&on) {
-                        ifs.push(on);
-                    }
+                if let Membership::If(on) = held.membership(part, person)
+                    && !ifs.contains(&on)
+                {
+                    ifs.push(on);
                 }
             }
             (None, ifs)
@@ -417,8 +418,8 @@ fn query(asked: &Asked) -> QueryTold {
         Some(Err(error)) => (None, Some(error.to_string())),
         Some(Ok(rows)) => {
             let names = || rows.columns.iter().map(ToString::to_string);
-            let row = |row: &Box<[Scalar]>| names().zip(row.iter().map(json)).collect();
-            (Some(rows.rows.iter().map(row).collect()), None)
+            let row = |row: &[Scalar]| names().zip(row.iter().map(json)).collect();
+            (Some(rows.rows.iter().map(|cells| row(cells)).collect()), None)
         }
     };
     let shown = format!("{} ({})", asked.query, shown_binds(asked.tenant.as_ref(), &asked.binds));
@@ -431,11 +432,11 @@ fn query(asked: &Asked) -> QueryTold {
 }
 
 fn shown_rows(rows: &Rows) -> String {
-    let row = |row: &Box<[Scalar]>| {
+    let row = |row: &[Scalar]| {
         let cells = rows.columns.iter().zip(row).map(|(column, value)| format!("{column} = {value}"));
         cells.collect::<Vec<_>>().join(", ")
     };
-    let shown: Vec<String> = rows.rows.iter().take(SHOWN_ROWS).map(row).collect();
+    let shown: Vec<String> = rows.rows.iter().take(SHOWN_ROWS).map(|cells| row(cells)).collect();
     let count = words::counted(rows.rows.len(), "row", "rows");
     match rows.rows.len() {
         0 => "no rows".to_owned(),

@@ -65,7 +65,7 @@ impl Came<'_> {
         if let Some(routes) = &expect.routes {
             let decided = self.rehearsal.decision.decided();
             let got: Vec<&str> = decided.iter().map(|decided| self.rulebook.routes.name(decided.route)).collect();
-            if got != routes.value.iter().map(|name| name.as_str()).collect::<Vec<_>>() {
+            if got != routes.value.iter().map(compact_str::CompactString::as_str).collect::<Vec<_>>() {
                 let got = if got.is_empty() { "no route holds".to_owned() } else { got.join(", ") };
                 self.differ("route", routes, routes.value.join(", "), got);
             }
@@ -135,7 +135,7 @@ impl Came<'_> {
                 Some(with) => format!("{} ({})", wanted.query, shown_binds(None, &with.iter().cloned().collect())),
             });
             let got: Vec<String> = got.iter().map(|forget| shown_forget(self.rulebook, forget)).collect();
-            self.differ("forgets", expected, list(shown.collect()), list(got));
+            self.differ("forgets", expected, list(&shown.collect::<Vec<_>>()), list(&got));
         }
     }
 
@@ -180,6 +180,6 @@ fn is_bound(with: &[(compact_str::CompactString, crate::event::Scalar)], forget:
     with.len() == forget.binds.len() && with.iter().all(same)
 }
 
-fn list(all: Vec<String>) -> String {
+fn list(all: &[String]) -> String {
     if all.is_empty() { "nothing".to_owned() } else { all.join(", ") }
 }
