@@ -14,7 +14,7 @@ use crate::config::ScriptCall;
 use crate::event::{TenantId, Topic, UserId};
 use crate::lookup::{Forgotten, LookupError};
 use crate::reload::Rulebook;
-use crate::route::script::{Lookup, ScriptError, ScriptFailure, Step, Suspended};
+use crate::route::script::{Lookup, Step, Suspended};
 use crate::route::{Answer, Call, Judgement, Scripts, SessionView, TopicRules};
 use crate::shard::Verdict;
 
@@ -126,7 +126,7 @@ impl Wanted {
                 let Some(suspended) = suspended.take() else { return };
                 let mut scripts = means.machines.at(&of.rulebook, means.now);
                 let step = scripts.resume_authorize(*script, suspended, answer.clone());
-                self.follow(step, is_unfit(answer), of, means);
+                self.follow(step, of, means);
             }
         }
     }
@@ -161,11 +161,11 @@ impl Wanted {
         let By::Script { script, asked, suspended } = &mut self.by else { return };
         (*suspended, *asked) = (None, SmallVec::new());
         let step = means.machines.at(&of.rulebook, means.now).authorize(*script, &of.view(), &self.topic);
-        self.follow(step, false, of, means);
+        self.follow(step, of, means);
     }
 
     /// Follows the plugin until it has ended, or waits for an answer that is not there.
-    fn follow(&mut self, mut step: Step<bool>, mut was_unfit: bool, of: &Subject, means: &mut Means<'_>) {
+    fn follow(&mut self, mut step: Step<bool>, of: &Subject, means: &mut Means<'_>) {
         let By::Script { script, asked, suspended } = &mut self.by else { return };
         let rulebook = &of.rulebook;
         loop {
@@ -173,12 +173,8 @@ impl Wanted {
                 Step::Asks(lookup, waits) => (lookup, waits),
                 Step::Done(said) => {
                     self.stage = Stage::Done;
-                    self.verdict = match &said {
-                        // The topic names what cannot be, which is its client's affair.
-                        Err(ScriptError { kind: ScriptFailure::Lookup, .. }) if was_unfit => Verdict::Denied,
-                        said => TopicRules::verdict_of_script(said),
-                    };
-                    if let (Err(error), false) = (&said, was_unfit) {
+                    self.verdict = TopicRules::verdict_of_script(&said);
+                    if let Err(error) = &said {
                         let plugin = rulebook.plugins.get(usize::from(script.plugin.0));
                         let plugin = plugin.map_or("?", |plugin| &plugin.name);
                         means.ledger.script_failed(&of.tenant, plugin, error, means.now);
@@ -205,7 +201,6 @@ impl Wanted {
                     }
                 }
             };
-            was_unfit = is_unfit(&answer);
             step = means.machines.at(rulebook, means.now).resume_authorize(*script, waits, answer);
         }
     }
@@ -219,8 +214,4 @@ impl std::fmt::Debug for By {
             Self::Script { script, asked, .. } => f.debug_tuple("Script").field(script).field(asked).finish(),
         }
     }
-}
-
-fn is_unfit(answer: &Answer) -> bool {
-    matches!(answer, Err(LookupError::Unfit(_)))
 }
