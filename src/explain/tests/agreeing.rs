@@ -1,5 +1,7 @@
 //! The explanation is held against what live delivery does, over audiences and sessions of all kinds.
 
+use std::fmt::Write;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -60,7 +62,7 @@ fn configuration(routes: &[(Vec<String>, bool)]) -> String {
         .to_owned();
     for (index, (audiences, goes_on)) in routes.iter().enumerate() {
         let audiences = audiences.join(", ");
-        text.push_str(&format!("  - {{ name: r{index}, to: [{audiences}], continue: {goes_on} }}\n"));
+        writeln!(text, "  - {{ name: r{index}, to: [{audiences}], continue: {goes_on} }}").unwrap();
     }
     text
 }
