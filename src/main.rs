@@ -7,5 +7,6 @@ use std::process::ExitCode;
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
+    pointsman::runtime::panics_abort();
     pointsman::cli::run(std::env::args_os()).into()
 }

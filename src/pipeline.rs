@@ -7,22 +7,20 @@ use std::io;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::runtime::Handle;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use crate::admin::{self, AdminParts, Readiness};
-use crate::auth::{self, Authenticator, ProviderError};
-use crate::config::{Config, Diagnostics};
-use crate::heartbeat;
+use crate::auth;
 use crate::lane::{LaneParts, Lanes};
-use crate::listen::{self, Door};
-use crate::lookup::{Lookups, OpenError};
+use crate::listen;
 use crate::observe::{Metrics, SourceKind};
-use crate::reload::{Generation, Live, Queries, Rulebook, Rules};
+use crate::reload::{self, BrokerSlot, Fixed, Heart, Live, Machinery, Origin, Ready, Reloader};
 use crate::runtime::Threads;
 use crate::shard::{Admission, Interest, PublishRequest, ShardHandle, ShardId, ShardParts, ShardSeat, Shards, ToShard};
-use crate::source::amqp::{self, Broker, BrokerState};
+use crate::source::amqp::BrokerState;
 use crate::source::{Intake, publish};
 use crate::tls::{self, Acceptor, Certificate, CertificateError};
 
@@ -42,14 +40,13 @@ pub struct Pipeline {
     pub is_secure: bool,
     /// Where operators do.
     pub admin: SocketAddr,
-    /// What `/metrics` says.
-    pub metrics: Arc<Metrics>,
+    /// Takes up changes.
+    pub reloader: Reloader,
     readiness: Readiness,
-    broker: Option<Broker>,
+    broker: BrokerSlot,
     http: Intake,
     shards: Shards,
     shard_threads: Threads,
-    drain: std::time::Duration,
 }
 
 /// Why the program cannot start. The environment is at fault.
@@ -65,29 +62,27 @@ pub enum StartError {
         /// What the system said.
         source: io::Error,
     },
-    /// The database of the configuration can never answer.
-    #[error(transparent)]
-    Database(#[from] OpenError),
-    /// A provider of identities can never be asked.
-    #[error(transparent)]
-    Provider(#[from] ProviderError),
     /// The certificate cannot be used any more: it could when the configuration was read.
     #[error(transparent)]
     Certificate(#[from] CertificateError),
     /// TLS cannot be spoken at all.
     #[error("cannot speak TLS: {0}")]
     Tls(#[from] rustls::Error),
-    /// The rules do not compile.
-    #[error("the rules have {} errors", .0.errors())]
-    Rules(Diagnostics),
     /// A thread or a poll could not be made.
     #[error("the system has no room for what is to run: {0}")]
     System(#[from] io::Error),
 }
 
 impl Pipeline {
-    /// Starts everything that `config` declares; `control` runs what is not on an event's way.
-    pub async fn start(config: Config, instance: &str, control: &Handle) -> Result<Self, StartError> {
+    /// Starts everything that the first change came to, which took so long; `control` runs what is not on an event's way.
+    pub async fn start(
+        origin: Origin,
+        ready: Ready,
+        took: Duration,
+        metrics: Arc<Metrics>,
+        control: &Handle,
+    ) -> Result<Self, StartError> {
+        let config = Arc::clone(&ready.config);
         let bind = |key, address| move |source| StartError::Bind { key, address, source };
         let listeners = listen::bind(config.listen, config.shards.get()).map_err(bind("listen", config.listen))?;
         let clients = listeners[0].local_addr()?;
@@ -95,7 +90,6 @@ impl Pipeline {
         let admin_listener = admin_listener.map_err(bind("admin.listen", config.admin.listen))?;
         let admin = admin_listener.local_addr()?;
 
-        let metrics = Arc::new(Metrics::new());
         let tls = match config.tls.clone() {
             Some(files) => {
                 let certificate = Certificate::read(&files)?;
@@ -105,20 +99,8 @@ impl Pipeline {
             }
             None => None,
         };
-        let lookups = match &config.database {
-            Some(database) => Some(Lookups::open(database, &metrics).await?),
-            None => None,
-        };
-        let pings_by_tenant = config.pings_by_tenant();
-        let queries = config.database.as_ref().map_or(&[][..], |database| &database.queries);
-        let authenticator = Arc::new(Authenticator::new(&config.auth, queries, lookups.as_ref(), &metrics)?);
-        let comeback = authenticator.comeback();
-        let rules =
-            Rules { event: config.event, routes: config.routes, topics: config.topics, plugins: config.plugins };
-        let in_force = Queries { epoch: 1, queries: queries.into(), lookups: lookups.clone() };
-        let rulebook = Rulebook::compile(Generation(1), rules, Arc::new(in_force));
-        let live = Live::new(rulebook.map_err(StartError::Rules)?);
-        metrics.generation().set(1);
+        let live = Live::new(Arc::clone(&ready.rulebook));
+        let authenticator = auth::InForce::new(Arc::clone(&ready.authenticator));
 
         // Lanes must know where to send before shards can know whom to ask: so the shards' seats come first.
         let seats = ShardId::first(config.shards.get()).map(ShardSeat::new);
@@ -126,13 +108,11 @@ impl Pipeline {
         let shards = Shards::new(seats.iter().map(ShardSeat::handle).collect());
         let interest = Arc::new(Interest::default());
         let (forget, forgets) = mpsc::channel(FORGETS);
-        control.spawn(auth::forget(Arc::clone(&authenticator), forgets));
+        control.spawn(auth::forget(authenticator.clone(), forgets));
         let lane_parts = LaneParts {
             live: live.clone(),
             shards: shards.clone(),
             interest: Arc::clone(&interest),
-            lookups: lookups.clone(),
-            queries: config.database.as_ref().map_or_else(Arc::default, |database| database.queries.clone().into()),
             forget: Some(forget),
             control: control.clone(),
             metrics: Arc::clone(&metrics),
@@ -145,25 +125,22 @@ impl Pipeline {
         metrics.read_shard_inboxes(shards.inboxes());
 
         // An open connection has one request under way at most. Should those of connections that have gone fill it too,
-        // clients are told to try again.
+        // or later settings allow for more of them, clients are told to try again.
         let (ask, asked) = mpsc::channel(config.limits.connections);
-        control.spawn(auth::serve(authenticator, asked, shards.clone()));
+        control.spawn(auth::serve(authenticator.clone(), asked, shards.clone()));
         let (publish, published) = mpsc::channel(PUBLISHES);
         let http = Intake::new(live.clone(), lanes.clone(), Arc::clone(&metrics), SourceKind::http);
         control.spawn(answer_publishes(http.clone(), published, shards.clone()));
 
         let admission = Arc::new(Admission::new(config.limits.connections));
         let is_secure = tls.is_some();
+        let settings = watch::Sender::new(Arc::new(reload::settings(&ready, clients.ip().is_loopback())));
         let mut threads = Vec::new();
         for (seat, listener) in seats.into_iter().zip(listeners) {
             let parts = ShardParts {
-                limits: config.limits,
-                door: Door { accept: config.auth.accept, demo: config.demo, local: clients.ip().is_loopback() },
-                deadline: config.auth.deadline,
-                ping_every: config.ping.every,
+                settings: settings.subscribe(),
                 lanes: lanes.clone(),
                 auth: ask.clone(),
-                comeback: comeback.clone(),
                 publish: publish.clone(),
                 interest: Arc::clone(&interest),
                 tls: tls.clone(),
@@ -172,59 +149,70 @@ impl Pipeline {
             };
             threads.push(seat.start(listener, parts)?);
         }
-        control.spawn(heartbeat::run(config.ping, pings_by_tenant, lookups, interest, shards.clone()));
 
-        let broker = match config.amqp {
-            Some(amqp) => {
-                let intake = Intake::new(live.clone(), lanes, Arc::clone(&metrics), SourceKind::amqp);
-                Some(amqp::start(amqp, instance, intake, Arc::clone(&metrics))?)
-            }
-            None => None,
-        };
-        let readiness = Readiness::new(broker.iter().map(|broker| broker_fact(broker.state())).collect());
-        let parts = AdminParts {
+        let amqp = Intake::new(live.clone(), lanes.clone(), Arc::clone(&metrics), SourceKind::amqp);
+        let broker = BrokerSlot::new(&origin.instance, amqp, Arc::clone(&metrics));
+        if let Some(amqp) = config.amqp.clone() {
+            broker.start(amqp)?;
+        }
+        let key = watch::Sender::new(config.admin.key.clone().map(Arc::new));
+        let asked_key = key.subscribe();
+        let machinery = Machinery {
+            live,
+            lanes,
+            shards: settings,
+            auth: authenticator,
+            admission,
+            heart: Heart::beat(&ready, interest, shards.clone(), control.clone()),
+            broker: broker.clone(),
+            key,
+            fixed: Fixed::of(&config),
             metrics: Arc::clone(&metrics),
+            name: origin.file.to_string(),
+        };
+        let reloader = Reloader::start(origin, machinery, ready, took);
+        let readiness = Readiness::new(vec![broker_fact(broker.clone())]);
+        let parts = AdminParts {
+            metrics,
             readiness: readiness.clone(),
             intake: http.clone(),
-            key: config.admin.key,
+            reloader: reloader.clone(),
+            key: asked_key,
         };
         control.spawn(admin::serve(admin_listener, parts));
         tracing::info!(listener = "clients", address = %clients, tls = is_secure, shards = config.shards, "listening");
         tracing::info!(listener = "admin", address = %admin, "listening");
         let shard_threads = Threads::new(threads);
-        let drain = config.drain;
-        Ok(Self { clients, is_secure, admin, metrics, readiness, broker, http, shards, shard_threads, drain })
+        Ok(Self { clients, is_secure, admin, reloader, readiness, broker, http, shards, shard_threads })
     }
 
     /// Waits until the broker is given up, where the configuration asks for that, and says why.
     pub async fn given_up(&self) -> String {
-        match &self.broker {
-            Some(broker) => broker.given_up().await,
-            None => std::future::pending().await,
-        }
+        self.broker.given_up().await
     }
 
     /// Leaves: no longer ready, no new connections; clients are told when to come back, spread over `drain`, and get
     /// what waits for them, while events go on to those that are still here. Then the source stops.
     pub async fn leave(self) {
         self.readiness.drain();
+        let drain = self.reloader.in_force().ready.config.drain;
         for shard in self.shards.iter() {
-            shard.send(ToShard::Drain(self.drain)).await;
+            shard.send(ToShard::Drain(drain)).await;
         }
         for thread in self.shard_threads.ended().await {
             tracing::error!(thread, "died of a panic");
         }
         // Until here, events went to those who were still here. Now they would go nowhere.
         self.http.close();
-        if let Some(broker) = &self.broker {
+        if let Some(broker) = self.broker.get() {
             broker.stop().await;
         }
     }
 }
 
 /// What `/readyz` says of the broker.
-fn broker_fact(state: tokio::sync::watch::Receiver<BrokerState>) -> admin::Fact {
-    Box::new(move || match &*state.borrow() {
+fn broker_fact(slot: BrokerSlot) -> admin::Fact {
+    Box::new(move || match &*slot.get()?.state().borrow() {
         // One that blocks is still connected. That is no reason to turn clients away, here and at every other process.
         BrokerState::Consuming | BrokerState::Blocked { .. } => None,
         BrokerState::Connecting => Some("broker: connecting".to_owned()),

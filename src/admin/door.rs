@@ -9,6 +9,7 @@ use hyper::header::{AUTHORIZATION, HOST, HeaderValue, ORIGIN, WWW_AUTHENTICATE};
 use hyper::{HeaderMap, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
 use subtle::ConstantTimeEq;
+use tokio::sync::watch;
 
 use super::routes::refusal;
 use crate::listen::is_loopback;
@@ -17,7 +18,12 @@ use crate::listen::is_loopback;
 const OPEN: [&str; 2] = ["/healthz", "/readyz"];
 
 /// Lets a request through that may pass.
-pub(super) async fn check(State(key): State<Option<Arc<SecretString>>>, request: Request, next: Next) -> Response {
+pub(super) async fn check(
+    State(key): State<watch::Receiver<Option<Arc<SecretString>>>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let key = key.borrow().clone();
     if OPEN.contains(&request.uri().path()) {
         return next.run(request).await;
     }

@@ -1,4 +1,4 @@
-//! The admin listener: health, readiness, metrics, publish.
+//! The admin listener: health, readiness, metrics, publish, the rulebook and its reloads.
 //!
 //! With a key, everything but `/healthz` and `/readyz` asks for it as a bearer token, `/metrics` too: those two are for
 //! probes, which carry no secrets and learn none. Without a key, what a web page of another origin sends is refused, so
@@ -11,13 +11,16 @@ mod door;
 mod listener;
 mod patience;
 mod readiness;
+mod reloads;
 mod routes;
 
 use std::sync::Arc;
 
 use secrecy::SecretString;
+use tokio::sync::watch;
 
 use crate::observe::Metrics;
+use crate::reload::Reloader;
 use crate::source::Intake;
 
 pub use self::listener::serve;
@@ -32,6 +35,8 @@ pub struct AdminParts {
     pub readiness: Readiness,
     /// Where published events go.
     pub intake: Intake,
-    /// The bearer token to ask for. None: whoever reaches the listener is trusted.
-    pub key: Option<SecretString>,
+    /// Who takes up changes, and knows what is in force.
+    pub reloader: Reloader,
+    /// The bearer token to ask for, now and from now on. None: whoever reaches the listener is trusted.
+    pub key: watch::Receiver<Option<Arc<SecretString>>>,
 }

@@ -13,7 +13,7 @@ use hyper::StatusCode;
 use hyper::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderValue};
 use serde_json::json;
 
-use super::{AdminParts, door};
+use super::{AdminParts, door, reloads};
 use crate::source::publish;
 
 /// How long a body may take to come in.
@@ -22,12 +22,16 @@ const BODY: Duration = Duration::from_secs(30);
 const METRICS_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 pub(super) fn router(parts: AdminParts) -> Router {
-    let key = parts.key.clone().map(Arc::new);
+    let key = parts.key.clone();
     Router::new()
         .route("/healthz", get(async || answer(StatusCode::OK, json!({ "status": "ok" }).to_string())))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
         .route("/publish", post(publish))
+        .route("/api/rulebook", get(reloads::rulebook))
+        .route("/api/reloads", get(reloads::reloads))
+        .route("/api/reload", post(reloads::reload))
+        .route("/api/rollback", post(reloads::rollback))
         .fallback(async || refusal(StatusCode::NOT_FOUND, "there is nothing here"))
         .method_not_allowed_fallback(async || refusal(StatusCode::METHOD_NOT_ALLOWED, "not by this method"))
         .with_state(Arc::new(parts))
@@ -39,7 +43,7 @@ pub(super) fn refusal(status: StatusCode, error: &str) -> Response {
     answer(status, json!({ "status": "error", "error": error }).to_string())
 }
 
-fn answer(status: StatusCode, body: impl Into<Body>) -> Response {
+pub(super) fn answer(status: StatusCode, body: impl Into<Body>) -> Response {
     content(status, "application/json", body.into())
 }
 

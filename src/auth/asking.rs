@@ -19,6 +19,7 @@ use super::cache::{Identities, Keep, TokenHasher, TokenKey};
 use super::gate::Gate;
 use super::http::Http;
 use super::queue::QueueBounds;
+use super::script::Script;
 use super::sql::Sql;
 use crate::event::{Scalar, TenantId, UserId};
 use crate::observe::{LatencyHistogram, Metrics};
@@ -36,6 +37,7 @@ pub(super) struct Asking(Arc<Inner>);
 pub(super) enum Source {
     Sql(Sql),
     Http(Http),
+    Script(Script),
 }
 
 struct Inner {
@@ -74,6 +76,7 @@ impl Source {
         match self {
             Self::Sql(_) => "sql",
             Self::Http(_) => "http",
+            Self::Script(_) => "script",
         }
     }
 }
@@ -94,8 +97,8 @@ impl Asking {
             gate: Gate::new(bounds, metrics.auth_in_flight(), metrics.auth_waiting()),
             patience,
             hasher: TokenHasher::new(),
-            // An endpoint is told the address, and may decide by it. Who has its answers kept says that it does not.
-            by_address: matches!(source, Source::Http(_)) && keep.is_none(),
+            // Who is told the address may decide by it. Who has the answers kept says that it does not.
+            by_address: matches!(source, Source::Http(_) | Source::Script(_)) && keep.is_none(),
             known: Mutex::new(Known {
                 identities: keep.map(Identities::new),
                 flights: HashMap::new(),
@@ -254,6 +257,7 @@ impl Source {
         match self {
             Self::Sql(sql) => sql.ask(token, now).await,
             Self::Http(http) => http.ask(token, remote, now).await,
+            Self::Script(script) => script.ask(token, remote, now).await,
         }
     }
 }

@@ -14,9 +14,10 @@ use tokio::time::timeout;
 
 use super::provider::Provider;
 use super::{Comeback, Identity, Refusal, Void};
-use crate::config::{self, Query};
-use crate::lookup::Lookups;
+use crate::config;
 use crate::observe::{Metrics, Throttle};
+use crate::reload::Queries;
+use crate::route::script::Plugin;
 
 /// Bytes of a token at most. Nobody issues longer ones.
 const MAX_TOKEN: usize = 8 * 1024;
@@ -29,13 +30,27 @@ const NONE: &str = "none";
 
 /// Finds out whose token it is.
 pub struct Authenticator {
-    providers: Vec<Provider>,
+    providers: Vec<Arc<Provider>>,
+    made_of: Foundation,
     deadline: Duration,
     comeback: Comeback,
     metrics: Arc<Metrics>,
     denials: Throttle,
     outages: Throttle,
     fingerprints: RandomState,
+}
+
+/// What providers are made of.
+#[derive(Clone, Debug)]
+pub struct Foundation {
+    /// Which there are.
+    pub auth: config::Auth,
+    /// The queries that they ask by number.
+    pub queries: Arc<Queries>,
+    /// The plugins that they call by number, as files and compiled.
+    pub files: config::Plugins,
+    /// Them, compiled.
+    pub plugins: Arc<[Arc<Plugin>]>,
 }
 
 /// Why the providers of the configuration cannot be asked, whatever the token.
@@ -87,27 +102,47 @@ struct Decision {
 }
 
 impl Authenticator {
-    /// The providers of the configuration, in its order. `queries` are those of its database, `lookups`. Must be called within
-    /// the runtime that shall do the asking. Only what no retry mends is an error.
+    /// The providers of the configuration, in its order. Must be called within the runtime that shall do the asking. Only
+    /// what no retry mends is an error.
+    ///
+    /// A provider that was the same `before` goes on, with all that it knows; where all are, so does the authenticator.
     pub fn new(
-        auth: &config::Auth,
-        queries: &[Query],
-        lookups: Option<&Lookups>,
+        made_of: Foundation,
+        before: Option<&Arc<Self>>,
         metrics: &Arc<Metrics>,
-    ) -> Result<Self, ProviderError> {
-        let provider = |(index, provider)| {
-            let made = Provider::new(provider, auth.deadline, queries, lookups, metrics);
-            made.map_err(|said| ProviderError { position: index + 1, said })
-        };
-        Ok(Self {
-            providers: auth.providers.iter().enumerate().map(provider).collect::<Result<_, _>>()?,
-            deadline: auth.deadline,
-            comeback: Comeback::new(auth.providers.len(), metrics.auth_waiting()),
+    ) -> Result<Arc<Self>, ProviderError> {
+        let mut providers = Vec::with_capacity(made_of.auth.providers.len());
+        let mut former: Vec<(usize, Arc<Provider>)> =
+            before.map_or_else(Vec::new, |before| before.providers.iter().cloned().enumerate().collect());
+        for (index, wanted) in made_of.auth.providers.iter().enumerate() {
+            let is_same = |(at, _): &(usize, Arc<Provider>)| {
+                before.is_some_and(|before| made_of.is_same(wanted, &before.made_of, *at))
+            };
+            let provider = if let Some(at) = former.iter().position(is_same) {
+                former.remove(at).1
+            } else {
+                let made = Provider::new(wanted, &made_of, metrics);
+                Arc::new(made.map_err(|said| ProviderError { position: index + 1, said })?)
+            };
+            providers.push(provider);
+        }
+        if let Some(before) = before
+            && before.deadline == made_of.auth.deadline
+            && before.providers.len() == providers.len()
+            && before.providers.iter().zip(&providers).all(|(one, two)| Arc::ptr_eq(one, two))
+        {
+            return Ok(Arc::clone(before));
+        }
+        Ok(Arc::new(Self {
+            comeback: Comeback::new(providers.len(), metrics.auth_waiting()),
+            deadline: made_of.auth.deadline,
+            providers,
+            made_of,
             metrics: Arc::clone(metrics),
             denials: Throttle::of(DENIALS, LOG_PERIOD),
             outages: Throttle::new(LOG_PERIOD),
             fingerprints: RandomState::new(),
-        })
+        }))
     }
 
     /// When clients shall come back that cannot be told whose token they have.
@@ -184,7 +219,7 @@ impl Authenticator {
 
     /// The next provider has not answered.
     fn broken_off(&self, round: Round) -> Decision {
-        let next = self.providers.get(round.next).map(Provider::name);
+        let next = self.providers.get(round.next).map(|provider| provider.name());
         Decision { by: round.unavailable.or(next).unwrap_or(NONE), ..Decision::unavailable() }
     }
 
@@ -234,6 +269,22 @@ impl Authenticator {
         };
         self.metrics.authentications(by, counted).inc();
         outcome
+    }
+}
+
+impl Foundation {
+    /// Whether this provider and one of another foundation ask the same of the same.
+    fn is_same(&self, wanted: &config::Provider, other: &Self, at: usize) -> bool {
+        let Some(known) = other.auth.providers.get(at) else { return false };
+        if self.auth.deadline != other.auth.deadline || !wanted.is_same(known) {
+            return false;
+        }
+        let same_queries = Arc::ptr_eq(&self.queries, &other.queries);
+        match wanted {
+            config::Provider::Tokens(_) | config::Provider::Http(_) | config::Provider::Jwt(_) => true,
+            config::Provider::Sql(_) => same_queries,
+            config::Provider::Script(script) => same_queries && self.files.is_same(&other.files, script.call),
+        }
     }
 }
 

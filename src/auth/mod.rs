@@ -6,11 +6,14 @@ mod cache;
 mod comeback;
 mod gate;
 mod http;
+mod in_force;
 mod jwks;
 mod jwt;
 mod named;
+pub(crate) mod offline;
 mod provider;
 mod queue;
+mod script;
 mod serve;
 mod sql;
 mod tokens;
@@ -22,10 +25,11 @@ use std::time::SystemTime;
 use compact_str::CompactString;
 
 use crate::event::{Scalar, TenantId, UserId, Value};
-use crate::lookup::Forget;
+use crate::lookup::Forgotten;
 
-pub use authenticator::{Authenticator, ProviderError};
+pub use authenticator::{Authenticator, Foundation, ProviderError};
 pub use comeback::Comeback;
+pub use in_force::InForce;
 pub use serve::{forget, serve};
 
 /// Who a token stands for: the proof that makes a connection a session.
@@ -58,7 +62,7 @@ pub enum Refusal {
 #[derive(Clone, Debug)]
 pub enum Void {
     /// Answers of a query.
-    Answers(Forget),
+    Answers(Forgotten),
     /// All that is known of these users, whoever said it.
     Users {
         /// Of which tenant.

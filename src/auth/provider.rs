@@ -7,14 +7,15 @@ use secrecy::SecretString;
 
 use super::Void;
 use super::asking::{Asking, Source};
-use super::authenticator::Answer;
+use super::authenticator::{Answer, Foundation};
 use super::http::Http;
 use super::jwt::Jwt;
+use super::script::Script;
 use super::sql::Sql;
 use super::tokens::Tokens;
 use crate::cache::Bounds;
-use crate::config::{self, Query};
-use crate::lookup::{Forget, Lookups};
+use crate::config;
+use crate::lookup::Forgotten;
 use crate::observe::{Metrics, Throttle};
 
 use super::cache::Keep;
@@ -42,21 +43,22 @@ enum Kind {
 }
 
 impl Provider {
-    /// For tokens that are decided within `deadline`. An error says why it can never be asked.
-    pub(super) fn new(
-        config: &config::Provider,
-        deadline: Duration,
-        queries: &[Query],
-        lookups: Option<&Lookups>,
-        metrics: &Metrics,
-    ) -> Result<Self, String> {
+    /// One of the providers of this foundation. An error says why it can never be asked.
+    pub(super) fn new(config: &config::Provider, made_of: &Foundation, metrics: &Metrics) -> Result<Self, String> {
+        let deadline = made_of.auth.deadline;
         let kind = match config {
             config::Provider::Tokens(list) => Kind::Tokens(Tokens::new(list)),
             config::Provider::Jwt(jwt) => Kind::Jwt(Box::new(Jwt::new(jwt)?)),
-            config::Provider::Script(_) => return Err("scripts come next".to_owned()),
+            config::Provider::Script(script) => {
+                let plugin = made_of.plugins.get(usize::from(script.call.plugin.0)).ok_or("there is no such plugin")?;
+                let source = Script::new(plugin, script.call.site, &made_of.queries, made_of.files.breaker, metrics)?;
+                let keep = script.cache.map(|ttl| Keep { ttl, bounds: KEPT });
+                Kind::Asking(Asking::new(Source::Script(source), QUERIES, deadline / 2, keep, metrics))
+            }
             config::Provider::Sql(query) => {
-                let source = Source::Sql(Sql::new(*query, lookups.cloned()));
-                let cache = queries.get(usize::from(query.0)).and_then(|query| query.cache);
+                let queries = &made_of.queries;
+                let source = Source::Sql(Sql::new(*query, queries.lookups.clone()));
+                let cache = queries.queries.get(usize::from(query.0)).and_then(|query| query.cache);
                 let keep = cache.map(|cache| Keep { ttl: cache.ttl, bounds: Bounds { entries: cache.max, ..KEPT } });
                 Kind::Asking(Asking::new(source, QUERIES, deadline / 2, keep, metrics))
             }
@@ -129,8 +131,12 @@ impl Provider {
         let Kind::Asking(asking) = &self.kind else { return };
         match (void, asking.source()) {
             // A query for tokens binds nothing else.
-            (Void::Answers(Forget { query, binds }), Source::Sql(sql)) if *query == sql.query() => {
+            (Void::Answers(Forgotten { query, binds }), Source::Sql(sql)) if sql.asks(query) => {
                 asking.forget(binds.first().map(|(_, token)| token));
+            }
+            // What it asked for a token is not known: any answer of that query may have been among it.
+            (Void::Answers(Forgotten { query, .. }), Source::Script(script)) if script.asks(query) => {
+                asking.forget(None);
             }
             (Void::Answers(_), _) => {}
             (Void::Users { tenant, users }, _) => asking.forget_users(tenant, users),

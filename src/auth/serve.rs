@@ -6,7 +6,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::authenticator::Step;
-use super::{Authenticator, Identity, Refusal, Void};
+use super::{Authenticator, Identity, InForce, Refusal, Void};
 use crate::shard::{AuthenticateRequest, Shards, ToShard};
 
 /// Tokens that may wait to be asked for. More are answered as unavailable at once: they would wait in vain.
@@ -14,17 +14,13 @@ const WAITING: usize = 32_768;
 
 /// Answers requests until all shards have gone. What is decided at once is answered in order; what a provider must be
 /// asked for is answered when it has, and holds up nothing else.
-pub async fn serve(
-    authenticator: Arc<Authenticator>,
-    mut requests: mpsc::Receiver<AuthenticateRequest>,
-    shards: Shards,
-) {
+pub async fn serve(in_force: InForce, mut requests: mpsc::Receiver<AuthenticateRequest>, shards: Shards) {
     // Answers under way. They end with this task: nobody is left then to hear them.
     let mut under_way = JoinSet::new();
     loop {
         tokio::select! {
             request = requests.recv() => match request {
-                Some(request) => take(request, &authenticator, &shards, &mut under_way),
+                Some(request) => take(request, &in_force.current(), &shards, &mut under_way),
                 None => return,
             },
             Some(ended) = under_way.join_next() => {
@@ -37,9 +33,9 @@ pub async fn serve(
 }
 
 /// Forgets what is no longer good, as lanes say it, until they have gone.
-pub async fn forget(authenticator: Arc<Authenticator>, mut voids: mpsc::Receiver<Void>) {
+pub async fn forget(in_force: InForce, mut voids: mpsc::Receiver<Void>) {
     while let Some(void) = voids.recv().await {
-        authenticator.forget(&void);
+        in_force.forget(&void);
     }
 }
 

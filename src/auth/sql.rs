@@ -23,9 +23,9 @@ impl Sql {
         Self { query, lookups }
     }
 
-    /// Which query.
-    pub(super) fn query(&self) -> QueryId {
-        self.query
+    /// Whether it asks the query of this name.
+    pub(super) fn asks(&self, query: &str) -> bool {
+        self.lookups.as_ref().is_some_and(|lookups| lookups.name(self.query) == query)
     }
 
     /// Asks the database whose token it is at this time.
@@ -47,7 +47,7 @@ impl Sql {
 }
 
 /// What the rows say. The error is a fault of the query, whatever the token.
-fn read(rows: &Rows, now: SystemTime) -> Result<Answer, String> {
+pub(super) fn read(rows: &Rows, now: SystemTime) -> Result<Answer, String> {
     let row = match rows.rows.as_slice() {
         [] => return Ok(Answer::Unknown),
         [row] => row,

@@ -6,7 +6,8 @@ use serde_json::json;
 
 use super::ways::Ways;
 use super::{Exit, Format};
-use crate::config::{self, Config, ConfigFile, Diagnostics, LoadError};
+use crate::config::{Config, ConfigFile, Diagnostics, ReadTests};
+use crate::reload::{Origin, Refusal};
 
 /// What is known of a configuration.
 struct Verdict {
@@ -19,14 +20,16 @@ struct Verdict {
 
 /// Says what is wrong with a configuration, and whether it could come into force.
 pub(super) fn check(file: &ConfigFile, format: Format, out: &mut dyn Write, colour: bool) -> Exit {
-    let verdict = match config::load(file, "check", &|name| std::env::var(name).ok()) {
+    let environment = |name: &str| std::env::var(name).ok();
+    let origin = Origin { file: file.clone(), instance: "check".into(), environment };
+    let verdict = match origin.compile(ReadTests::AsConfigured) {
         Ok(loaded) => Verdict {
             exit: Exit::Fine,
             line: format!("{file} is fine: {}", contents(&loaded.config, &loaded.warnings)),
             ways: Some(Ways::of(&loaded.config)),
             diagnostics: loaded.warnings,
         },
-        Err(error) => refused(file, error),
+        Err(refusal) => refused(file, refusal),
     };
     let written = match format {
         Format::Human => human(&verdict, out, colour),
@@ -38,23 +41,25 @@ pub(super) fn check(file: &ConfigFile, format: Format, out: &mut dyn Write, colo
 }
 
 /// Says on `out` why a configuration does not come into force.
-pub(super) fn refuse(file: &ConfigFile, error: LoadError, out: &mut dyn Write, colour: bool) -> Exit {
-    let verdict = refused(file, error);
+pub(super) fn refuse(file: &ConfigFile, refusal: Refusal, out: &mut dyn Write, colour: bool) -> Exit {
+    if let Refusal::Tests(proof) = &refusal {
+        for failed in proof.failed() {
+            // Whoever does not read it has the exit code still.
+            writeln!(out, "{failed}\n").ok();
+        }
+    }
+    let verdict = refused(file, refusal);
     human(&verdict, out, colour).ok();
     verdict.exit
 }
 
-fn refused(file: &ConfigFile, error: LoadError) -> Verdict {
-    match error {
-        LoadError::Invalid(diagnostics) => {
-            Verdict { exit: Exit::AtFault, ways: None, line: format!("{file}: {}", faults(&diagnostics)), diagnostics }
+fn refused(file: &ConfigFile, refusal: Refusal) -> Verdict {
+    let exit = if refusal.is_about_the_files() { Exit::AtFault } else { Exit::Environment };
+    match refusal {
+        Refusal::Invalid(diagnostics) | Refusal::Plugins(diagnostics) => {
+            Verdict { exit, ways: None, line: format!("{file}: {}", faults(&diagnostics)), diagnostics }
         }
-        LoadError::Unreadable { source, .. } => Verdict {
-            exit: Exit::Environment,
-            ways: None,
-            line: format!("cannot read {file}: {source}"),
-            diagnostics: Diagnostics::default(),
-        },
+        refusal => Verdict { exit, ways: None, line: refusal.to_string(), diagnostics: Diagnostics::default() },
     }
 }
 
@@ -151,8 +156,16 @@ mod tests {
             assert_eq!(check(&ConfigFile::Disk(path.clone()), format, &mut out, false), Exit::Fine);
             String::from_utf8(out).unwrap().replace(&format!("{}/", folder.path().display()), "")
         };
-        insta::assert_snapshot!(said(Format::Human), @"");
-        insta::assert_snapshot!(said(Format::Json), @"");
+        insta::assert_snapshot!(said(Format::Human).replace(char::REPLACEMENT_CHARACTER, "?"), @r"
+        routes:
+          a?b        script a.lua, which asks q
+          c          fast path
+        topics:
+          deal:{id}  query q
+          b          script b.lua
+        x.yaml is fine: 2 routes, 2 topic rules, 1 query
+        ");
+        insta::assert_snapshot!(said(Format::Json), @r#"{"diagnostics":[],"ok":true,"routes":[{"name":"a\tb","queries":["q"],"script":"a.lua","way":"script"},{"name":"c","queries":[],"script":null,"way":"fast_path"}],"topics":[{"match":"deal:{id}","queries":["q"],"script":null,"way":"query"},{"match":"b","queries":[],"script":"b.lua","way":"script"}]}"#);
     }
 
     #[test]

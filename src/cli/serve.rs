@@ -1,16 +1,19 @@
 //! `serve`: run until told to leave.
 
 use std::io::{self, Write};
+use std::sync::Arc;
 use std::time::Duration;
 use std::{env, process};
 
 use tokio::runtime::Handle;
+use tokio::time::Instant;
 
 use super::{Exit, ServeArguments, check, complain, is_coloured};
-use crate::config::{self, ConfigFile, Loaded};
-use crate::observe;
+use crate::config::ConfigFile;
+use crate::observe::{self, Metrics};
 use crate::pipeline::Pipeline;
-use crate::runtime::{self, Signals};
+use crate::reload::{Origin, Ready, Refusal, Reloader, Trigger};
+use crate::runtime::{self, Hangups, Signals};
 
 /// Signals this close together are one.
 const SAME_WORD: Duration = Duration::from_millis(100);
@@ -22,14 +25,8 @@ pub(super) fn serve(arguments: &ServeArguments) -> Exit {
         return Exit::Usage;
     }
     let instance = arguments.instance.clone().unwrap_or_else(runtime::instance);
-    let file = arguments.config();
-    let loaded = match config::load(&file, &instance, &|name| env::var(name).ok()) {
-        Ok(loaded) => loaded,
-        Err(error) => return check::refuse(&file, error, &mut io::stderr().lock(), is_coloured(&io::stderr())),
-    };
-    for warning in loaded.warnings.iter() {
-        tracing::warn!(place = %warning.place, help = warning.help, "{}", warning.message);
-    }
+    let origin =
+        Origin { file: arguments.config(), instance: instance.into(), environment: |name| env::var(name).ok() };
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     let control = match builder.worker_threads(1).thread_name("control").enable_all().build() {
         Ok(control) => control,
@@ -38,33 +35,44 @@ pub(super) fn serve(arguments: &ServeArguments) -> Exit {
             return Exit::Environment;
         }
     };
-    let exit = control.block_on(run(loaded, &file, &instance, control.handle()));
+    let exit = control.block_on(run(origin, control.handle()));
     // What still runs there, a query that hangs for instance, shall not hold up the end.
     control.shutdown_background();
     exit
 }
 
-async fn run(loaded: Loaded, file: &ConfigFile, instance: &str, control: &Handle) -> Exit {
-    let mut signals = match Signals::new() {
-        Ok(signals) => signals,
-        Err(error) => {
+async fn run(origin: Origin, control: &Handle) -> Exit {
+    let (mut signals, hangups) = match (Signals::new(), Hangups::new()) {
+        (Ok(signals), Ok(hangups)) => (signals, hangups),
+        (Err(error), _) | (_, Err(error)) => {
             complain(&format!("cannot listen for signals: {error}"));
             return Exit::Environment;
         }
     };
-    let Loaded { config, hash, .. } = loaded;
-    let demo = config.demo;
-    let pipeline = match Pipeline::start(config, instance, control).await {
+    let (begun, metrics) = (Instant::now(), Arc::new(Metrics::new()));
+    let ready = match Ready::first(&origin, &metrics).await {
+        Ok(ready) => ready,
+        Err(refusal @ (Refusal::Database(_) | Refusal::Provider(_))) => {
+            complain(&refusal.to_string());
+            return Exit::Environment;
+        }
+        Err(refusal) => {
+            return check::refuse(&origin.file, refusal, &mut io::stderr().lock(), is_coloured(&io::stderr()));
+        }
+    };
+    let demo = ready.config.demo;
+    let Origin { file, instance, .. } = origin.clone();
+    let pipeline = match Pipeline::start(origin, ready, begun.elapsed(), metrics, control).await {
         Ok(pipeline) => pipeline,
         Err(error) => {
             complain(&error.to_string());
             return Exit::Environment;
         }
     };
-    pipeline.metrics.set_config(&file.to_string(), &hash);
-    tracing::info!(version = env!("CARGO_PKG_VERSION"), config = %file, instance, "running");
+    control.spawn(take_up_on(hangups, pipeline.reloader.clone()));
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), config = %file, %instance, "running");
     if demo {
-        welcome(&pipeline, file);
+        welcome(&pipeline, &file);
     }
     let exit = tokio::select! {
         (signal, _) = signals.next() => {
@@ -84,6 +92,14 @@ async fn run(loaded: Loaded, file: &ConfigFile, instance: &str, control: &Handle
         }
     }
     exit
+}
+
+/// Has the files taken up at each of these signals.
+async fn take_up_on(mut hangups: Hangups, reloader: Reloader) {
+    loop {
+        hangups.next().await;
+        reloader.attempt(Trigger::Sighup).await;
+    }
 }
 
 /// Waits for the signal that ends it at once. One that comes with the first is the same word said twice, as by whoever

@@ -299,6 +299,11 @@ impl Files {
             let text = text.ok_or_else(|| NoText::Unreadable(io::ErrorKind::NotFound.into()))?;
             bytes.extend_from_slice(text.as_bytes());
         } else {
+            // A pipe is not opened: whoever waits for one to say something may wait for ever.
+            let found = fs::metadata(path).map_err(NoText::Unreadable)?;
+            if !found.is_file() && !found.is_dir() {
+                return Err(NoText::Unreadable(io::Error::other("it is no regular file")));
+            }
             let file = File::open(path).map_err(NoText::Unreadable)?;
             file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(NoText::Unreadable)?;
         }

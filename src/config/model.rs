@@ -6,6 +6,7 @@
 mod plugins;
 mod providers;
 mod rule_tests;
+mod same;
 mod ways;
 
 use std::net::SocketAddr;
@@ -32,7 +33,7 @@ pub use self::ways::Way;
 pub const MAX_SHARDS: u8 = 64;
 
 /// Everything that the configuration files say.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Config {
     /// Where clients connect. Port 0 lets the system choose.
     pub listen: SocketAddr,
@@ -92,7 +93,7 @@ impl Config {
 }
 
 /// The admin listener: health, metrics, publish.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Admin {
     /// Where it listens. Port 0 lets the system choose.
     pub listen: SocketAddr,
@@ -198,7 +199,7 @@ pub enum WhenLost {
 }
 
 /// The database of named queries.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Database {
     /// Its URL.
     pub url: SecretString,
@@ -213,7 +214,7 @@ pub struct Database {
 }
 
 /// How the database's connections are used.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Pool {
     /// Connections at most.
     pub max: u32,
@@ -240,7 +241,7 @@ impl Default for Pool {
 }
 
 /// One named query.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Query {
     /// Its name.
     pub name: CompactString,
@@ -286,7 +287,7 @@ pub struct QueryCall<R> {
 }
 
 /// How connections become sessions.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Auth {
     /// A connection that is not a session by then is closed.
     pub deadline: Duration,
@@ -308,7 +309,7 @@ pub struct Accept {
 }
 
 /// Who knows whose token it is.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Provider {
     /// A list in the configuration.
     Tokens(Vec<(SecretString, TokenIdentity)>),
@@ -332,7 +333,7 @@ pub struct ScriptProvider {
 }
 
 /// Whom a token of the configuration stands for.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct TokenIdentity {
     /// The user.
     pub user: UserId,
@@ -343,7 +344,7 @@ pub struct TokenIdentity {
 }
 
 /// The pings that clients get.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Ping {
     /// How often.
     pub every: Duration,
@@ -352,7 +353,7 @@ pub struct Ping {
 }
 
 /// Who may subscribe to the topics of a pattern.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct TopicRule {
     /// Which topics.
     pub pattern: TopicPattern,
@@ -361,7 +362,7 @@ pub struct TopicRule {
 }
 
 /// The condition of a topic rule.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum TopicAllow {
     /// Everyone.
     Always,
@@ -389,7 +390,7 @@ pub enum TopicPlace {
 }
 
 /// Which event goes to whom.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Route {
     /// Its name; no two are alike.
     pub name: CompactString,
@@ -404,7 +405,7 @@ pub struct Route {
 }
 
 /// To whom a route sends.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum RouteTarget {
     /// Every session of every tenant.
     Everyone,
@@ -417,7 +418,7 @@ pub enum RouteTarget {
 }
 
 /// What an event leads to beside being sent.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum ActionRule {
     /// What a query has answered is no longer good.
     Forget(ForgetRule),
@@ -426,7 +427,7 @@ pub enum ActionRule {
 }
 
 /// Which answers of a query are no longer good.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct ForgetRule {
     /// Which query.
     pub query: QueryId,
@@ -437,7 +438,7 @@ pub struct ForgetRule {
 }
 
 /// One audience of a route: all that is given must hold. With nothing given it is the whole tenant.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct AudienceRule {
     /// `user`, `users`
     pub users: Option<UsersRule>,
@@ -452,7 +453,7 @@ pub struct AudienceRule {
 }
 
 /// A list of texts that an audience names.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum ListRule {
     /// Each a template; one that cannot be filled names nothing.
     Each(Vec<Template<Path>>),
@@ -461,7 +462,7 @@ pub enum ListRule {
 }
 
 /// The users that an audience names.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum UsersRule {
     /// By id.
     List(ListRule),

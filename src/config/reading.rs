@@ -84,7 +84,9 @@ fn add_node(node: &Node, hasher: &mut impl Hasher) {
         }
         Kind::List(items) => {
             items.len().hash(hasher);
-            items.iter().for_each(|item| add_node(item, hasher));
+            for item in items {
+                add_node(item, hasher);
+            }
         }
         Kind::Map(Map { entries, .. }) => {
             entries.len().hash(hasher);

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use super::diagnostics::Diagnostics;
 use super::file::ConfigFile;
 use super::files::{Files, plain};
-use super::model::{Config, RuleTest};
+use super::model::{Config, PluginFile, RuleTest};
 use super::node::Kind;
 use super::place::{Place, SourceFile};
 use super::raw::{At, FromNode, RawRuleTest};
@@ -49,7 +49,7 @@ fn folders(main: &ConfigFile, config: Option<&Config>) -> Vec<PathBuf> {
         ConfigFile::Disk(path) => path.as_path(),
         ConfigFile::Embedded => Path::new(""),
     };
-    let plugins = config.map_or(&[][..], |config| &config.plugins.files).iter().map(|file| file.path());
+    let plugins = config.map_or(&[][..], |config| &config.plugins.files).iter().map(PluginFile::path);
     let mut folders: Vec<PathBuf> = Vec::new();
     for path in std::iter::once(main).chain(plugins) {
         let folder = path.parent().unwrap_or(Path::new(""));

@@ -1,7 +1,9 @@
 //! Audiences: who shall get an event, as an expression that shards evaluate over their own sessions.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use compact_str::CompactString;
 use smallvec::SmallVec;
 
@@ -42,9 +44,20 @@ pub struct Clause {
     pub attributes: Option<Arc<[AttributeMatch]>>,
     /// But not the sessions of these users.
     pub except: SmallVec<[UserId; 1]>,
-    /// What these sessions get of the payload; `None` is the whole of it. Filters of one rulebook that keep the same are
-    /// the same allocation.
-    pub payload: Option<Arc<PayloadFilter>>,
+    /// What these sessions get.
+    pub payload: Payload,
+}
+
+/// What those get who get an event.
+#[derive(Clone, Debug, Default)]
+pub enum Payload {
+    /// The event's payload.
+    #[default]
+    Whole,
+    /// What this keeps of it. Filters of one rulebook that keep the same are the same allocation.
+    Part(Arc<PayloadFilter>),
+    /// This instead, which is one JSON value.
+    Own(Bytes),
 }
 
 /// A condition on one attribute of a session, such as `role: manager`.
@@ -54,6 +67,27 @@ pub struct AttributeMatch {
     pub name: CompactString,
     /// What its value must be.
     pub matcher: Matcher,
+}
+
+impl Payload {
+    /// Whether both are the same bytes, of any one event.
+    pub fn is_same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Whole, Self::Whole) => true,
+            (Self::Part(one), Self::Part(other)) => Arc::ptr_eq(one, other),
+            (Self::Own(one), Self::Own(other)) => one == other,
+            _ => false,
+        }
+    }
+
+    /// The bytes of this for one event.
+    pub fn of<'p>(&'p self, event: &'p Event) -> Cow<'p, [u8]> {
+        match self {
+            Self::Whole => Cow::Borrowed(event.payload()),
+            Self::Part(filter) => Cow::Owned(filter.apply(event.payload())),
+            Self::Own(own) => Cow::Borrowed(own),
+        }
+    }
 }
 
 impl EveryTenant {

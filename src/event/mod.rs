@@ -13,7 +13,7 @@ mod template;
 mod topic;
 mod value;
 
-pub use audience::{AttributeMatch, Audience, Clause, EveryTenant, Scope};
+pub use audience::{AttributeMatch, Audience, Clause, EveryTenant, Payload, Scope};
 pub use decode::{DecodeError, Decoder, Envelope, Event, Part, Shape, Slot};
 pub use id::{EventId, TenantId, UserId};
 pub use matcher::{Comparison, Glob, Matcher};

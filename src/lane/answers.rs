@@ -2,6 +2,8 @@
 //!
 //! Invariant: an answer that was being asked for when somebody said that it is no longer good is not kept, and goes only
 //! to those who already waited for it. So a query under way cannot undo a revocation.
+//! Invariant: answers are kept of the queries that are in force alone. Those of others, which another generation asks, go
+//! to those who wait for them.
 //! Invariant: of a query whose answers are not kept, each call is asked by itself: nobody gets an answer that was begun
 //! before the question came up.
 
@@ -20,8 +22,9 @@ use super::state::{Ask, Owner, Ticket};
 use crate::cache::{Bounds, Cache};
 use crate::config::{Query, QueryId};
 use crate::event::Scalar;
-use crate::lookup::{Binds, Forget, Rows, loose};
+use crate::lookup::{Binds, Forget, Forgotten, Rows, loose};
 use crate::observe::Metrics;
+use crate::reload::Queries;
 use crate::route::{Answer, Call, CallId};
 
 /// Bytes that all kept answers of all lanes may hold.
@@ -39,15 +42,15 @@ const SWEEP_EVERY: Duration = Duration::from_millis(100);
 /// The answers that a lane has, and waits for.
 #[derive(Debug)]
 pub(super) struct Answers {
-    /// By [`QueryId`].
-    queries: Vec<Known>,
+    in_force: Option<InForce>,
+    /// Of what each query may have kept, a lane has the part of one of so many.
+    lanes: NonZeroUsize,
+    metrics: Arc<Metrics>,
     flights: HashMap<u64, Flight>,
     /// The flights of each, of queries whose answers are kept.
     under_way: HashMap<Owner, SmallVec<[u64; 4]>>,
     numbered: u64,
     swept: Option<Instant>,
-    entries: Gauge,
-    evictions: Counter,
 }
 
 /// What a question is asked for.
@@ -85,15 +88,20 @@ pub(super) enum Asked {
 #[derive(Debug)]
 pub(super) struct Landed {
     pub(super) owner: Owner,
-    pub(super) query: QueryId,
+    /// The query's name.
+    pub(super) query: CompactString,
     pub(super) holder: Holder,
     pub(super) waiters: SmallVec<[Waiter; 1]>,
 }
 
+/// What is kept of the queries in force.
 #[derive(Debug)]
-struct Known {
-    of_tenant: bool,
-    kept: Option<Kept>,
+struct InForce {
+    queries: Arc<Queries>,
+    /// By [`QueryId`]: of those whose answers are kept.
+    kept: Vec<Option<Kept>>,
+    entries: Gauge,
+    evictions: Counter,
 }
 
 /// The kept answers of one query.
@@ -127,6 +135,8 @@ struct Variant {
 #[derive(Debug)]
 struct Flight {
     owner: Owner,
+    /// Among which the query is.
+    queries: Arc<Queries>,
     query: QueryId,
     /// Where its answer is to be kept.
     binds: Option<Binds>,
@@ -138,49 +148,38 @@ struct Flight {
 }
 
 impl Answers {
-    /// None yet. Of what each query may have kept, this is the part of one lane of so many.
-    pub(super) fn new(queries: &[Query], lanes: NonZeroUsize, metrics: &Metrics) -> Self {
-        let cached = queries.iter().filter(|query| query.cache.is_some()).count();
-        let bytes = KEPT_BYTES / lanes / cached.max(1);
-        let known = |query: &Query| Known {
-            of_tenant: query.binds_tenant(),
-            kept: query.cache.map(|cache| Kept {
-                ttl: cache.ttl,
-                binds: sorted(query.binds.iter().filter(|bind| *bind != "tenant").cloned()),
-                cache: Cache::new(Bounds { entries: cache.max.div_ceil(lanes.get()), bytes }),
-                hits: metrics.lookup_cache(&query.name, "hit"),
-                misses: metrics.lookup_cache(&query.name, "miss"),
-                joined: metrics.lookup_cache(&query.name, "joined"),
-                told: (0, 0),
-            }),
-        };
+    /// None yet, in one lane of so many.
+    pub(super) fn new(lanes: NonZeroUsize, metrics: Arc<Metrics>) -> Self {
         Self {
-            queries: queries.iter().map(known).collect(),
+            in_force: None,
+            lanes,
+            metrics,
             flights: HashMap::new(),
             under_way: HashMap::new(),
             numbered: 0,
             swept: None,
-            entries: metrics.lookup_cache_entries().clone(),
-            evictions: metrics.lookup_cache_evictions().clone(),
         }
     }
 
-    /// Whether a query's answers are a tenant's own.
-    pub(super) fn is_of_tenant(&self, query: QueryId) -> bool {
-        self.queries.get(usize::from(query.0)).is_none_or(|known| known.of_tenant)
+    /// These queries are in force from now on: their answers are kept, and others' no longer are.
+    pub(super) fn adopt(&mut self, queries: &Arc<Queries>) {
+        if self.in_force.as_ref().is_none_or(|in_force| in_force.queries.epoch != queries.epoch) {
+            self.in_force = Some(InForce::new(queries, self.lanes, &self.metrics));
+        }
     }
 
     /// The answer to a call, where it is kept.
-    pub(super) fn known(&mut self, owner: &Owner, call: &Call, now: Instant) -> Option<Answer> {
-        let kept = kept(&mut self.queries, call.query)?;
+    pub(super) fn known(&mut self, queries: &Queries, owner: &Owner, call: &Call, now: Instant) -> Option<Answer> {
+        let kept = kept(&mut self.in_force, queries, call.query)?;
         let rows = kept.get(owner, &call.binds, now)?;
         kept.hits.inc();
         Some(Ok(rows))
     }
 
-    /// Asks a question on behalf of this waiter, where the answer is neither kept nor under way; with `has_room`.
+    /// Asks a question, to one of these queries, on behalf of this waiter, where the answer is neither kept nor under way; with `has_room`.
     pub(super) fn ask(
         &mut self,
+        queries: &Arc<Queries>,
         owner: &Owner,
         call: Call,
         waiter: Waiter,
@@ -188,12 +187,12 @@ impl Answers {
         has_room: bool,
         now: Instant,
     ) -> Asked {
-        if let Some(answer) = self.known(owner, &call, now) {
+        if let Some(answer) = self.known(queries, owner, &call, now) {
             return Asked::Known(answer);
         }
-        if let Some(flight) = self.joinable(owner, &call) {
+        if let Some(flight) = self.joinable(queries, owner, &call) {
             flight.waiters.push(waiter);
-            if let Some(kept) = kept(&mut self.queries, call.query) {
+            if let Some(kept) = kept(&mut self.in_force, queries, call.query) {
                 kept.joined.inc();
             }
             return Asked::Joined;
@@ -202,7 +201,7 @@ impl Answers {
             return Asked::NoRoom(call);
         }
         self.numbered += 1;
-        let kept = kept(&mut self.queries, call.query);
+        let kept = kept(&mut self.in_force, queries, call.query);
         if let Some(kept) = &kept {
             kept.misses.inc();
             self.under_way.entry_ref(owner).or_default().push(self.numbered);
@@ -211,6 +210,7 @@ impl Answers {
             self.numbered,
             Flight {
                 owner: owner.clone(),
+                queries: Arc::clone(queries),
                 query: call.query,
                 binds: kept.map(|_| call.binds.clone()),
                 holder,
@@ -219,12 +219,13 @@ impl Answers {
                 stale: false,
             },
         );
-        Asked::Started(Ask { ticket: Ticket(self.numbered), tenant: owner.0.clone(), call })
+        let (ticket, tenant, queries) = (Ticket(self.numbered), owner.0.clone(), Arc::clone(queries));
+        Asked::Started(Ask { ticket, tenant, queries, call })
     }
 
     /// A question was answered.
     pub(super) fn land(&mut self, Ticket(ticket): Ticket, answer: &Answer, now: Instant) -> Option<Landed> {
-        let Flight { owner, query, binds, holder, waiters, started, stale } = self.flights.remove(&ticket)?;
+        let Flight { owner, queries, query, binds, holder, waiters, started, stale } = self.flights.remove(&ticket)?;
         if let Some(binds) = binds {
             if let Some(flights) = self.under_way.get_mut(&owner) {
                 flights.retain(|number| *number != ticket);
@@ -232,44 +233,40 @@ impl Answers {
                     self.under_way.remove(&owner);
                 }
             }
-            if let (Some(kept), Ok(rows), false) = (kept(&mut self.queries, query), answer, stale) {
-                // It is as old as its question.
-                kept.keep(&owner, binds, Arc::clone(rows), started + kept.ttl, now);
-                kept.tell(&self.entries, &self.evictions);
+            if let (Some(in_force), Ok(rows), false) = (&mut self.in_force, answer, stale) {
+                in_force.keep(&queries, query, |kept| {
+                    // It is as old as its question.
+                    kept.keep(&owner, binds, Arc::clone(rows), started + kept.ttl, now);
+                });
             }
         }
+        let query = queries.queries.get(usize::from(query.0)).map_or_else(CompactString::default, |of| of.name.clone());
         Some(Landed { owner, query, holder, waiters })
     }
 
     /// What this owner was answered is no longer good: what is kept goes, and what is under way is not kept.
-    pub(super) fn forget(&mut self, owner: &Owner, forget: &Forget) {
+    pub(super) fn forget(&mut self, owner: &Owner, forgotten: &Forgotten) {
         for number in self.under_way.get(owner).into_iter().flatten() {
-            if let Some(flight) = self.flights.get_mut(number)
-                && flight.binds.as_ref().is_some_and(|binds| forget.concerns(flight.query, binds))
-            {
-                flight.stale = true;
+            if let Some(flight) = self.flights.get_mut(number) {
+                flight.forget(forgotten);
             }
         }
-        if let Some(kept) = kept(&mut self.queries, forget.query) {
-            kept.forget(owner, &forget.binds);
-            kept.tell(&self.entries, &self.evictions);
+        if let Some(in_force) = &mut self.in_force {
+            in_force.forget(forgotten, |kept, binds| kept.forget(owner, binds));
         }
     }
 
     /// As [`forget`](Self::forget), whosever answers they are; of those that are kept, all of the query's go.
-    pub(super) fn forget_for_all(&mut self, forget: &Forget) {
-        for flight in self.flights.values_mut() {
-            flight.stale |= flight.binds.as_ref().is_some_and(|binds| forget.concerns(flight.query, binds));
-        }
-        if let Some(kept) = kept(&mut self.queries, forget.query) {
-            kept.cache.clear();
-            kept.tell(&self.entries, &self.evictions);
+    pub(super) fn forget_for_all(&mut self, forgotten: &Forgotten) {
+        self.flights.values_mut().for_each(|flight| flight.forget(forgotten));
+        if let Some(in_force) = &mut self.in_force {
+            in_force.forget(forgotten, |kept, _| kept.cache.clear());
         }
     }
 
     /// When answers are to be let go that nobody asks for any more.
     pub(super) fn due(&self) -> Option<Instant> {
-        let kept = self.queries.iter().filter_map(|known| known.kept.as_ref());
+        let kept = self.in_force.iter().flat_map(|in_force| in_force.kept.iter().flatten());
         let next = kept.filter_map(|kept| kept.cache.next_expiry()).min()?;
         Some(self.swept.map_or(next, |swept| next.max(swept + SWEEP_EVERY)))
     }
@@ -277,29 +274,88 @@ impl Answers {
     /// Lets go of some of those that have expired.
     pub(super) fn sweep(&mut self, now: Instant) {
         self.swept = Some(now);
-        for kept in self.queries.iter_mut().filter_map(|known| known.kept.as_mut()) {
-            kept.cache.expire(now, SWEPT);
-            kept.tell(&self.entries, &self.evictions);
+        if let Some(in_force) = &mut self.in_force {
+            in_force.each(|kept| {
+                kept.cache.expire(now, SWEPT);
+            });
         }
     }
 
     /// The flight that a call may join.
-    fn joinable(&mut self, owner: &Owner, call: &Call) -> Option<&mut Flight> {
-        let fits =
-            |flight: &Flight| !flight.stale && flight.query == call.query && flight.binds.as_ref() == Some(&call.binds);
+    fn joinable(&mut self, queries: &Queries, owner: &Owner, call: &Call) -> Option<&mut Flight> {
+        let fits = |flight: &Flight| {
+            !flight.stale
+                && flight.query == call.query
+                && flight.queries.epoch == queries.epoch
+                && flight.binds.as_ref() == Some(&call.binds)
+        };
         let number = self.under_way.get(owner)?.iter().find(|number| self.flights.get(*number).is_some_and(fits))?;
         self.flights.get_mut(number)
     }
 }
 
-impl Drop for Answers {
-    fn drop(&mut self) {
-        for known in &mut self.queries {
-            if let Some(kept) = &mut known.kept {
-                kept.cache.clear();
-                kept.tell(&self.entries, &self.evictions);
-            }
+impl Flight {
+    fn forget(&mut self, forgotten: &Forgotten) {
+        let queries = &self.queries.queries;
+        self.stale |= self.binds.as_ref().is_some_and(|binds| forgotten.concerns(queries, self.query, binds));
+    }
+}
+
+impl InForce {
+    fn new(queries: &Arc<Queries>, lanes: NonZeroUsize, metrics: &Metrics) -> Self {
+        let cached = queries.queries.iter().filter(|query| query.cache.is_some()).count();
+        let bytes = KEPT_BYTES / lanes / cached.max(1);
+        let kept = |query: &Query| {
+            query.cache.map(|cache| Kept {
+                ttl: cache.ttl,
+                binds: sorted(query.binds.iter().filter(|bind| *bind != "tenant").cloned()),
+                cache: Cache::new(Bounds { entries: cache.max.div_ceil(lanes.get()), bytes }),
+                hits: metrics.lookup_cache(&query.name, "hit"),
+                misses: metrics.lookup_cache(&query.name, "miss"),
+                joined: metrics.lookup_cache(&query.name, "joined"),
+                told: (0, 0),
+            })
+        };
+        Self {
+            kept: queries.queries.iter().map(kept).collect(),
+            queries: Arc::clone(queries),
+            entries: metrics.lookup_cache_entries().clone(),
+            evictions: metrics.lookup_cache_evictions().clone(),
         }
+    }
+
+    fn of(&mut self, queries: &Queries, query: QueryId) -> Option<&mut Kept> {
+        let is_in_force = self.queries.epoch == queries.epoch;
+        self.kept.get_mut(usize::from(query.0)).filter(|_| is_in_force)?.as_mut()
+    }
+
+    /// Changes what is kept of a query, where something is.
+    fn keep(&mut self, queries: &Queries, query: QueryId, change: impl FnOnce(&mut Kept)) {
+        let (entries, evictions) = (self.entries.clone(), self.evictions.clone());
+        if let Some(kept) = self.of(queries, query) {
+            change(kept);
+            kept.tell(&entries, &evictions);
+        }
+    }
+
+    fn forget(&mut self, forgotten: &Forgotten, change: impl FnOnce(&mut Kept, &Binds)) {
+        let queries = Arc::clone(&self.queries);
+        if let Some(Forget { query, binds }) = forgotten.among(&queries.queries) {
+            self.keep(&queries, query, |kept| change(kept, &binds));
+        }
+    }
+
+    fn each(&mut self, change: impl Fn(&mut Kept)) {
+        for kept in self.kept.iter_mut().flatten() {
+            change(kept);
+            kept.tell(&self.entries, &self.evictions);
+        }
+    }
+}
+
+impl Drop for InForce {
+    fn drop(&mut self) {
+        self.each(|kept| kept.cache.clear());
     }
 }
 
@@ -386,8 +442,8 @@ fn value(binds: &Binds, name: &CompactString) -> Option<CompactString> {
     binds.iter().find(|(given, _)| given == name).map(|(_, value)| loose(value).into())
 }
 
-fn kept(queries: &mut [Known], query: QueryId) -> Option<&mut Kept> {
-    queries.get_mut(usize::from(query.0))?.kept.as_mut()
+fn kept<'a>(in_force: &'a mut Option<InForce>, queries: &Queries, query: QueryId) -> Option<&'a mut Kept> {
+    in_force.as_mut()?.of(queries, query)
 }
 
 fn sorted(names: impl Iterator<Item = CompactString>) -> Box<[CompactString]> {

@@ -1,4 +1,4 @@
-//! Topics that sessions want, or have and are judged again: the queries that some of them need.
+//! Topics that sessions want, or have and are judged again: those that have to wait for what queries answer.
 //!
 //! Invariant: a request is done once, when all its topics have their verdicts, in the order in which they were asked
 //! for. No event ever waits for a client's.
@@ -6,17 +6,18 @@
 //! good.
 
 use std::collections::VecDeque;
-use std::time::Instant;
+use std::sync::Arc;
 
 use hashbrown::HashMap;
 use smallvec::SmallVec;
 
-use super::answers::{Answers, Asked, Holder, Waiter};
+use super::answers::{Asked, Holder, Waiter};
 use super::state::{Effect, Owner};
+use super::wanted::{Means, Stage, Subject, Wanted};
 use crate::event::{TenantId, Topic};
-use crate::lookup::Forget;
+use crate::lookup::Forgotten;
 use crate::reload::Rulebook;
-use crate::route::{Call, Judgement, SessionView, TopicRules};
+use crate::route::{Answer, Judgement};
 use crate::shard::{AuthorizeRequest, ConnectionKey, ShardId, Verdict};
 
 /// Queries for topics that are under way at once, in one lane.
@@ -52,8 +53,10 @@ pub(super) enum Origin {
     Client,
     /// A client that is subscribed, and has become somebody else.
     Changed,
-    /// The review of this number.
+    /// The review of this number, for which events wait.
     Review(u64),
+    /// The review of this number, since other rules are in force. Nobody waits for it.
+    Swap(u64),
 }
 
 /// A session's topics, all with their verdicts.
@@ -71,6 +74,9 @@ pub(super) struct Judged {
 struct Line {
     requests: HashMap<u64, Open>,
     waiting: VecDeque<TopicTicket>,
+    /// Those that nobody waits for. They take turns with the others.
+    behind: VecDeque<TopicTicket>,
+    behind_is_next: bool,
     in_flight: usize,
     /// It stands among the turns.
     has_turn: bool,
@@ -82,26 +88,9 @@ struct Open {
     origin: Origin,
     shard: ShardId,
     connection: ConnectionKey,
+    subject: Subject,
     wanted: Vec<Wanted>,
     missing: usize,
-}
-
-#[derive(Debug)]
-struct Wanted {
-    topic: Topic,
-    /// What has no verdict yet stands as unavailable.
-    verdict: Verdict,
-    /// What is asked about it. Kept until the request is done: the answer may turn out to be no longer good.
-    call: Option<Call>,
-    stage: Stage,
-    attempt: u8,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stage {
-    Waiting,
-    UnderWay,
-    Done,
 }
 
 /// Which topic of which request a query is for, and the how manieth time it is asked.
@@ -123,62 +112,96 @@ impl Authorizer {
         self.lines.is_empty()
     }
 
-    /// Takes what a client wants. It is done at once where nothing has to be asked.
-    pub(super) fn take(&mut self, request: AuthorizeRequest, rulebook: &Rulebook, answers: &mut Answers, now: Instant) {
+    /// Takes what a client wants, to be judged by this rulebook. It is done at once where nothing has to be asked.
+    pub(super) fn take(&mut self, request: AuthorizeRequest, rulebook: &Arc<Rulebook>, means: &mut Means<'_>) {
         let AuthorizeRequest { shard, connection, user, tenant, attributes, topics, has_them } = request;
-        let session = SessionView { user: &user, tenant: &tenant, attributes: &attributes };
-        let room =
-            AUTHORIZE_TENANT_WAITING.saturating_sub(self.lines.get(&tenant).map_or(0, |line| line.waiting.len()));
-        let mut unknown = 0;
-        let wanted = topics.into_iter().map(|topic| match rulebook.topics.judge(&session, &topic) {
-            Judgement::Run(_) => {
-                Wanted { topic, verdict: Verdict::Unavailable, call: None, stage: Stage::Done, attempt: 0 }
-            }
-            Judgement::Verdict(verdict) => Wanted { topic, verdict, call: None, stage: Stage::Done, attempt: 0 },
-            Judgement::Ask(call) => {
-                let mut wanted = Wanted::asking(topic, call, &tenant, answers, now);
-                if wanted.stage == Stage::Waiting {
-                    unknown += 1;
-                    if unknown > room {
-                        (wanted.stage, wanted.call) = (Stage::Done, None);
-                    }
-                }
-                wanted
-            }
-        });
-        let wanted = wanted.collect();
+        let subject = Subject { tenant, user, attributes, rulebook: Arc::clone(rulebook) };
         let origin = if has_them { Origin::Changed } else { Origin::Client };
-        self.open(tenant, origin, shard, connection, wanted);
+        self.judge(origin, (shard, connection), subject, topics, means);
     }
 
-    /// Takes what a session has and is judged again: each of these topics by this call.
+    /// Other rules are in force: what clients want is judged by them from the start.
+    pub(super) fn take_anew(&mut self, rulebook: &Arc<Rulebook>, means: &mut Means<'_>) {
+        let is_wanted = |_: &u64, open: &mut Open| matches!(open.origin, Origin::Client | Origin::Changed);
+        let open: Vec<Open> = self
+            .lines
+            .values_mut()
+            .flat_map(|line| line.requests.extract_if(is_wanted))
+            .map(|(_, open)| open)
+            .collect();
+        for Open { origin, shard, connection, subject, wanted, .. } in open {
+            let topics = wanted.into_iter().map(|wanted| wanted.topic).collect();
+            let tenant = subject.tenant.clone();
+            let subject = Subject { rulebook: Arc::clone(rulebook), ..subject };
+            self.judge(origin, (shard, connection), subject, topics, means);
+            self.line_up(&tenant);
+        }
+    }
+
+    /// Takes what a session has and is judged again: these topics, as the rules say.
     pub(super) fn review(
         &mut self,
-        review: u64,
-        tenant: &TenantId,
-        (shard, connection): (ShardId, ConnectionKey),
-        topics: Vec<(Topic, Call)>,
-        answers: &mut Answers,
-        now: Instant,
+        origin: Origin,
+        session: (ShardId, ConnectionKey),
+        subject: Subject,
+        topics: Vec<(Topic, Judgement)>,
+        means: &mut Means<'_>,
     ) {
-        let wanted =
-            topics.into_iter().map(|(topic, call)| Wanted::asking(topic, call, tenant, answers, now)).collect();
-        self.open(tenant.clone(), Origin::Review(review), shard, connection, wanted);
+        let wanted = topics.into_iter().map(|(topic, judgement)| Wanted::new(topic, judgement, &subject, means));
+        let wanted = wanted.collect();
+        self.open(origin, session, subject, wanted);
     }
 
-    /// A query was answered, and this is what it means.
-    pub(super) fn answered(&mut self, tenant: &TenantId, ticket: TopicTicket, verdict: Verdict) {
+    fn judge(
+        &mut self,
+        origin: Origin,
+        session: (ShardId, ConnectionKey),
+        subject: Subject,
+        topics: Vec<Topic>,
+        means: &mut Means<'_>,
+    ) {
+        let waiting = self.lines.get(&subject.tenant).map_or(0, |line| line.waiting.len());
+        let room = AUTHORIZE_TENANT_WAITING.saturating_sub(waiting);
+        let mut unknown = 0;
+        let wanted = topics.into_iter().map(|topic| {
+            let judgement = subject.rulebook.topics.judge(&subject.view(), &topic);
+            let mut wanted = Wanted::new(topic, judgement, &subject, means);
+            if wanted.stage == Stage::Waiting {
+                unknown += 1;
+                if unknown > room {
+                    wanted.give_up();
+                }
+            }
+            wanted
+        });
+        let wanted = wanted.collect();
+        self.open(origin, session, subject, wanted);
+    }
+
+    /// A call was answered.
+    pub(super) fn answered(&mut self, tenant: &TenantId, ticket: TopicTicket, answer: &Answer, means: &mut Means<'_>) {
         let Some(line) = self.lines.get_mut(tenant) else { return };
         let Some(open) = line.requests.get_mut(&ticket.request) else { return };
         let wanted = &mut open.wanted[ticket.topic];
         if wanted.stage != Stage::UnderWay || wanted.attempt != ticket.attempt {
             return;
         }
-        (wanted.stage, wanted.verdict) = (Stage::Done, verdict);
-        open.missing -= 1;
-        if open.missing == 0 {
-            self.close(tenant, ticket.request);
+        wanted.answered(answer, &open.subject, means);
+        if wanted.stage == Stage::Done {
+            open.missing -= 1;
+            if open.missing == 0 {
+                self.close(tenant, ticket.request);
+            }
+            return;
         }
+        // Its plugin has one more question.
+        if let Origin::Swap(_) = open.origin {
+            line.behind.push_front(ticket);
+        } else {
+            line.waiting.push_front(ticket);
+            self.waiting += 1;
+        }
+        self.line_up(tenant);
     }
 
     /// A query that this tenant had under way for a topic has ended.
@@ -190,29 +213,23 @@ impl Authorizer {
         self.line_up(tenant);
     }
 
-    /// What was answered about this tenant's topics is no longer good: what clients wait for is asked anew.
-    pub(super) fn forget(&mut self, tenant: &TenantId, forget: &Forget) {
+    /// What was answered about this tenant's topics is no longer good: what clients wait for is judged anew.
+    pub(super) fn forget(&mut self, tenant: &TenantId, forgotten: &Forgotten, means: &mut Means<'_>) {
         let Some(line) = self.lines.get_mut(tenant) else { return };
         let mut done = SmallVec::<[u64; 4]>::new();
         for (number, open) in &mut line.requests {
             // What is reviewed is reviewed again after this.
-            if matches!(open.origin, Origin::Review(_)) {
+            if matches!(open.origin, Origin::Review(_) | Origin::Swap(_)) {
                 continue;
             }
             for (index, wanted) in open.wanted.iter_mut().enumerate() {
-                let concerns = |call: &Call| forget.concerns(call.query, &call.binds);
-                if wanted.stage == Stage::Waiting || !wanted.call.as_ref().is_some_and(concerns) {
+                let was_missing = usize::from(wanted.stage != Stage::Done);
+                if !wanted.forget(forgotten, ATTEMPTS, &open.subject, means) {
                     continue;
                 }
-                let was_done = wanted.stage == Stage::Done;
-                wanted.verdict = Verdict::Unavailable;
-                if wanted.attempt + 1 == ATTEMPTS {
-                    (wanted.stage, wanted.call) = (Stage::Done, None);
-                    open.missing -= usize::from(!was_done);
-                } else {
-                    wanted.attempt += 1;
-                    wanted.stage = Stage::Waiting;
-                    open.missing += usize::from(was_done);
+                let is_missing = usize::from(wanted.stage != Stage::Done);
+                open.missing = open.missing + is_missing - was_missing;
+                if is_missing == 1 {
                     self.waiting += 1;
                     line.waiting.push_back(TopicTicket { request: *number, topic: index, attempt: wanted.attempt });
                 }
@@ -228,17 +245,17 @@ impl Authorizer {
     }
 
     /// As [`forget`](Self::forget), of all tenants.
-    pub(super) fn forget_for_all(&mut self, forget: &Forget) {
+    pub(super) fn forget_for_all(&mut self, forgotten: &Forgotten, means: &mut Means<'_>) {
         let tenants: Vec<TenantId> = self.lines.keys().cloned().collect();
         for tenant in &tenants {
-            self.forget(tenant, forget);
+            self.forget(tenant, forgotten, means);
         }
     }
 
     /// Gives up on all that a review wants to know: what has no verdict is unavailable.
-    pub(super) fn abandon(&mut self, tenant: &TenantId, review: u64) {
+    pub(super) fn abandon(&mut self, tenant: &TenantId, review: Origin) {
         let Some(line) = self.lines.get(tenant) else { return };
-        let of_review = line.requests.iter().filter(|(_, open)| open.origin == Origin::Review(review));
+        let of_review = line.requests.iter().filter(|(_, open)| open.origin == review);
         let numbers: Vec<u64> = of_review.map(|(number, _)| *number).collect();
         for number in numbers {
             self.close(tenant, number);
@@ -246,14 +263,13 @@ impl Authorizer {
     }
 
     /// Puts under way what there is room for, one of each tenant in turn.
-    pub(super) fn ask(&mut self, answers: &mut Answers, now: Instant, effects: &mut Vec<Effect>) {
+    pub(super) fn ask(&mut self, means: &mut Means<'_>, effects: &mut Vec<Effect>) {
         while self.in_flight < AUTHORIZE_IN_FLIGHT {
             let Some(tenant) = self.turns.pop_front() else { break };
             let Some(line) = self.lines.get_mut(&tenant) else { continue };
             line.has_turn = false;
-            if let Some(ticket) = line.waiting.pop_front() {
-                self.waiting -= 1;
-                self.ask_about(&tenant, ticket, answers, now, effects);
+            if let Some(ticket) = line.next(&mut self.waiting) {
+                self.ask_about(&tenant, ticket, means, effects);
             }
             self.line_up(&tenant);
         }
@@ -264,22 +280,18 @@ impl Authorizer {
         std::mem::take(&mut self.judged)
     }
 
-    fn ask_about(
-        &mut self,
-        tenant: &TenantId,
-        ticket: TopicTicket,
-        answers: &mut Answers,
-        now: Instant,
-        effects: &mut Vec<Effect>,
-    ) {
+    fn ask_about(&mut self, tenant: &TenantId, ticket: TopicTicket, means: &mut Means<'_>, effects: &mut Vec<Effect>) {
         let Some(line) = self.lines.get_mut(tenant) else { return };
         let Some(open) = line.requests.get_mut(&ticket.request) else { return };
         let wanted = &mut open.wanted[ticket.topic];
-        let Some(call) = wanted.call.as_ref().filter(|_| wanted.attempt == ticket.attempt) else { return };
+        if wanted.stage != Stage::Waiting || wanted.attempt != ticket.attempt {
+            return;
+        }
+        let Some(call) = wanted.call().cloned() else { return };
         wanted.stage = Stage::UnderWay;
-        let owner = Owner(Some(tenant.clone()));
-        match answers.ask(&owner, call.clone(), Waiter::Topic(ticket), Holder::Line, true, now) {
-            Asked::Known(answer) => self.answered(tenant, ticket, TopicRules::verdict(&answer)),
+        let (owner, queries) = (Owner(Some(tenant.clone())), &open.subject.rulebook.queries);
+        match means.answers.ask(queries, &owner, call, Waiter::Topic(ticket), Holder::Line, true, means.now) {
+            Asked::Known(answer) => self.answered(tenant, ticket, &answer, means),
             Asked::Started(ask) => {
                 line.in_flight += 1;
                 self.in_flight += 1;
@@ -291,17 +303,17 @@ impl Authorizer {
 
     fn open(
         &mut self,
-        tenant: TenantId,
         origin: Origin,
-        shard: ShardId,
-        connection: ConnectionKey,
+        (shard, connection): (ShardId, ConnectionKey),
+        subject: Subject,
         wanted: Vec<Wanted>,
     ) {
         let is_missing = |wanted: &Wanted| wanted.stage == Stage::Waiting;
         let missing = wanted.iter().filter(|wanted| is_missing(wanted)).count();
-        let open = Open { origin, shard, connection, wanted, missing };
+        let tenant = subject.tenant.clone();
+        let open = Open { origin, shard, connection, subject, wanted, missing };
         if missing == 0 {
-            self.judged.push(open.judged(tenant));
+            self.judged.push(open.judged());
             return;
         }
         self.numbered += 1;
@@ -313,15 +325,18 @@ impl Authorizer {
             Origin::Client | Origin::Changed => line.waiting.extend(tickets),
             // Events wait for it.
             Origin::Review(_) => tickets.rev().for_each(|ticket| line.waiting.push_front(ticket)),
+            Origin::Swap(_) => line.behind.extend(tickets),
         }
-        self.waiting += missing;
+        if !matches!(origin, Origin::Swap(_)) {
+            self.waiting += missing;
+        }
         line.requests.insert(request, open);
         self.line_up(&tenant);
     }
 
     fn close(&mut self, tenant: &TenantId, request: u64) {
         let open = self.lines.get_mut(tenant).and_then(|line| line.requests.remove(&request));
-        self.judged.extend(open.map(|open| open.judged(tenant.clone())));
+        self.judged.extend(open.map(Open::judged));
         self.line_up(tenant);
     }
 
@@ -331,32 +346,38 @@ impl Authorizer {
         if line.requests.is_empty() {
             self.waiting -= line.waiting.len();
             line.waiting.clear();
+            line.behind.clear();
             if line.in_flight == 0 {
                 self.lines.remove(tenant);
             }
-        } else if !line.waiting.is_empty() && line.in_flight < AUTHORIZE_TENANT_IN_FLIGHT && !line.has_turn {
+        } else if line.asks() && line.in_flight < AUTHORIZE_TENANT_IN_FLIGHT && !line.has_turn {
             line.has_turn = true;
             self.turns.push_back(tenant.clone());
         }
     }
 }
 
-impl Wanted {
-    /// A topic that is decided by the answer to this call, which may be kept.
-    fn asking(topic: Topic, call: Call, tenant: &TenantId, answers: &mut Answers, now: Instant) -> Self {
-        let known = answers.known(&Owner(Some(tenant.clone())), &call, now);
-        let (verdict, stage) = match known {
-            Some(answer) => (TopicRules::verdict(&answer), Stage::Done),
-            None => (Verdict::Unavailable, Stage::Waiting),
-        };
-        Self { topic, verdict, call: Some(call), stage, attempt: 0 }
+impl Line {
+    fn asks(&self) -> bool {
+        !(self.waiting.is_empty() && self.behind.is_empty())
+    }
+
+    /// The topic that is to be asked about next. `waiting` counts those that somebody waits for, of all lines.
+    fn next(&mut self, waiting: &mut usize) -> Option<TopicTicket> {
+        let is_behind = self.waiting.is_empty() || (self.behind_is_next && !self.behind.is_empty());
+        self.behind_is_next = !is_behind;
+        if is_behind {
+            return self.behind.pop_front();
+        }
+        *waiting -= 1;
+        self.waiting.pop_front()
     }
 }
 
 impl Open {
-    fn judged(self, tenant: TenantId) -> Judged {
-        let Self { origin, shard, connection, wanted, .. } = self;
+    fn judged(self) -> Judged {
+        let Self { origin, shard, connection, subject, wanted, .. } = self;
         let verdicts = wanted.into_iter().map(|wanted| (wanted.topic, wanted.verdict)).collect();
-        Judged { origin, tenant, shard, connection, verdicts }
+        Judged { origin, tenant: subject.tenant, shard, connection, verdicts }
     }
 }

@@ -49,9 +49,8 @@ impl Handover {
         };
         let shards = audiences.iter().map(of).fold(ShardSet::default(), ShardSet::union);
         let addressed = (!shards.is_empty()).then(|| {
-            let routed = Routed::new(audiences, event.received(), account, |filter| match filter {
-                None => event_frame(event.id(), event.payload()),
-                Some(filter) => event_frame(event.id(), &filter.apply(event.payload())),
+            let routed = Routed::new(audiences, event.received(), account, |payload| {
+                event_frame(event.id(), &payload.of(&event))
             });
             Addressed { routed: Arc::new(routed), shards }
         });

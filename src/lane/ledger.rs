@@ -5,14 +5,13 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use compact_str::CompactString;
 use prometheus_client::metrics::counter::Counter;
 
-use crate::config::{Query, QueryId};
 use crate::event::TenantId;
 use crate::lookup::LookupError;
 use crate::observe::{Account, DropCause, LatencyHistogram, Metrics, RoutedOutcome, Throttle};
 use crate::reload::{Generation, Rulebook};
+use crate::route::script::ScriptError;
 use crate::route::{Decided, Decision, Outcome};
 
 /// How often the same fault is logged.
@@ -22,8 +21,6 @@ const EVERY: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(super) struct Ledger {
     metrics: Arc<Metrics>,
-    /// The names of the queries.
-    queries: Box<[CompactString]>,
     decisions: Option<(Generation, Vec<Counter>)>,
     dropped: Counter,
     nobody: Counter,
@@ -33,9 +30,11 @@ pub(super) struct Ledger {
     no_tenant: Fault,
     everyone_of_a_tenant: Fault,
     lookup_failed: Fault,
+    script: Fault,
     tenant_backlog: Fault,
     forgets: Counter,
     authorization: Throttle,
+    authorization_scripts: Throttle,
     reviews: Throttle,
 }
 
@@ -48,10 +47,9 @@ struct Fault {
 }
 
 impl Ledger {
-    pub(super) fn new(queries: &[Query], metrics: Arc<Metrics>) -> Self {
+    pub(super) fn new(metrics: Arc<Metrics>) -> Self {
         let fault = |cause| Fault { cause, count: metrics.drops(cause), log: Throttle::new(EVERY) };
         Self {
-            queries: queries.iter().map(|query| query.name.clone()).collect(),
             decisions: None,
             dropped: metrics.routed(RoutedOutcome::dropped),
             nobody: metrics.routed(RoutedOutcome::nobody),
@@ -61,9 +59,11 @@ impl Ledger {
             no_tenant: fault(DropCause::no_tenant),
             everyone_of_a_tenant: fault(DropCause::everyone_of_a_tenant),
             lookup_failed: fault(DropCause::lookup_failed),
+            script: fault(DropCause::script),
             tenant_backlog: fault(DropCause::tenant_backlog),
             forgets: metrics.forgets().clone(),
             authorization: Throttle::new(EVERY),
+            authorization_scripts: Throttle::new(EVERY),
             reviews: Throttle::new(EVERY),
             metrics,
         }
@@ -77,7 +77,7 @@ impl Ledger {
             let came = |is: fn(&Outcome) -> bool| decision.decided().iter().any(|decided| is(&decided.outcome));
             if came(|outcome| matches!(outcome, Outcome::Act(_))) {
                 self.acted.inc();
-            } else if came(|outcome| matches!(outcome, Outcome::Nobody)) {
+            } else if came(|outcome| matches!(outcome, Outcome::Nobody | Outcome::Dropped(_))) {
                 self.nobody.inc();
             } else {
                 self.dropped.inc();
@@ -104,6 +104,12 @@ impl Ledger {
                 self.decisions_of(rulebook)[decided.route.index()].inc();
                 return;
             }
+            Outcome::Dropped(reason) => {
+                self.decisions_of(rulebook)[decided.route.index()].inc();
+                let route = rulebook.routes.name(decided.route);
+                tracing::debug!(tenant = tenant.map(TenantId::as_str), route, %reason, "the route's plugin drops the event");
+                return;
+            }
             Outcome::NoTenant => (
                 &mut self.no_tenant,
                 "the route is about a tenant's sessions or data, and the event names none".to_owned(),
@@ -113,12 +119,20 @@ impl Ledger {
                 "the route is for everyone and the event names a tenant; `all_tenants: true` would allow it".to_owned(),
             ),
             Outcome::LookupFailed(error) => (&mut self.lookup_failed, error.to_string()),
+            Outcome::ScriptFailed(error) => (&mut self.script, error.to_string()),
         };
         let route = rulebook.routes.name(decided.route);
-        fault.count.inc();
         self.metrics.route_failures(route, fault.cause).inc();
+        if !rulebook.routes.leaves_to_others(decided) {
+            fault.count.inc();
+        }
         if let Some(left_out) = fault.log.admit_at(now) {
-            tracing::warn!(tenant = tenant.map(TenantId::as_str), route, why, left_out, "event dropped");
+            let (tenant, generation) = (tenant.map(TenantId::as_str), rulebook.generation.0);
+            if rulebook.routes.leaves_to_others(decided) {
+                tracing::warn!(tenant, route, generation, why, left_out, "the route failed, and later ones are tried");
+            } else {
+                tracing::warn!(tenant, route, generation, why, left_out, "event dropped");
+            }
         }
     }
 
@@ -147,14 +161,20 @@ impl Ledger {
     }
 
     /// A topic's query had no answer.
-    pub(super) fn unanswered(&mut self, tenant: &TenantId, query: QueryId, error: &LookupError, now: Instant) {
+    pub(super) fn unanswered(&mut self, tenant: &TenantId, query: &str, error: &LookupError, now: Instant) {
         // A topic of a name that cannot be is its client's affair.
         if matches!(error, LookupError::Unfit(_)) {
             return;
         }
         if let Some(left_out) = self.authorization.admit_at(now) {
-            let query = self.queries.get(usize::from(query.0)).map(CompactString::as_str);
             tracing::warn!(%tenant, query, %error, left_out, "topic cannot be authorized");
+        }
+    }
+
+    /// A topic's plugin failed.
+    pub(super) fn script_failed(&mut self, tenant: &TenantId, plugin: &str, error: &ScriptError, now: Instant) {
+        if let Some(left_out) = self.authorization_scripts.admit_at(now) {
+            tracing::warn!(%tenant, plugin, why = %error, left_out, "topic cannot be authorized");
         }
     }
 

@@ -11,7 +11,10 @@ mod queue;
 mod review;
 mod rights;
 mod run;
+mod scripts;
 mod state;
+mod swap;
+mod wanted;
 
 use std::hash::BuildHasher;
 use std::num::NonZeroUsize;
@@ -19,10 +22,12 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use tokio::sync::mpsc::{self, error::TrySendError};
+use tokio::sync::oneshot;
 
 use self::run::{Inboxes, Seat};
 use crate::event::TenantId;
-use crate::lookup::Forget;
+use crate::lookup::Forgotten;
+use crate::reload::Rulebook;
 use crate::shard::{AuthorizeRequest, Reviewed};
 
 pub use answers::KEPT_BYTES;
@@ -30,9 +35,10 @@ pub use authorize::{AUTHORIZE_IN_FLIGHT, AUTHORIZE_TENANT_IN_FLIGHT, AUTHORIZE_T
 pub use delivery::{Delivery, Receipt};
 pub use handover::{Addressed, Handover};
 pub use queue::TENANT_IN_FLIGHT;
-pub use review::{REVIEW_OPEN, REVIEW_TIME};
+pub use review::{REVIEW_OPEN, REVIEW_TIME, SWAP_REVIEW_TIME};
 pub use run::LaneParts;
 pub use state::{Ask, Effect, LANE_WAITING, LANE_WAITING_BYTES, Lane, TENANT_WAITING, Ticket, UNSETTLED_WAITING};
+pub use swap::SWAP_TENANTS;
 
 /// The handle to all lanes. Cheap to clone. The lanes end when the last one is dropped and nothing waits any more.
 #[derive(Clone, Debug)]
@@ -63,13 +69,17 @@ struct LaneHandle {
     words: mpsc::Sender<Word>,
 }
 
-/// What shards and other lanes have to say to a lane.
+/// What shards, other lanes and the change of rulebooks have to say to a lane.
 #[derive(Debug)]
 enum Word {
     /// Who is subscribed to what a review is about.
     Reviewed(Reviewed),
     /// An event of no tenant said that answers are no longer good, whoever got them.
-    Forget(Forget),
+    Forget(Forgotten),
+    /// Get ready for this rulebook, which is to come into force, and say whether that went well.
+    Prepare(Arc<Rulebook>, oneshot::Sender<Result<(), String>>),
+    /// Another rulebook is in force than this one, where what sessions have by it is to be judged again.
+    Swapped(Option<Arc<Rulebook>>),
 }
 
 /// Words that a lane's inbox holds at least.
@@ -133,6 +143,34 @@ impl Lanes {
     /// Tells who is subscribed to what a review is about. `false` where the lane is full or gone.
     pub fn reviewed(&self, word: Reviewed) -> bool {
         self.of(Some(&word.review.tenant)).words.try_send(Word::Reviewed(word)).is_ok()
+    }
+
+    /// Has every lane make ready what this rulebook needs to decide, while the present one decides. It is to come into
+    /// force only when all have answered that they are. An error says which lane is not, and why.
+    pub async fn prepare(&self, rulebook: &Arc<Rulebook>) -> Result<(), String> {
+        let mut answers = Vec::new();
+        for lane in &self.0.lanes {
+            let (ready, answer) = oneshot::channel();
+            // Where the lane has ended, there is no answer.
+            lane.words.send(Word::Prepare(Arc::clone(rulebook), ready)).await.ok();
+            answers.push(answer);
+        }
+        for (index, answer) in answers.into_iter().enumerate() {
+            let ready = answer.await.unwrap_or_else(|_| Err("it has ended".to_owned()));
+            ready.map_err(|why| format!("lane {index}: {why}"))?;
+        }
+        Ok(())
+    }
+
+    /// Tells all lanes that another rulebook has come into force. Where it is given which one was before, what sessions
+    /// want and have is judged again by the rules of now: those topics are taken away that they may no longer have, and
+    /// their clients are told.
+    ///
+    /// To be said after the change, whether topic rules have changed or not: lanes let go of what was before.
+    pub async fn swapped(&self, review: Option<&Arc<Rulebook>>) {
+        for lane in &self.0.lanes {
+            lane.words.send(Word::Swapped(review.cloned())).await.ok();
+        }
     }
 
     fn of(&self, tenant: Option<&TenantId>) -> &LaneHandle {

@@ -5,8 +5,10 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::Receipt;
+use super::scripts::Machines;
 use crate::observe::Account;
 use crate::reload::Rulebook;
 use crate::route::{Answer, Call, CallId, Decision, Plan};
@@ -57,6 +59,15 @@ struct Hold {
 }
 
 impl Waiting {
+    /// Adds what it has to ask to those calls, which are in the order of their events.
+    fn line_up(&mut self, unasked: &mut VecDeque<(u64, CallId, Call)>) {
+        let Plan::Waits(pending) = &mut self.plan else { return };
+        for (id, call) in pending.take_calls() {
+            let at = unasked.partition_point(|(number, ..)| *number <= self.number);
+            unasked.insert(at, (self.number, id, call));
+        }
+    }
+
     fn is_decided(&self) -> bool {
         match &self.plan {
             Plan::Decided(_) => true,
@@ -107,9 +118,7 @@ impl Queue {
     }
 
     pub(super) fn push(&mut self, mut waiting: Waiting) {
-        if let Plan::Waits(pending) = &mut waiting.plan {
-            self.unasked.extend(pending.take_calls().map(|(id, call)| (waiting.number, id, call)));
-        }
+        waiting.line_up(&mut self.unasked);
         self.waiting.push_back(waiting);
     }
 
@@ -139,6 +148,12 @@ impl Queue {
         self.unasked.pop_front()
     }
 
+    /// The rulebook of the event of this number.
+    pub(super) fn rulebook_of(&self, number: u64) -> Option<Arc<Rulebook>> {
+        let at = self.waiting.binary_search_by_key(&number, |waiting| waiting.number).ok()?;
+        self.waiting.get(at).map(|waiting| Arc::clone(&waiting.rulebook))
+    }
+
     /// There is no room for this call, which was the next one.
     pub(super) fn put_back(&mut self, number: u64, id: CallId, call: Call) {
         self.unasked.push_front((number, id, call));
@@ -159,11 +174,21 @@ impl Queue {
         self.in_flight = self.in_flight.saturating_sub(1);
     }
 
-    /// A call of the event of this number was answered.
-    pub(super) fn answered(&mut self, number: u64, call: CallId, answer: Answer) {
+    /// A call of the event of this number was answered. A plugin that waits for it goes on, and may ask more.
+    pub(super) fn answered(
+        &mut self,
+        number: u64,
+        call: CallId,
+        answer: Answer,
+        machines: &mut Machines,
+        now: Instant,
+    ) {
         let place = self.waiting.binary_search_by_key(&number, |waiting| waiting.number);
-        if let Some(Waiting { plan: Plan::Waits(pending), .. }) = place.ok().and_then(|at| self.waiting.get_mut(at)) {
-            pending.answer(call, answer);
+        let Some(waiting) = place.ok().and_then(|at| self.waiting.get_mut(at)) else { return };
+        if let Plan::Waits(pending) = &mut waiting.plan {
+            let mut scripts = machines.at(&waiting.rulebook, now);
+            waiting.rulebook.routes.answer(pending, call, answer, &mut scripts);
+            waiting.line_up(&mut self.unasked);
         }
     }
 }

@@ -1,10 +1,11 @@
-//! Reviews: when rights have changed, the subscriptions that they allowed are judged again.
+//! Reviews: when rights have changed, or the rules, the subscriptions that they allowed are judged again.
 //!
 //! The lane tells the shards which topics it is about; they tell who is subscribed to such, in portions; each is judged
-//! again by the rules, and who may no longer is unsubscribed. Later events of the tenant wait for that.
+//! again by the rules, and who may no longer is unsubscribed. Where rights have changed, later events of the tenant wait
+//! for that.
 //!
-//! Invariant: a tenant has one review under way at most, and one that is to follow, which takes up all that comes
-//! meanwhile.
+//! Invariant: of each kind, a tenant has one review under way at most, and one that is to follow, which takes up all that
+//! comes meanwhile.
 //! Invariant: a review ends in its time. What nobody could say by then is taken away.
 
 use std::collections::BTreeMap;
@@ -14,24 +15,39 @@ use std::time::{Duration, Instant};
 use hashbrown::HashMap;
 use smallvec::SmallVec;
 
-use super::authorize::{Authorizer, Judged};
+use super::authorize::{Authorizer, Judged, Origin};
 use super::state::Effect;
 use crate::event::{TenantId, Topic};
-use crate::lookup::Forget;
+use crate::lookup::Forgotten;
 use crate::reload::Rulebook;
-use crate::route::{Call, Judgement, SessionView};
+use crate::route::{Judgement, SessionView};
 use crate::shard::{Review, Reviewed, ShardId, ShardSet, Subscriber, Verdict};
 
 /// How long the events of a tenant wait for a review.
 pub const REVIEW_TIME: Duration = Duration::from_secs(5);
+/// How long a review may take for which no event waits.
+pub const SWAP_REVIEW_TIME: Duration = Duration::from_secs(60);
 /// Topics that a review asks about at once. Shards hold back with more until there are fewer.
 pub const REVIEW_OPEN: usize = 4_096;
 /// Words that one review takes up, each for itself. Where there are more, it is about all calls of their queries.
 const WORDS: usize = 64;
+/// Rulebooks by which subscriptions may have come about, at most. Where there are more, each is judged as a new one.
+const BEFORE: usize = 4;
 
-/// The reviews of a lane.
-#[derive(Debug, Default)]
+/// What a review is about.
+#[derive(Clone, Debug)]
+pub(super) enum About {
+    /// These answers are no longer good.
+    Forgotten(Vec<Forgotten>),
+    /// Other rules are in force than these, by one of which each subscription came about. `None`: nobody knows which.
+    Swapped(Option<Vec<Arc<Rulebook>>>),
+}
+
+/// The reviews of a lane, of one kind.
+#[derive(Debug)]
 pub(super) struct Reviews {
+    origin: fn(u64) -> Origin,
+    time: Duration,
     tenants: HashMap<TenantId, OfTenant>,
     /// Those that are under way, by when they have to end and their number: a word to all tenants begins very many.
     ends: BTreeMap<(Instant, u64), TenantId>,
@@ -48,7 +64,7 @@ struct OfTenant {
 struct Active {
     number: u64,
     order: Arc<Review>,
-    forgets: Vec<Forget>,
+    about: About,
     rulebook: Arc<Rulebook>,
     ends: Instant,
     /// The shards that were told of it. `None` where they are not yet.
@@ -77,47 +93,78 @@ enum Stage {
 #[derive(Debug)]
 struct Next {
     number: u64,
-    forgets: Vec<Forget>,
+    about: About,
     rulebook: Arc<Rulebook>,
 }
 
 impl Reviews {
+    /// Those for which events wait.
+    pub(super) fn of_rights() -> Self {
+        Self::new(Origin::Review, REVIEW_TIME)
+    }
+
+    /// Those since other rules are in force.
+    pub(super) fn of_swaps() -> Self {
+        Self::new(Origin::Swap, SWAP_REVIEW_TIME)
+    }
+
+    fn new(origin: fn(u64) -> Origin, time: Duration) -> Self {
+        Self { origin, time, tenants: HashMap::new(), ends: BTreeMap::new(), numbered: 0 }
+    }
+
     /// Whether none is under way.
     pub(super) fn is_idle(&self) -> bool {
         self.tenants.is_empty()
     }
 
-    /// What rules asked a database is no longer good. Where topic rules did, begins a review, or widens the one that is
-    /// to come. Returns the number of the review that later events have to wait for.
+    /// Tenants of which one is under way.
+    pub(super) fn len(&self) -> usize {
+        self.tenants.len()
+    }
+
+    /// What rules asked a database is no longer good. Where topic rules may have, begins a review by this rulebook, or
+    /// widens the one that is to come. Returns the number of the review that later events have to wait for.
     pub(super) fn begin(
         &mut self,
         tenant: &TenantId,
-        mut forgets: Vec<Forget>,
+        mut forgotten: Vec<Forgotten>,
         rulebook: &Arc<Rulebook>,
         now: Instant,
         effects: &mut Vec<Effect>,
     ) -> Option<u64> {
-        forgets.retain(|forget| !rulebook.topics.asking(forget.query).is_empty());
-        if forgets.is_empty() {
-            return None;
-        }
+        forgotten.retain(|word| !rulebook.asking(word).is_empty());
+        (!forgotten.is_empty()).then(|| self.add(tenant, About::Forgotten(forgotten), rulebook, now, effects))
+    }
+
+    /// Begins a review, or widens the one that is to come. Returns its number.
+    pub(super) fn add(
+        &mut self,
+        tenant: &TenantId,
+        about: About,
+        rulebook: &Arc<Rulebook>,
+        now: Instant,
+        effects: &mut Vec<Effect>,
+    ) -> u64 {
         if let Some(next) = self.tenants.get_mut(tenant).and_then(|of_tenant| of_tenant.next.as_mut()) {
             next.rulebook = Arc::clone(rulebook);
-            for forget in forgets {
-                take_up(&mut next.forgets, forget);
-            }
-            return Some(next.number);
+            next.about.widen(about);
+            return next.number;
         }
         self.numbered += 1;
-        let next = Next { number: self.numbered, forgets, rulebook: Arc::clone(rulebook) };
+        let next = Next { number: self.numbered, about, rulebook: Arc::clone(rulebook) };
         if let Some(of_tenant) = self.tenants.get_mut(tenant) {
             of_tenant.next = Some(next);
         } else {
-            let active = Active::new(tenant, next, now, effects);
+            let active = Active::new(tenant, next, now + self.time, effects);
             self.ends.insert(active.end(), tenant.clone());
             self.tenants.insert(tenant.clone(), OfTenant { active, next: None });
         }
-        Some(self.numbered)
+        self.numbered
+    }
+
+    /// Whether this is one of them, and under way.
+    pub(super) fn is_known(&self, order: &Arc<Review>) -> bool {
+        self.tenants.get(&order.tenant).is_some_and(|of_tenant| Arc::ptr_eq(&of_tenant.active.order, order))
     }
 
     /// These shards were told of a review. Returns its number where it has ended by that: nobody is there.
@@ -132,15 +179,16 @@ impl Reviews {
         &mut self,
         word: Reviewed,
         effects: &mut Vec<Effect>,
-        mut judge: impl FnMut(u64, &Subscriber, Vec<(Topic, Call)>),
+        mut judge: impl FnMut(Origin, &Arc<Rulebook>, Subscriber, Vec<(Topic, Judgement)>),
     ) {
         let Reviewed { shard, review, subscribers, is_last } = word;
+        let origin = self.origin;
         let Some(active) = self.active(&review) else { return };
         for subscriber in subscribers {
             let topics = active.concerned(&review.tenant, &subscriber);
             if !topics.is_empty() {
                 active.open += topics.len();
-                judge(active.number, &subscriber, topics);
+                judge(origin(active.number), &active.rulebook, subscriber, topics);
             }
         }
         let parts = active.parts.iter_mut().flatten();
@@ -185,7 +233,7 @@ impl Reviews {
         self.ends.remove(&of_tenant.active.end());
         match of_tenant.next.take() {
             Some(next) => {
-                of_tenant.active = Active::new(tenant, next, now, effects);
+                of_tenant.active = Active::new(tenant, next, now + self.time, effects);
                 self.ends.insert(of_tenant.active.end(), tenant.clone());
             }
             None => drop(self.tenants.remove(tenant)),
@@ -210,7 +258,7 @@ impl Reviews {
         for part in active.parts.iter().flatten().filter(|part| part.stage != Stage::Done) {
             effects.push(Effect::Withdraw { shard: part.shard, order: Arc::clone(&active.order) });
         }
-        authorizer.abandon(tenant, active.number);
+        authorizer.abandon(tenant, (self.origin)(active.number));
         Some((tenant.clone(), active.number))
     }
 
@@ -220,34 +268,76 @@ impl Reviews {
     }
 }
 
-impl Active {
-    fn new(tenant: &TenantId, next: Next, now: Instant, effects: &mut Vec<Effect>) -> Self {
-        let Next { number, forgets, rulebook } = next;
-        let mut patterns = Vec::new();
-        for pattern in forgets.iter().flat_map(|forget| rulebook.topics.asking(forget.query)) {
-            if !patterns.contains(&pattern) {
-                patterns.push(pattern);
-            }
+impl About {
+    /// Takes up what another one is about.
+    fn widen(&mut self, more: Self) {
+        match (self, more) {
+            (Self::Forgotten(words), Self::Forgotten(more)) => more.into_iter().for_each(|word| take_up(words, word)),
+            (Self::Swapped(before), Self::Swapped(more)) => widen(before, more),
+            (about, more) => *about = more,
         }
+    }
+}
+
+/// Adds rulebooks to those by which subscriptions may have come about.
+pub(super) fn widen(before: &mut Option<Vec<Arc<Rulebook>>>, more: Option<Vec<Arc<Rulebook>>>) {
+    let (Some(known), Some(more)) = (before.as_mut(), more) else {
+        *before = None;
+        return;
+    };
+    for rulebook in more {
+        if !known.iter().any(|known| Arc::ptr_eq(known, &rulebook)) {
+            known.push(rulebook);
+        }
+    }
+    if known.len() > BEFORE {
+        *before = None;
+    }
+}
+
+impl Active {
+    fn new(tenant: &TenantId, next: Next, ends: Instant, effects: &mut Vec<Effect>) -> Self {
+        let Next { number, about, rulebook } = next;
+        let patterns = match &about {
+            About::Swapped(_) => None,
+            About::Forgotten(words) => {
+                let mut patterns = Vec::new();
+                for pattern in words.iter().flat_map(|word| rulebook.asking(word)) {
+                    if !patterns.contains(&pattern) {
+                        patterns.push(pattern);
+                    }
+                }
+                Some(patterns)
+            }
+        };
         let order = Arc::new(Review { tenant: tenant.clone(), patterns });
         effects.push(Effect::Review(Arc::clone(&order)));
-        Self { number, order, forgets, rulebook, ends: now + REVIEW_TIME, parts: None, open: 0 }
+        Self { number, order, about, rulebook, ends, parts: None, open: 0 }
     }
 
     fn end(&self) -> (Instant, u64) {
         (self.ends, self.number)
     }
 
-    /// The topics of a session that are its own by an answer which is no longer good, and what is to be asked again.
-    fn concerned(&self, tenant: &TenantId, subscriber: &Subscriber) -> Vec<(Topic, Call)> {
+    /// The topics of a session that it may have no longer, and how they are to be judged again.
+    fn concerned(&self, tenant: &TenantId, subscriber: &Subscriber) -> Vec<(Topic, Judgement)> {
         let Subscriber { user, attributes, topics, .. } = subscriber;
         let session = SessionView { user, tenant, attributes };
-        let concerns = |call: &Call| self.forgets.iter().any(|forget| forget.concerns(call.query, &call.binds));
-        let call = |topic: &Topic| match self.rulebook.topics.judge(&session, topic) {
-            Judgement::Ask(call) if concerns(&call) => Some((topic.clone(), call)),
-            _ => None,
-        };
-        topics.iter().filter_map(call).collect()
+        let judged = topics.iter().map(|topic| (topic, self.rulebook.topics.judge(&session, topic)));
+        let concerned = judged.filter(|(topic, judgement)| match &self.about {
+            About::Forgotten(words) => words.iter().any(|word| self.rulebook.may_rest_on(judgement, word)),
+            About::Swapped(before) => {
+                let is_as_before = |before: &Arc<Rulebook>| {
+                    let was = before.topics.judge(&session, topic);
+                    was == *judgement && before.answers_alike(&self.rulebook, judgement)
+                };
+                match judgement {
+                    Judgement::Verdict(verdict) => *verdict != Verdict::Allowed,
+                    _ => before.as_ref().is_none_or(|before| !before.iter().all(is_as_before)),
+                }
+            }
+        });
+        concerned.map(|(topic, judgement)| (topic.clone(), judgement)).collect()
     }
 
     /// Lets shards say more, as far as there is room.
@@ -269,18 +359,18 @@ impl Active {
 }
 
 /// Adds a word to those that a review is about.
-fn take_up(forgets: &mut Vec<Forget>, forget: Forget) {
-    if forgets.contains(&forget) {
+fn take_up(words: &mut Vec<Forgotten>, word: Forgotten) {
+    if words.contains(&word) {
         return;
     }
-    forgets.push(forget);
-    if forgets.len() <= WORDS {
+    words.push(word);
+    if words.len() <= WORDS {
         return;
     }
-    let queries: Vec<_> = forgets.drain(..).map(|forget| forget.query).collect();
+    let queries: Vec<_> = words.drain(..).map(|word| word.query).collect();
     for query in queries {
-        if !forgets.iter().any(|forget| forget.query == query) {
-            forgets.push(Forget { query, binds: SmallVec::new() });
+        if !words.iter().any(|word| word.query == query) {
+            words.push(Forgotten { query, binds: SmallVec::new() });
         }
     }
 }

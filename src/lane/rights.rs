@@ -1,27 +1,57 @@
 //! What a lane does about rights: topics that sessions want, words that answers are no longer good, and reviews of what
-//! sessions have by them.
+//! sessions have.
 
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::authorize::{Judged, Origin};
+use super::authorize::{Authorizer, Judged, Origin};
 use super::state::{Effect, Lane, Owner};
+use super::wanted::{Means, Subject};
 use crate::event::TenantId;
-use crate::lookup::Forget;
+use crate::lookup::Forgotten;
 use crate::reload::Rulebook;
 use crate::route::{Action, Plan};
 use crate::shard::{AuthorizeRequest, Review, Reviewed, ShardSet, Verdict};
 
 impl Lane {
+    /// Makes ready what this rulebook needs to decide: the machines of its plugins. An error says why it cannot.
+    pub fn prepare(&mut self, rulebook: &Arc<Rulebook>, now: Instant) -> Result<(), String> {
+        self.machines.prepare(rulebook, now)
+    }
+
+    /// This rulebook is in force. To be said before anything that came since is taken; quick where it is known.
+    pub fn adopt(&mut self, rulebook: &Arc<Rulebook>) {
+        if !std::ptr::eq(self.in_force.as_ptr(), Arc::as_ptr(rulebook)) {
+            self.in_force = Arc::downgrade(rulebook);
+            self.answers.adopt(&rulebook.queries);
+        }
+    }
+
     /// Takes a request to subscribe, to be judged by this rulebook.
     pub fn authorize(
         &mut self,
         request: AuthorizeRequest,
-        rulebook: &Rulebook,
+        rulebook: &Arc<Rulebook>,
         now: Instant,
         effects: &mut Vec<Effect>,
     ) {
-        self.authorizer.take(request, rulebook, &mut self.answers, now);
+        self.with_means(now, |authorizer, means| authorizer.take(request, rulebook, means));
+        self.settle_requests(now, effects);
+    }
+
+    /// Other topic rules are in force than before: has what sessions want judged by them, and what sessions of these
+    /// tenants have, a few tenants at once.
+    pub fn review_all(
+        &mut self,
+        before: Arc<Rulebook>,
+        rulebook: &Arc<Rulebook>,
+        tenants: Vec<TenantId>,
+        now: Instant,
+        effects: &mut Vec<Effect>,
+    ) {
+        self.with_means(now, |authorizer, means| authorizer.take_anew(rulebook, means));
+        self.swap.begin(before, rulebook, tenants);
+        self.swap.go_on(now, effects);
         self.settle_requests(now, effects);
     }
 
@@ -30,27 +60,39 @@ impl Lane {
         if let Some(number) = self.reviews.sent(order, shards) {
             self.end_review(&order.tenant, number, now, effects);
         }
+        if self.swap.reviews.sent(order, shards).is_some() {
+            self.swap.end(&order.tenant, now, effects);
+        }
     }
 
     /// Takes a portion of what a shard has to say of a review.
     pub fn reviewed(&mut self, word: Reviewed, now: Instant, effects: &mut Vec<Effect>) {
         let (shard, tenant) = (word.shard, word.review.tenant.clone());
-        self.reviews.reviewed(word, effects, |review, subscriber, topics| {
+        let Self { authorizer, answers, machines, ledger, reviews, swap, .. } = self;
+        let reviews = if reviews.is_known(&word.review) { reviews } else { &mut swap.reviews };
+        reviews.reviewed(word, effects, |origin, rulebook, subscriber, topics| {
             let session = (shard, subscriber.connection);
-            self.authorizer.review(review, &tenant, session, topics, &mut self.answers, now);
+            let (user, attributes, rulebook) = (subscriber.user, subscriber.attributes, Arc::clone(rulebook));
+            let subject = Subject { tenant: tenant.clone(), user, attributes, rulebook };
+            let means = &mut Means { answers, machines, ledger, now };
+            authorizer.review(origin, session, subject, topics, means);
         });
         self.settle_requests(now, effects);
         if let Some(number) = self.reviews.over(&tenant) {
             self.end_review(&tenant, number, now, effects);
         }
+        if self.swap.reviews.over(&tenant).is_some() {
+            self.swap.end(&tenant, now, effects);
+        }
     }
 
     /// When [`tick`](Self::tick) has something to do.
     pub fn due(&self) -> Option<Instant> {
-        self.reviews.due().into_iter().chain(self.answers.due()).min()
+        let reviews = self.reviews.due().into_iter().chain(self.swap.reviews.due());
+        reviews.chain(self.answers.due()).chain(self.machines.due()).min()
     }
 
-    /// Does what its time has come for: ends reviews, and lets go of answers that nobody asks for any more.
+    /// Does what its time has come for: ends reviews, and lets go of what nobody asks for any more.
     pub fn tick(&mut self, now: Instant, effects: &mut Vec<Effect>) {
         while let Some((tenant, number)) = self.reviews.expire(now, &mut self.authorizer, effects) {
             self.ledger.review_expired(&tenant, now);
@@ -59,12 +101,23 @@ impl Lane {
                 self.end_review(&tenant, number, now, effects);
             }
         }
+        while let Some((tenant, number)) = self.swap.reviews.expire(now, &mut self.authorizer, effects) {
+            self.ledger.review_expired(&tenant, now);
+            self.settle_requests(now, effects);
+            if self.swap.reviews.is_active(&tenant, number) {
+                self.swap.end(&tenant, now, effects);
+            }
+        }
         if self.answers.due().is_some_and(|due| due <= now) {
             self.answers.sweep(now);
         }
+        if self.machines.due().is_some_and(|due| due <= now) {
+            self.machines.sweep(now);
+        }
     }
 
-    /// Does what an event says of answers that are no longer good. Returns the review that later events wait for.
+    /// Does what an event says of answers that are no longer good, or would say should a plugin fail. Returns the review
+    /// that later events wait for.
     pub(super) fn forget(
         &mut self,
         owner: &Owner,
@@ -73,53 +126,55 @@ impl Lane {
         now: Instant,
         effects: &mut Vec<Effect>,
     ) -> Option<u64> {
-        let forgets = plan.actions().filter_map(|action| match action {
-            Action::Forget(forget) => Some(forget.clone()),
-            Action::Disconnect(_) => None,
-        });
-        let forgets: Vec<Forget> = forgets.collect();
-        for forget in &forgets {
+        let mut forgotten: Vec<Forgotten> = Vec::new();
+        for action in plan.actions().chain(plan.foretold()) {
+            let Action::Forget(forget) = action else { continue };
+            let is_of_tenant = rulebook.queries.is_of_tenant(forget.query);
+            let Some(word) = forget.clone().named(&rulebook.queries.queries) else { continue };
             self.ledger.forgot();
-            self.answers.forget(owner, forget);
+            self.answers.forget(owner, &word);
             if let Some(tenant) = &owner.0 {
-                self.authorizer.forget(tenant, forget);
+                self.with_means(now, |authorizer, means| authorizer.forget(tenant, &word, means));
             }
-            if !self.answers.is_of_tenant(forget.query) {
-                effects.push(Effect::Forget(forget.clone()));
+            if !is_of_tenant {
+                effects.push(Effect::Forget(word.clone()));
                 if owner.0.is_none() {
-                    effects.push(Effect::ForgetForAll(forget.clone()));
+                    effects.push(Effect::ForgetForAll(word.clone()));
                 }
             }
+            forgotten.push(word);
         }
-        if forgets.is_empty() {
+        if forgotten.is_empty() {
             return None;
         }
         self.settle_requests(now, effects);
-        self.reviews.begin(owner.0.as_ref()?, forgets, rulebook, now, effects)
+        // Sessions have what they have by the rules in force, whichever the event came by.
+        let in_force = self.in_force.upgrade();
+        self.reviews.begin(owner.0.as_ref()?, forgotten, in_force.as_ref().unwrap_or(rulebook), now, effects)
     }
 
     /// An event of no tenant says that answers are no longer good: to a query that is no tenant's own, whoever was given
     /// them. `tenants` are those of this lane that have sessions.
     pub fn forget_for_all(
         &mut self,
-        forget: &Forget,
+        word: &Forgotten,
         tenants: &[TenantId],
         rulebook: &Arc<Rulebook>,
         now: Instant,
         effects: &mut Vec<Effect>,
     ) {
-        self.answers.forget_for_all(forget);
-        self.authorizer.forget_for_all(forget);
+        self.answers.forget_for_all(word);
+        self.with_means(now, |authorizer, means| authorizer.forget_for_all(word, means));
         self.settle_requests(now, effects);
         for tenant in tenants {
-            let review = self.reviews.begin(tenant, vec![forget.clone()], rulebook, now, effects);
+            let review = self.reviews.begin(tenant, vec![word.clone()], rulebook, now, effects);
             self.hold(&Owner(Some(tenant.clone())), review);
         }
     }
 
     /// Asks what topics need and there is room for, and tells what has come of those that are done.
     pub(super) fn settle_requests(&mut self, now: Instant, effects: &mut Vec<Effect>) {
-        self.authorizer.ask(&mut self.answers, now, effects);
+        self.with_means(now, |authorizer, means| authorizer.ask(means, effects));
         for judged in self.authorizer.take_judged() {
             match judged.origin {
                 Origin::Client => {
@@ -139,8 +194,19 @@ impl Lane {
                         self.end_review(&tenant, number, now, effects);
                     }
                 }
+                Origin::Swap(number) => {
+                    let tenant = judged.tenant.clone();
+                    if self.swap.reviews.judged(number, judged, effects).is_some() {
+                        self.swap.end(&tenant, now, effects);
+                    }
+                }
             }
         }
+    }
+
+    fn with_means(&mut self, now: Instant, then: impl FnOnce(&mut Authorizer, &mut Means<'_>)) {
+        let Self { authorizer, answers, machines, ledger, .. } = self;
+        then(authorizer, &mut Means { answers, machines, ledger, now });
     }
 
     /// All that a review found is on its way to the shards: events that waited for it may follow.

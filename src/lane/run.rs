@@ -17,11 +17,10 @@ use tokio::time::sleep_until;
 use super::state::{Ask, Effect, Lane, Ticket};
 use super::{Addressed, Delivery, Handover, Mapping, Receipt, Word};
 use crate::auth::Void;
-use crate::config::Query;
-use crate::event::UserId;
-use crate::lookup::{Forget, LookupError, Lookups};
+use crate::event::{TenantId, UserId};
+use crate::lookup::{Forgotten, LookupError};
 use crate::observe::{LaneGauges, Metrics, RoutedOutcome};
-use crate::reload::Live;
+use crate::reload::{Live, Rulebook};
 use crate::route::Answer;
 use crate::shard::{AuthorizeRequest, Interest, ShardSet, Shards, ToShard};
 
@@ -31,16 +30,12 @@ const BATCH: usize = 128;
 /// What each lane works with. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct LaneParts {
-    /// The rulebook in force, for topics. An event brings its own.
+    /// The rulebook in force, for topics and for what is kept. An event brings its own.
     pub live: Live,
     /// Where events go.
     pub shards: Shards,
     /// Which of them have sessions of a tenant.
     pub interest: Arc<Interest>,
-    /// Named queries, where there is a database.
-    pub lookups: Option<Lookups>,
-    /// Those queries, by [`QueryId`](crate::config::QueryId): what is kept of their answers.
-    pub queries: Arc<[Query]>,
     /// Told what is void of what others keep: answers to queries that do not bind `:tenant`, and who is disconnected.
     /// Whoever listens must be quick: full, it makes lanes wait.
     pub forget: Option<Sender<Void>>,
@@ -104,7 +99,7 @@ impl Runner {
             gauges: parts.metrics.lane(seat.index),
             handed_over: parts.metrics.routed(RoutedOutcome::handed_over),
             nobody: parts.metrics.routed(RoutedOutcome::nobody),
-            lane: Lane::new(&parts.queries, seat.mapping.lanes, Arc::clone(&parts.metrics)),
+            lane: Lane::new(seat.mapping.lanes, Arc::clone(&parts.metrics)),
             seat,
             all: ShardSet::first(parts.shards.iter().count()),
             parts,
@@ -128,6 +123,7 @@ impl Runner {
                 count = events.recv_many(&mut batch, BATCH), if events_open => {
                     events_open = count > 0;
                     let now = now();
+                    self.adopt();
                     for delivery in batch.drain(..) {
                         self.lane.offer(delivery, now, &mut self.effects);
                         self.perform().await;
@@ -135,7 +131,8 @@ impl Runner {
                 }
                 request = requests.recv(), if requests_open && self.lane.takes_requests() => match request {
                     Some(request) => {
-                        self.lane.authorize(request, &self.parts.live.load(), now(), &mut self.effects);
+                        let rulebook = self.adopt();
+                        self.lane.authorize(request, &rulebook, now(), &mut self.effects);
                         self.perform().await;
                     }
                     None => requests_open = false,
@@ -147,7 +144,10 @@ impl Runner {
                 Some(word) = words.recv() => {
                     match word {
                         Word::Reviewed(word) => self.lane.reviewed(word, now(), &mut self.effects),
-                        Word::Forget(forget) => self.forget_for_all(&forget),
+                        Word::Forget(word) => self.forget_for_all(&word),
+                        // Whoever asked may have given up.
+                        Word::Prepare(rulebook, ready) => drop(ready.send(self.lane.prepare(&rulebook, now()))),
+                        Word::Swapped(before) => self.swapped(before),
                     }
                     self.perform().await;
                 }
@@ -206,11 +206,11 @@ impl Runner {
                     shards.get(shard).send(ToShard::Disconnect { tenant, users }).await;
                 }
             }
-            Effect::ForgetForAll(forget) => {
-                self.forget_for_all(&forget);
-                self.tell_lanes(&forget);
+            Effect::ForgetForAll(word) => {
+                self.forget_for_all(&word);
+                self.tell_lanes(&word);
             }
-            Effect::Forget(forget) => self.tell_void(Void::Answers(forget)).await,
+            Effect::Forget(word) => self.tell_void(Void::Answers(word)).await,
         }
     }
 
@@ -221,19 +221,41 @@ impl Runner {
         }
     }
 
-    /// Answers are no longer good, whoever of this lane's tenants got them.
-    fn forget_for_all(&mut self, forget: &Forget) {
+    /// The rulebook in force now, which the lane knows from now on.
+    fn adopt(&mut self) -> Arc<Rulebook> {
+        let rulebook = self.parts.live.load();
+        self.lane.adopt(&rulebook);
+        rulebook
+    }
+
+    /// Another rulebook is in force. Where it is given which one was, what sessions have is judged again.
+    fn swapped(&mut self, before: Option<Arc<Rulebook>>) {
+        let rulebook = self.adopt();
+        if let Some(before) = before {
+            let tenants = self.tenants();
+            self.lane.review_all(before, &rulebook, tenants, now(), &mut self.effects);
+        }
+    }
+
+    /// The tenants of this lane that have sessions.
+    fn tenants(&self) -> Vec<TenantId> {
         let Seat { index, mapping, .. } = &self.seat;
         let mut tenants = self.parts.interest.tenants();
         tenants.retain(|tenant| mapping.index(Some(tenant)) == *index);
-        self.lane.forget_for_all(forget, &tenants, &self.parts.live.load(), now(), &mut self.effects);
+        tenants
+    }
+
+    /// Answers are no longer good, whoever of this lane's tenants got them.
+    fn forget_for_all(&mut self, word: &Forgotten) {
+        let (tenants, rulebook) = (self.tenants(), self.adopt());
+        self.lane.forget_for_all(word, &tenants, &rulebook, now(), &mut self.effects);
     }
 
     /// Tells the other lanes.
-    fn tell_lanes(&self, forget: &Forget) {
+    fn tell_lanes(&self, word: &Forgotten) {
         let others = self.seat.lanes.iter().enumerate().filter(|(index, _)| *index != self.seat.index);
         for lane in others.filter_map(|(_, lane)| lane.upgrade()) {
-            if let Err(TrySendError::Full(word)) = lane.try_send(Word::Forget(forget.clone())) {
+            if let Err(TrySendError::Full(word)) = lane.try_send(Word::Forget(word.clone())) {
                 // Two lanes do not wait for each other.
                 self.parts.control.spawn(async move { lane.send(word).await.ok() });
             }
@@ -270,10 +292,9 @@ impl Runner {
         self.receipts.clear();
     }
 
-    fn ask(&mut self, Ask { ticket, tenant, call }: Ask) {
-        let lookups = self.parts.lookups.clone();
+    fn ask(&mut self, Ask { ticket, tenant, queries, call }: Ask) {
         let lookup = async move {
-            match lookups {
+            match &queries.lookups {
                 Some(lookups) => lookups.run(call.query, tenant.as_ref(), &call.binds).await,
                 None => Err(LookupError::Unavailable("no database is configured".to_owned())),
             }

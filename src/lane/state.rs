@@ -6,7 +6,7 @@
 //! session gets such an event by a subscription that rests on it.
 
 use std::num::NonZeroUsize;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 use hashbrown::HashMap;
@@ -19,11 +19,14 @@ use super::handover::Handover;
 use super::ledger::Ledger;
 use super::queue::{Queue, Turn, Waiting};
 use super::review::Reviews;
-use crate::config::Query;
+use super::scripts::Machines;
+use super::swap::Swap;
+use super::wanted::Means;
 use crate::event::{TenantId, Topic, UserId};
-use crate::lookup::Forget;
+use crate::lookup::Forgotten;
 use crate::observe::{Metrics, Tally};
-use crate::route::{Action, Answer, Call, Plan, TopicRules};
+use crate::reload::{Queries, Rulebook};
+use crate::route::{Action, Answer, Call, Plan};
 use crate::shard::{ConnectionKey, Review, ShardId, Verdict};
 
 /// Events of one tenant that may wait. Beyond, the oldest of them is dropped.
@@ -55,6 +58,10 @@ pub struct Lane {
     pub(super) answers: Answers,
     pub(super) authorizer: Authorizer,
     pub(super) reviews: Reviews,
+    pub(super) swap: Swap,
+    pub(super) machines: Machines,
+    /// The rulebook in force, by which what sessions have is judged again.
+    pub(super) in_force: Weak<Rulebook>,
     pub(super) ledger: Ledger,
     tally: Tally,
 }
@@ -113,9 +120,9 @@ pub enum Effect {
         users: Vec<UserId>,
     },
     /// Have all lanes forget this, whosever answers they are.
-    ForgetForAll(Forget),
+    ForgetForAll(Forgotten),
     /// Tell those outside of lanes who keep answers that some are no longer good.
-    Forget(Forget),
+    Forget(Forgotten),
 }
 
 /// A query to run.
@@ -126,7 +133,9 @@ pub struct Ask {
     pub ticket: Ticket,
     /// What is bound as `:tenant`: the event's or the session's own.
     pub tenant: Option<TenantId>,
-    /// The query.
+    /// Whom to ask.
+    pub queries: Arc<Queries>,
+    /// The query, one of those.
     pub call: Call,
 }
 
@@ -135,18 +144,21 @@ pub struct Ask {
 pub struct Ticket(pub(super) u64);
 
 impl Lane {
-    /// A lane in which nothing waits, one of so many. `queries` says what is kept of their answers.
-    pub fn new(queries: &[Query], lanes: NonZeroUsize, metrics: Arc<Metrics>) -> Self {
+    /// A lane in which nothing waits, one of so many.
+    pub fn new(lanes: NonZeroUsize, metrics: Arc<Metrics>) -> Self {
         Self {
             queues: HashMap::new(),
             waiting: 0,
             waiting_bytes: 0,
             numbered: 0,
-            answers: Answers::new(queries, lanes, &metrics),
+            answers: Answers::new(lanes, Arc::clone(&metrics)),
             authorizer: Authorizer::default(),
             tally: metrics.tenants().tally(),
-            reviews: Reviews::default(),
-            ledger: Ledger::new(queries, metrics),
+            reviews: Reviews::of_rights(),
+            swap: Swap::default(),
+            machines: Machines::new(Arc::clone(&metrics)),
+            in_force: Weak::new(),
+            ledger: Ledger::new(metrics),
         }
     }
 
@@ -156,10 +168,12 @@ impl Lane {
         let owner = Owner(event.tenant().cloned());
         let account = self.tally.event(event.tenant(), now);
         let size = event.size();
-        let plan = rulebook.routes.decide(event);
+        let plan = rulebook.routes.decide(event, &mut self.machines.at(&rulebook, now));
         // Before anything of it is asked, and before its turn.
         let review = self.forget(&owner, &plan, &rulebook, now, effects);
-        let plan = plan.with_known(|call| self.answers.known(&owner, call, now));
+        let mut scripts = self.machines.at(&rulebook, now);
+        let known = |call: &Call| self.answers.known(&rulebook.queries, &owner, call, now);
+        let plan = rulebook.routes.with_known(plan, &mut scripts, known);
         match plan {
             Plan::Decided(decision) if !self.is_busy(&owner) => {
                 settle(&mut self.ledger, Turn { decision, rulebook, receipt, account }, now, effects);
@@ -186,19 +200,20 @@ impl Lane {
             match (waiter, &owner.0) {
                 (Waiter::Event { number, call }, _) => {
                     if let Some(queue) = self.queues.get_mut(&owner) {
-                        queue.answered(number, call, answer.clone());
+                        queue.answered(number, call, answer.clone(), &mut self.machines, now);
                     }
                 }
                 (Waiter::Topic(ticket), Some(tenant)) => {
                     for_topics = true;
-                    self.authorizer.answered(tenant, ticket, TopicRules::verdict(answer));
+                    let Self { authorizer, answers, machines, ledger, .. } = self;
+                    authorizer.answered(tenant, ticket, answer, &mut Means { answers, machines, ledger, now });
                 }
                 // Topics are always a tenant's.
                 (Waiter::Topic(_), None) => {}
             }
         }
         if let (true, Err(error), Some(tenant)) = (for_topics, answer, &owner.0) {
-            self.ledger.unanswered(tenant, query, error, now);
+            self.ledger.unanswered(tenant, &query, error, now);
         }
         self.settle_requests(now, effects);
         self.advance(&owner, now, effects);
@@ -221,7 +236,7 @@ impl Lane {
 
     /// Whether nothing waits and no answer is missing.
     pub fn is_idle(&self) -> bool {
-        self.queues.is_empty() && self.authorizer.is_idle() && self.reviews.is_idle()
+        self.queues.is_empty() && self.authorizer.is_idle() && self.reviews.is_idle() && self.swap.is_idle()
     }
 
     fn is_busy(&self, owner: &Owner) -> bool {
@@ -251,7 +266,8 @@ impl Lane {
 
     /// Hands over what has its turn in this tenant's queue, and puts calls under way that have room now.
     pub(super) fn advance(&mut self, owner: &Owner, now: Instant, effects: &mut Vec<Effect>) {
-        let Some(queue) = self.queues.get_mut(owner) else { return };
+        let Self { queues, answers, machines, .. } = self;
+        let Some(queue) = queues.get_mut(owner) else { return };
         loop {
             let size = queue.oldest_size();
             if let Some(turn) = queue.pop_decided() {
@@ -261,9 +277,11 @@ impl Lane {
                 continue;
             }
             let Some((number, id, call)) = queue.next_call() else { break };
+            // An event that has calls waits.
+            let Some(rulebook) = queue.rulebook_of(number) else { continue };
             let waiter = Waiter::Event { number, call: id };
-            match self.answers.ask(owner, call, waiter, Holder::Queue, queue.has_room(), now) {
-                Asked::Known(answer) => queue.answered(number, id, answer),
+            match answers.ask(&rulebook.queries, owner, call, waiter, Holder::Queue, queue.has_room(), now) {
+                Asked::Known(answer) => queue.answered(number, id, answer, machines, now),
                 Asked::Joined => {}
                 Asked::Started(ask) => {
                     queue.started();

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use compact_str::CompactString;
 
 use super::Binds;
-use crate::config::QueryId;
+use crate::config::{Query, QueryId};
 use crate::event::Scalar;
 
 /// Which answers are no longer good: those of a query to calls that agree in these binds. Without binds, all of them.
@@ -21,16 +21,50 @@ pub struct Forget {
 }
 
 impl Forget {
+    /// The word by the query's name among these, where it has one.
+    pub fn named(self, queries: &[Query]) -> Option<Forgotten> {
+        let query = queries.get(usize::from(self.query.0))?.name.clone();
+        Some(Forgotten { query, binds: self.binds })
+    }
+
     /// Whether it is about this call.
     ///
     /// Values agree in more ways than one: `7` and `"7"`, and texts whatever their case, since databases compare like
     /// that. To forget too much costs a query; to forget too little shows somebody what is not theirs.
     pub fn concerns(&self, query: QueryId, binds: &Binds) -> bool {
-        let agrees = |(name, value): &(CompactString, Scalar)| {
-            binds.iter().find(|(other, _)| other == name).is_none_or(|(_, other)| loose(other) == loose(value))
-        };
-        query == self.query && self.binds.iter().all(agrees)
+        query == self.query && agree(&self.binds, binds)
     }
+}
+
+/// The same word among those who may know the queries by other numbers, as in another generation: by the query's name.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Forgotten {
+    /// Which query.
+    pub query: CompactString,
+    /// As in [`Forget`].
+    pub binds: Binds,
+}
+
+impl Forgotten {
+    /// Whether it is about this call of one of these queries: see [`Forget::concerns`].
+    pub fn concerns(&self, queries: &[Query], query: QueryId, binds: &Binds) -> bool {
+        let name = queries.get(usize::from(query.0)).map(|query| &query.name);
+        name == Some(&self.query) && agree(&self.binds, binds)
+    }
+
+    /// The word in the numbering of these queries, where one has the name.
+    pub fn among(&self, queries: &[Query]) -> Option<Forget> {
+        let index = queries.iter().position(|query| query.name == self.query)?;
+        Some(Forget { query: QueryId(u16::try_from(index).ok()?), binds: self.binds.clone() })
+    }
+}
+
+/// Whether a call with these binds is one of those with these values.
+fn agree(values: &Binds, binds: &Binds) -> bool {
+    let agrees = |(name, value): &(CompactString, Scalar)| {
+        binds.iter().find(|(other, _)| other == name).is_none_or(|(_, other)| loose(other) == loose(value))
+    };
+    values.iter().all(agrees)
 }
 
 /// What a value is to a database that compares loosely.

@@ -28,7 +28,7 @@ use smallvec::SmallVec;
 use crate::event::Scalar;
 
 pub use backend::check_url;
-pub use forget::{Forget, loose};
+pub use forget::{Forget, Forgotten, loose};
 pub use lookups::{Lookups, OpenError};
 
 /// What a rule binds to a query, beside `:tenant`.

@@ -9,7 +9,8 @@ mod throttle;
 pub use histogram::LatencyHistogram;
 pub use log::{FILTER_VARIABLE, LogError, LogStyle, start as start_log};
 pub use metrics::{
-    BrokerFault, BrokerPhase, DropCause, LaneGauges, Metrics, QueueMeter, RoutedOutcome, ShardGauges, SourceKind,
+    BrokerFault, BrokerPhase, DropCause, LaneGauges, Metrics, QueueMeter, RoutedOutcome, ScriptMeter, ShardGauges,
+    SourceKind,
 };
 pub use tenants::{Account, SHOWN_TENANTS, Tally, Tenants};
 pub use throttle::Throttle;

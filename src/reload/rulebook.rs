@@ -3,12 +3,11 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::config::{Diagnostics, Plugins, Query, QueryId, Route, TopicRule};
-use crate::event::{Decoder, Shape};
-use crate::lookup::Lookups;
-use crate::route::RouteTable;
-use crate::route::TopicRules;
-use crate::route::script::Plugin;
+use crate::config::{Breaker, Config, Diagnostics, PluginFile, Plugins, Query, QueryId, Route, TopicRule};
+use crate::event::{Decoder, Shape, TopicPattern};
+use crate::lookup::{Forgotten, Lookups};
+use crate::route::script::{Asks, Plugin, ScriptLimits};
+use crate::route::{Judgement, RouteTable, TopicRules};
 
 /// The number of a rulebook. The first one in force is 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -33,6 +32,18 @@ pub struct Rules {
     pub plugins: Plugins,
 }
 
+impl Rules {
+    /// What this configuration says.
+    pub fn of(config: &Config) -> Self {
+        Self {
+            event: config.event.clone(),
+            routes: config.routes.clone(),
+            topics: config.topics.clone(),
+            plugins: config.plugins.clone(),
+        }
+    }
+}
+
 /// Named queries, and the database that answers them. Generations whose `database` section is the same share one.
 #[derive(Clone, Debug, Default)]
 pub struct Queries {
@@ -46,6 +57,11 @@ pub struct Queries {
 }
 
 impl Queries {
+    /// Whether a query's answers are a tenant's own.
+    pub fn is_of_tenant(&self, query: QueryId) -> bool {
+        self.queries.get(usize::from(query.0)).is_none_or(Query::binds_tenant)
+    }
+
     /// The query of this name.
     pub fn by_name(&self, name: &str) -> Option<QueryId> {
         let index = self.queries.iter().position(|query| query.name == name)?;
@@ -66,6 +82,8 @@ pub struct Rulebook {
     pub topics: TopicRules,
     /// The plugins, by [`PluginId`](crate::config::PluginId).
     pub plugins: Box<[Arc<Plugin>]>,
+    /// When one of them that fails is put aside.
+    pub breaker: Breaker,
     /// The named queries.
     pub queries: Arc<Queries>,
 }
@@ -73,10 +91,82 @@ pub struct Rulebook {
 impl Rulebook {
     /// Compiles what decides. All that is wrong with plugins is said at once.
     pub fn compile(generation: Generation, rules: Rules, queries: Arc<Queries>) -> Result<Self, Diagnostics> {
-        let Rules { event, routes, topics, plugins: _ } = rules;
-        let mut decoder = Decoder::new(event);
-        let routes = RouteTable::compile(routes, &mut decoder);
-        let topics = TopicRules::compile(topics);
-        Ok(Self { generation, decoder, routes, topics, plugins: Box::default(), queries })
+        Self::compile_after(None, generation, rules, queries)
     }
+
+    /// As [`compile`](Self::compile), where this is in force. A plugin that did not change is the same one, and is known by
+    /// that.
+    pub(super) fn compile_after(
+        before: Option<(&Plugins, &[Arc<Plugin>])>,
+        generation: Generation,
+        rules: Rules,
+        queries: Arc<Queries>,
+    ) -> Result<Self, Diagnostics> {
+        let Rules { event, routes, topics, plugins } = rules;
+        let breaker = plugins.breaker;
+        let plugins = compile_plugins(&plugins, before)?;
+        let mut decoder = Decoder::new(event);
+        let routes = RouteTable::compile(routes, &plugins, &mut decoder);
+        let topics = TopicRules::compile(topics, &plugins);
+        Ok(Self { generation, decoder, routes, topics, plugins, breaker, queries })
+    }
+
+    /// The patterns of the topic rules that may ask what is no longer good.
+    pub fn asking(&self, word: &Forgotten) -> Vec<TopicPattern> {
+        let query = self.queries.by_name(&word.query);
+        query.map_or_else(Vec::new, |query| self.topics.asking(query, &word.query))
+    }
+
+    /// Whether a topic's judgement may have come about by what is no longer good.
+    pub fn may_rest_on(&self, judgement: &Judgement, word: &Forgotten) -> bool {
+        match judgement {
+            Judgement::Verdict(_) => false,
+            Judgement::Ask(call) => word.concerns(&self.queries.queries, call.query, &call.binds),
+            Judgement::Run(call) => {
+                self.queries.by_name(&word.query).is_some() && self.topics.may_ask(*call, &word.query)
+            }
+        }
+    }
+
+    /// Whether whoever is asked by this judgement, which both have, is the same in both.
+    pub fn answers_alike(&self, other: &Self, judgement: &Judgement) -> bool {
+        let same_queries = self.queries.epoch == other.queries.epoch;
+        match judgement {
+            Judgement::Verdict(_) => true,
+            Judgement::Ask(_) => same_queries,
+            Judgement::Run(call) => {
+                let plugin = |of: &Self| of.plugins.get(usize::from(call.plugin.0)).cloned();
+                let same = plugin(self).zip(plugin(other)).filter(|(one, other)| Arc::ptr_eq(one, other));
+                same.is_some_and(|(plugin, _)| same_queries || *plugin.asks() == Asks::Nothing)
+            }
+        }
+    }
+}
+
+/// All plugins, or all that is wrong with them, each at its line.
+fn compile_plugins(
+    plugins: &Plugins,
+    before: Option<(&Plugins, &[Arc<Plugin>])>,
+) -> Result<Box<[Arc<Plugin>]>, Diagnostics> {
+    let limits = ScriptLimits { budget: plugins.budget, memory: plugins.memory };
+    let before = before.filter(|(old, _)| (old.budget, old.memory) == (plugins.budget, plugins.memory));
+    let known = |file: &PluginFile| {
+        let (old, compiled) = before?;
+        let at = old.files.iter().position(|old| old.is_same(file))?;
+        compiled.get(at).cloned()
+    };
+    let mut diagnostics = Diagnostics::default();
+    let compile = |file: &PluginFile| match known(file).map_or_else(|| Plugin::compile(file, limits).map(Arc::new), Ok)
+    {
+        Ok(plugin) => Some(plugin),
+        Err(faults) => {
+            for fault in faults {
+                let said = diagnostics.error(&file.line(fault.line.unwrap_or(1)), fault.message);
+                said.help = fault.help;
+            }
+            None
+        }
+    };
+    let compiled = plugins.files.iter().filter_map(compile).collect();
+    if diagnostics.errors() > 0 { Err(diagnostics.finish()) } else { Ok(compiled) }
 }

@@ -6,21 +6,22 @@ use compact_str::CompactString;
 use smallvec::SmallVec;
 
 use super::Call;
-use super::plan::{Calls, OpenClause};
+use super::calls::Calls;
+use super::plan::OpenClause;
 use crate::config::{AudienceRule, ListRule, QueryCall, UsersRule};
 use crate::event::{
-    AttributeMatch, Clause, Event, Matcher, Path, PayloadFilter, Scalar, Slot, Template, Topic, UserId, Value,
+    AttributeMatch, Clause, Event, Matcher, Path, Payload, PayloadFilter, Scalar, Slot, Template, Topic, UserId, Value,
 };
 use crate::lookup::Binds;
 
 /// What an audience rule says.
 #[derive(Debug)]
 pub(super) struct CompiledAudience {
-    users: Option<Users>,
-    topics: Option<List>,
-    attributes: Attributes,
-    except: Box<[Template<Slot>]>,
-    payload: Option<Arc<PayloadFilter>>,
+    pub(super) users: Option<Users>,
+    pub(super) topics: Option<List>,
+    pub(super) attributes: Attributes,
+    pub(super) except: Box<[Template<Slot>]>,
+    payload: Payload,
 }
 
 /// The payload filters of a table, each different one once, so that an event is encoded once for all that get the same.
@@ -39,7 +40,7 @@ impl Filters {
 }
 
 #[derive(Debug)]
-enum Users {
+pub(super) enum Users {
     List(List),
     Query(QueryCall<Slot>),
 }
@@ -52,7 +53,7 @@ pub(super) enum List {
 }
 
 #[derive(Debug)]
-enum Attributes {
+pub(super) enum Attributes {
     /// Nothing is asked of them.
     Any,
     /// The same for each event.
@@ -65,7 +66,7 @@ impl CompiledAudience {
     /// Compiles a rule; `slot` answers the slot of a path.
     pub(super) fn compile(rule: AudienceRule, slot: &mut impl FnMut(Path) -> Slot, filters: &mut Filters) -> Self {
         Self {
-            payload: rule.payload.map(|filter| filters.share(filter)),
+            payload: rule.payload.map_or(Payload::Whole, |filter| Payload::Part(filters.share(filter))),
             topics: rule.topics.map(|list| List::compile(list, slot)),
             users: rule.users.map(|users| match users {
                 UsersRule::List(list) => Users::List(List::compile(list, slot)),

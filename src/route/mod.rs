@@ -1,18 +1,24 @@
 //! Rules, compiled: which event goes to whom, and who may subscribe to what.
 //!
 //! Invariant: pure. No I/O, no async, no clock; what must be asked of a database is answered as a [`Call`], and the
-//! answers are handed in.
+//! answers are handed in. What a plugin decides is asked of [`Scripts`].
 
 mod action;
+mod anatomy;
 mod audience;
+mod calls;
 mod index;
 mod plan;
 pub mod script;
+mod scripts;
 mod table;
 mod topics;
 
 pub use action::Action;
-pub use plan::{Answer, Call, CallId, Decided, Decision, Outcome, Pending, Plan};
+pub use anatomy::{Drafted, RouteKind, users_named};
+pub use calls::CallId;
+pub use plan::{Answer, Call, Decided, Decision, Outcome, Pending, Plan};
+pub use scripts::{NoScripts, Scripts};
 pub use table::{RouteId, RouteTable};
 pub use topics::{Judgement, SessionView, TopicRules};
 

@@ -5,11 +5,14 @@
 
 use std::sync::Arc;
 
+use compact_str::CompactString;
 use smallvec::SmallVec;
 
+use super::calls::{CallId, Calls};
+use super::script::{Routing, ScriptError, ScriptFailure, Suspended};
 use super::{Action, RouteId};
 use crate::config::QueryId;
-use crate::event::{Audience, Clause, Event, Scalar, UserId};
+use crate::event::{Audience, Clause, Event, Payload, Scalar, UserId};
 use crate::lookup::{Binds, LookupError, Rows};
 
 /// What a query call was answered.
@@ -24,26 +27,23 @@ pub struct Call {
     pub binds: Binds,
 }
 
-/// Which call of a plan an answer belongs to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct CallId(usize);
-
 /// The first step of routing.
 #[derive(Debug)]
 pub enum Plan {
     /// Nothing had to be asked.
     Decided(Decision),
-    /// Queries have to be answered first.
+    /// Queries have to be answered first. [`RouteTable::answer`](super::RouteTable::answer) takes the answers.
     Waits(Pending),
 }
 
 /// An event whose routes wait for answers.
 #[derive(Debug)]
 pub struct Pending {
-    event: Event,
-    parts: SmallVec<[Part; 1]>,
-    calls: Vec<(CallId, Call)>,
-    answers: Vec<Option<Answer>>,
+    pub(super) event: Event,
+    pub(super) parts: SmallVec<[Part; 1]>,
+    pub(super) calls: Calls,
+    /// What routes do that hold, but are tried only should a script fail that has not ended.
+    pub(super) foretold: Vec<Action>,
 }
 
 /// What the routes made of an event.
@@ -69,6 +69,8 @@ pub enum Outcome {
     Audience(Audience),
     /// The route names nobody: its list is empty, or the fields that it names people by are.
     Nobody,
+    /// The route's script says that nobody gets the event, for this reason.
+    Dropped(CompactString),
     /// The route is about sessions of the event's tenant, and the event names none.
     NoTenant,
     /// The route is about everyone, and the event names a tenant.
@@ -77,6 +79,8 @@ pub enum Outcome {
     Act(SmallVec<[Action; 1]>),
     /// A query had no answer that the route needs, or one before it that says who gets a part of the payload alone.
     LookupFailed(LookupError),
+    /// The route's script failed, or one before it that may say who gets another payload.
+    ScriptFailed(ScriptError),
 }
 
 /// A route that held, and what is known of its outcome.
@@ -84,6 +88,9 @@ pub enum Outcome {
 pub(super) struct Part {
     pub(super) route: RouteId,
     pub(super) draft: Draft,
+    /// Where it fails, nobody knows who would have got another payload by it: those that follow are not to give the same
+    /// sessions more.
+    pub(super) says_payload: bool,
 }
 
 /// An outcome, or what it will be made of.
@@ -91,6 +98,7 @@ pub(super) struct Part {
 pub(super) enum Draft {
     Done(Outcome),
     Open(SmallVec<[OpenClause; 1]>),
+    Runs(Box<Running>),
 }
 
 /// A clause, and the call whose rows are its users.
@@ -100,9 +108,17 @@ pub(super) struct OpenClause {
     pub(super) users: Option<CallId>,
 }
 
-/// The calls of one event, each different one once.
-#[derive(Debug, Default)]
-pub(super) struct Calls(Vec<Call>);
+/// A script that waits for the answer to a call.
+pub(super) struct Running {
+    pub(super) suspended: Suspended<Routing>,
+    pub(super) waits_for: CallId,
+}
+
+impl std::fmt::Debug for Running {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Running").field("waits_for", &self.waits_for).finish_non_exhaustive()
+    }
+}
 
 impl OpenClause {
     pub(super) fn is_open(&self) -> bool {
@@ -116,34 +132,20 @@ impl Draft {
         matches!(self, Self::Done(Outcome::Act(_)))
     }
 
-    /// Whether some of whom it is about would get a part of the payload alone.
-    fn says_payload(&self) -> bool {
-        match self {
-            Self::Done(_) => false,
-            Self::Open(clauses) => clauses.iter().any(|open| open.clause.payload.is_some()),
+    /// Takes the script out that waits for this.
+    pub(super) fn take_running(&mut self, call: CallId) -> Option<Running> {
+        if !matches!(self, Self::Runs(running) if running.waits_for == call) {
+            return None;
+        }
+        match std::mem::replace(self, Self::Open(SmallVec::new())) {
+            Self::Runs(running) => Some(*running),
+            Self::Done(_) | Self::Open(_) => None,
         }
     }
 }
 
-impl Calls {
-    pub(super) fn add(&mut self, call: Call) -> CallId {
-        let known = self.0.iter().position(|other| *other == call);
-        CallId(known.unwrap_or_else(|| {
-            self.0.push(call);
-            self.0.len() - 1
-        }))
-    }
-}
-
 impl Plan {
-    pub(super) fn new(event: Event, parts: SmallVec<[Part; 1]>, calls: Calls) -> Self {
-        let answers = vec![None; calls.0.len()];
-        let calls = calls.0.into_iter().enumerate().map(|(index, call)| (CallId(index), call)).collect();
-        let pending = Pending { event, parts, calls, answers };
-        Self::of(pending)
-    }
-
-    fn of(pending: Pending) -> Self {
+    pub(super) fn of(pending: Pending) -> Self {
         if pending.is_answered() { Self::Decided(pending.finish()) } else { Self::Waits(pending) }
     }
 
@@ -155,21 +157,17 @@ impl Plan {
         };
         let parts = parts.iter().filter_map(|part| match &part.draft {
             Draft::Done(outcome) => Some(outcome),
-            Draft::Open(_) => None,
+            Draft::Open(_) | Draft::Runs(_) => None,
         });
         decided.iter().map(|decided| &decided.outcome).chain(parts).flat_map(Outcome::actions)
     }
 
-    /// The same plan with those calls answered whose answer `known` has.
-    #[must_use]
-    pub fn with_known(self, mut known: impl FnMut(&Call) -> Option<Answer>) -> Self {
-        let Self::Waits(mut pending) = self else { return self };
-        let Pending { calls, answers, .. } = &mut pending;
-        calls.retain(|(CallId(index), call)| {
-            answers[*index] = known(call);
-            answers[*index].is_none()
-        });
-        Self::of(pending)
+    /// What the event leads to should a script fail, beside [`actions`](Self::actions).
+    pub fn foretold(&self) -> &[Action] {
+        match self {
+            Self::Decided(_) => &[],
+            Self::Waits(pending) => &pending.foretold,
+        }
     }
 }
 
@@ -179,40 +177,31 @@ impl Pending {
         &self.event
     }
 
-    /// What has to be asked. Taken once: the next time there is nothing.
-    pub fn take_calls(&mut self) -> impl ExactSizeIterator<Item = (CallId, Call)> + use<> {
-        std::mem::take(&mut self.calls).into_iter()
-    }
-
-    /// Takes the answer to a call. Only the first one counts.
-    pub fn answer(&mut self, call: CallId, answer: Answer) {
-        if let Some(slot) = self.answers.get_mut(call.0) {
-            slot.get_or_insert(answer);
-        }
+    /// What has to be asked. Each is taken once: the next time there is what has come up since, as scripts went on.
+    pub fn take_calls(&mut self) -> impl Iterator<Item = (CallId, Call)> + '_ {
+        self.calls.take()
     }
 
     /// Whether every call has its answer.
     pub fn is_answered(&self) -> bool {
-        self.answers.iter().all(Option::is_some)
+        // A script that has not ended waits for one of them.
+        self.calls.are_answered()
     }
 
     /// The decision. A call without an answer counts as failed, and with it the routes after one that narrows payloads.
     pub fn finish(self) -> Decision {
-        let Self { event, parts, answers, .. } = self;
-        // A route that would have said what its sessions get of the payload, had it been answered. Those that follow it
-        // are not to give the same sessions more.
-        let mut unanswered: Option<LookupError> = None;
-        let decided = parts.into_iter().map(|Part { route, draft }| {
-            let says_payload = draft.says_payload();
+        let Self { event, parts, calls, .. } = self;
+        let mut unknown: Option<Failure> = None;
+        let decided = parts.into_iter().map(|Part { route, draft, says_payload }| {
             // By one that acts nobody gets anything.
-            let unknown = unanswered.as_ref().filter(|_| !draft.acts());
-            let outcome = match (draft, unknown) {
-                (_, Some(error)) => Outcome::LookupFailed(error.clone()),
-                (Draft::Done(outcome), None) => outcome,
-                (Draft::Open(clauses), None) => close(&event, clauses, &answers),
+            let outcome = match (draft, &unknown) {
+                (draft, Some(failure)) if !draft.acts() => failure.outcome(),
+                (Draft::Done(outcome), _) => outcome,
+                (Draft::Open(clauses), _) => close(&event, clauses, &calls),
+                (Draft::Runs(_), _) => Outcome::ScriptFailed(never_answered()),
             };
-            if let (Outcome::LookupFailed(error), true) = (&outcome, says_payload) {
-                unanswered.get_or_insert_with(|| error.clone());
+            if says_payload && unknown.is_none() {
+                unknown = Failure::of(&outcome);
             }
             Decided { route, outcome }
         });
@@ -221,12 +210,35 @@ impl Pending {
     }
 }
 
+/// What a route lacked.
+enum Failure {
+    Lookup(LookupError),
+    Script(ScriptError),
+}
+
+impl Failure {
+    fn of(outcome: &Outcome) -> Option<Self> {
+        match outcome {
+            Outcome::LookupFailed(error) => Some(Self::Lookup(error.clone())),
+            Outcome::ScriptFailed(error) => Some(Self::Script(error.clone())),
+            _ => None,
+        }
+    }
+
+    fn outcome(&self) -> Outcome {
+        match self {
+            Self::Lookup(error) => Outcome::LookupFailed(error.clone()),
+            Self::Script(error) => Outcome::ScriptFailed(error.clone()),
+        }
+    }
+}
+
 /// The outcome of a route whose queries were answered.
-fn close(event: &Event, clauses: SmallVec<[OpenClause; 1]>, answers: &[Option<Answer>]) -> Outcome {
+fn close(event: &Event, clauses: SmallVec<[OpenClause; 1]>, calls: &Calls) -> Outcome {
     let mut closed = SmallVec::new();
     for OpenClause { mut clause, users } in clauses {
-        if let Some(CallId(index)) = users {
-            let rows = match answers.get(index).and_then(Option::as_ref) {
+        if let Some(call) = users {
+            let rows = match calls.answer_of(call) {
                 Some(Ok(rows)) => rows,
                 Some(Err(error)) => return Outcome::LookupFailed(error.clone()),
                 None => return Outcome::LookupFailed(LookupError::Unavailable("it was not asked".to_owned())),
@@ -242,8 +254,13 @@ fn close(event: &Event, clauses: SmallVec<[OpenClause; 1]>, answers: &[Option<An
     Outcome::of_tenant(event, closed)
 }
 
+fn never_answered() -> ScriptError {
+    let message = "what the plugin asks for was not answered".to_owned();
+    ScriptError { kind: ScriptFailure::Lookup, line: None, message }
+}
+
 /// The users that a query's rows name: their first column.
-fn users_of(rows: &Rows) -> impl Iterator<Item = UserId> + '_ {
+pub(super) fn users_of(rows: &Rows) -> impl Iterator<Item = UserId> + '_ {
     rows.rows.iter().filter_map(|row| UserId::from_scalar(row.first().unwrap_or(&Scalar::Null)))
 }
 
@@ -261,6 +278,21 @@ impl Outcome {
             return Self::Nobody;
         }
         Audience::of_tenant(event, clauses).map_or(Self::NoTenant, Self::Audience)
+    }
+
+    /// The outcome of a script for this event: whatever it names is of the event's tenant.
+    pub(super) fn of_script(event: &Event, said: Result<Routing, ScriptError>) -> Self {
+        let Routing { mut clauses, payloads, dropped } = match said {
+            Ok(routing) => routing,
+            Err(error) => return Self::ScriptFailed(error),
+        };
+        if let Some(reason) = dropped {
+            return Self::Dropped(reason);
+        }
+        for (clause, payload) in clauses.iter_mut().zip(payloads) {
+            clause.payload = payload.map_or(Payload::Whole, Payload::Own);
+        }
+        Self::of_tenant(event, clauses)
     }
 }
 

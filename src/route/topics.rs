@@ -1,16 +1,23 @@
 //! Topic rules, compiled: who may subscribe to what. The first that matches decides; where none does, nobody may.
 
+use std::sync::Arc;
+
 use crate::auth::Attributes;
 use crate::config::{QueryId, ScriptCall, TopicAllow, TopicPlace, TopicRule};
 use crate::event::{TenantId, Topic, TopicPattern, UserId, Value};
 use crate::lookup::{Binds, LookupError};
 use crate::shard::Verdict;
 
+use super::script::{Asks, Plugin, ScriptError, ScriptFailure};
 use super::{Answer, Call};
 
 /// The compiled topic rules.
 #[derive(Debug)]
-pub struct TopicRules(Box<[TopicRule]>);
+pub struct TopicRules {
+    rules: Box<[TopicRule]>,
+    /// The plugins that they may call, by [`PluginId`](crate::config::PluginId).
+    plugins: Box<[Arc<Plugin>]>,
+}
 
 /// What the rules see of a session.
 #[derive(Clone, Copy, Debug)]
@@ -30,29 +37,71 @@ pub enum Judgement {
     Verdict(Verdict),
     /// This has to be asked first; [`TopicRules::verdict`] makes a verdict of the answer.
     Ask(Call),
-    /// A plugin has to be asked first.
+    /// A plugin has to be asked first; [`TopicRules::verdict_of_script`] makes a verdict of what it says.
     Run(ScriptCall),
 }
 
 impl TopicRules {
-    /// Compiles the rules.
-    pub fn compile(rules: Vec<TopicRule>) -> Self {
-        Self(rules.into())
+    /// Compiles the rules, which call some of these plugins.
+    pub fn compile(rules: Vec<TopicRule>, plugins: &[Arc<Plugin>]) -> Self {
+        Self { rules: rules.into(), plugins: plugins.into() }
     }
 
     /// Whether `session` may subscribe to `topic`, or what has to be asked to know.
     pub fn judge(&self, session: &SessionView<'_>, topic: &Topic) -> Judgement {
-        self.0
+        self.rules
             .iter()
             .find_map(|rule| Some(judge(&rule.allow, session, &rule.pattern.matches(topic)?)))
             .unwrap_or(Judgement::Verdict(Verdict::Denied))
     }
 
-    /// The patterns of the rules that ask this query: who is subscribed to a topic of another pattern is there by
-    /// another rule.
-    pub fn asking(&self, query: QueryId) -> Vec<TopicPattern> {
-        let asks = |rule: &&TopicRule| matches!(&rule.allow, TopicAllow::Query(call) if call.query == query);
-        self.0.iter().filter(asks).map(|rule| rule.pattern.clone()).collect()
+    /// The pattern of the rule that decides about a topic. `None` where none matches.
+    pub fn deciding(&self, topic: &Topic) -> Option<&TopicPattern> {
+        self.rules.iter().map(|rule| &rule.pattern).find(|pattern| pattern.matches(topic).is_some())
+    }
+
+    /// The patterns of the rules that ask this query, of this name, or whose plugin may ask it: who is subscribed to a
+    /// topic of another pattern is there by another rule.
+    pub fn asking(&self, query: QueryId, name: &str) -> Vec<TopicPattern> {
+        let asks = |rule: &&TopicRule| match &rule.allow {
+            TopicAllow::Query(call) => call.query == query,
+            TopicAllow::Script(call) => self.may_ask(*call, name),
+            TopicAllow::Always | TopicAllow::Never | TopicAllow::When(_) => false,
+        };
+        self.rules.iter().filter(asks).map(|rule| rule.pattern.clone()).collect()
+    }
+
+    /// Whether the plugin of this call may ask the query of this name.
+    pub fn may_ask(&self, call: ScriptCall, name: &str) -> bool {
+        let plugin = self.plugins.get(usize::from(call.plugin.0));
+        plugin.is_none_or(|plugin| match plugin.asks() {
+            Asks::Nothing => false,
+            Asks::Named(names) => names.iter().any(|known| known == name),
+            Asks::Any => true,
+        })
+    }
+
+    /// All patterns that there are rules for.
+    pub fn patterns(&self) -> impl Iterator<Item = &TopicPattern> {
+        self.rules.iter().map(|rule| &rule.pattern)
+    }
+
+    /// The calls of plugins that the rules make.
+    pub fn script_calls(&self) -> impl Iterator<Item = ScriptCall> {
+        self.rules.iter().filter_map(|rule| match &rule.allow {
+            TopicAllow::Script(call) => Some(*call),
+            _ => None,
+        })
+    }
+
+    /// The verdict that a plugin's word means. One that failed allows nothing.
+    pub fn verdict_of_script(said: &Result<bool, ScriptError>) -> Verdict {
+        match said {
+            Ok(allowed) => allowed_if(*allowed),
+            // It will have an answer when it is back, or when the database is.
+            Err(ScriptError { kind: ScriptFailure::Lookup | ScriptFailure::Breaker, .. }) => Verdict::Unavailable,
+            Err(_) => Verdict::Denied,
+        }
     }
 
     /// The verdict that an answer to [`Judgement::Ask`] means: any row allows.

@@ -2,10 +2,12 @@
 
 mod cryptography;
 mod instance;
+mod panics;
 mod signals;
 mod threads;
 
 pub use cryptography::cryptography;
 pub use instance::instance;
-pub use signals::Signals;
+pub use panics::panics_abort;
+pub use signals::{Hangups, Signals};
 pub use threads::Threads;

@@ -1,4 +1,4 @@
-//! SIGTERM and SIGINT.
+//! SIGTERM and SIGINT, which end the process, and SIGHUP, which does not.
 
 use std::io;
 
@@ -23,5 +23,22 @@ impl Signals {
             _ = self.terminate.recv() => ("SIGTERM", 15),
             _ = self.interrupt.recv() => ("SIGINT", 2),
         }
+    }
+}
+
+/// What asks the process to take up its files. From its making on, the signal no longer ends the process by itself.
+#[derive(Debug)]
+pub struct Hangups(Signal);
+
+impl Hangups {
+    /// Listens for it. Must be called inside of a runtime.
+    pub fn new() -> io::Result<Self> {
+        signal(SignalKind::hangup()).map(Self)
+    }
+
+    /// Waits for the next one. Those that come meanwhile are one.
+    pub async fn next(&mut self) {
+        // It ends with the process.
+        self.0.recv().await;
     }
 }

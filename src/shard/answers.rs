@@ -46,7 +46,7 @@ impl Shard {
     }
 
     fn say_unavailable(&mut self, index: usize, question: &TokenQuestion) {
-        let reply = reply::unavailable(self.parts.comeback.retry_in_ms(), question.reference.as_deref());
+        let reply = reply::unavailable(self.settings.comeback.retry_in_ms(), question.reference.as_deref());
         self.say(index, &reply);
     }
 
@@ -89,7 +89,7 @@ impl Shard {
         if topics.is_empty() {
             return;
         }
-        match TopicQuestion::new(topics, self.sessions.view(session).topics, &self.parts.limits) {
+        match TopicQuestion::new(topics, self.sessions.view(session).topics, &self.settings.limits) {
             Ok(topics) => self.ask_whether(index, topics),
             Err(error) => self.say(index, &reply::error(&error, None)),
         }
@@ -137,7 +137,7 @@ impl Shard {
             }
             // It has said who it is, and it is not its fault that nobody could say whether that is so.
             (Phase::Guest { .. }, Some(Question::Token(question))) => {
-                let reply = reply::unavailable(self.parts.comeback.retry_in_ms(), question.reference.as_deref());
+                let reply = reply::unavailable(self.settings.comeback.retry_in_ms(), question.reference.as_deref());
                 self.say(index, &reply);
                 self.close(index, CloseReason::TryAgain);
             }

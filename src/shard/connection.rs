@@ -31,18 +31,24 @@ const BREATHER: Duration = Duration::from_millis(200);
 #[derive(Debug)]
 pub struct Admission {
     open: AtomicUsize,
-    limit: usize,
+    limit: AtomicUsize,
 }
 
 impl Admission {
     /// None open yet, of at most `limit`.
     pub fn new(limit: usize) -> Self {
-        Self { open: AtomicUsize::new(0), limit }
+        Self { open: AtomicUsize::new(0), limit: AtomicUsize::new(limit) }
+    }
+
+    /// From now on there may be so many. Those that are open stay.
+    pub fn set_limit(&self, limit: usize) {
+        self.limit.store(limit, Ordering::Relaxed);
     }
 
     /// Counts one in. `false` where there is no room: whoever is only told so takes nobody's place while being told.
     fn enter(&self) -> bool {
-        let room = |open: usize| (open < self.limit).then_some(open + 1);
+        let limit = self.limit.load(Ordering::Relaxed);
+        let room = |open: usize| (open < limit).then_some(open + 1);
         self.open.fetch_update(Ordering::Relaxed, Ordering::Relaxed, room).is_ok()
     }
 
@@ -175,7 +181,7 @@ impl Shard {
             ended: false,
         });
         self.parts.metrics.connections().inc();
-        self.timers.set(self.now + self.parts.deadline, Due::Admission, self.key(index));
+        self.timers.set(self.now + self.settings.deadline, Due::Admission, self.key(index));
         if !admitted {
             let body = reply::error("too many connections", None);
             self.respond(index, response(Status(503), "application/json", body.as_bytes()));

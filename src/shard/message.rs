@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 
 use crate::auth::{Attributes, Identity, Refusal};
 use crate::config::MAX_SHARDS;
-use crate::event::{Audience, Clause, EventId, PayloadFilter, TenantId, Topic, TopicPattern, UserId};
+use crate::event::{Audience, Clause, EventId, Payload, TenantId, Topic, TopicPattern, UserId};
 use crate::observe::Account;
 
 /// Which shard.
@@ -95,25 +95,24 @@ pub enum ToShard {
 pub struct Routed {
     audiences: SmallVec<[Audience; 1]>,
     /// Whole WebSocket frames, by what is in them. At least one where there is a clause.
-    frames: SmallVec<[(Option<Arc<PayloadFilter>>, Bytes); 1]>,
+    frames: SmallVec<[(Payload, Bytes); 1]>,
     received: Instant,
     account: Arc<Account>,
 }
 
 impl Routed {
     /// An event for the union of these audiences, received then, whose deliveries are counted there. `encode` makes a
-    /// whole WebSocket frame of it, with the whole payload or what a filter keeps of it, and is called once for each that
-    /// is needed.
+    /// whole WebSocket frame of it with such a payload, and is called once for each that is needed.
     pub fn new(
         audiences: SmallVec<[Audience; 1]>,
         received: Instant,
         account: Arc<Account>,
-        mut encode: impl FnMut(Option<&PayloadFilter>) -> Bytes,
+        mut encode: impl FnMut(&Payload) -> Bytes,
     ) -> Self {
         let mut routed = Self { audiences, frames: SmallVec::new(), received, account };
         for clause in routed.audiences.iter().flat_map(Audience::clauses) {
             if position(&routed.frames, clause).is_none() {
-                routed.frames.push((clause.payload.clone(), encode(clause.payload.as_deref())));
+                routed.frames.push((clause.payload.clone(), encode(&clause.payload)));
             }
         }
         routed
@@ -146,13 +145,8 @@ impl Routed {
     }
 }
 
-fn position(frames: &[(Option<Arc<PayloadFilter>>, Bytes)], clause: &Clause) -> Option<usize> {
-    let is_same = |filter: &Option<Arc<PayloadFilter>>| match (filter, &clause.payload) {
-        (None, None) => true,
-        (Some(one), Some(other)) => Arc::ptr_eq(one, other),
-        _ => false,
-    };
-    frames.iter().position(|(filter, _)| is_same(filter))
+fn position(frames: &[(Payload, Bytes)], clause: &Clause) -> Option<usize> {
+    frames.iter().position(|(payload, _)| payload.is_same(&clause.payload))
 }
 
 /// Whether a session may subscribe to a topic.
@@ -198,13 +192,13 @@ pub struct AuthorizeRequest {
     pub has_them: bool,
 }
 
-/// Who is subscribed to topics of these patterns? One review is one value, and known by it.
+/// Who is subscribed to what? One review is one value, and known by it.
 #[derive(Debug)]
 pub struct Review {
     /// Whose sessions.
     pub tenant: TenantId,
-    /// Which topics.
-    pub patterns: Vec<TopicPattern>,
+    /// Topics of these patterns. `None`: all.
+    pub patterns: Option<Vec<TopicPattern>>,
 }
 
 /// A portion of the answer to a [`Review`]. The next one follows when it is asked for.

@@ -23,5 +23,5 @@ pub use message::{
     AuthenticateRequest, AuthorizeRequest, ConnectionKey, PublishRequest, Review, Reviewed, Routed, ShardHandle,
     ShardId, Shards, Subscriber, ToShard, Verdict,
 };
-pub use run::{ShardParts, ShardSeat};
+pub use run::{ShardParts, ShardSeat, ShardSettings};
 pub use sessions::{SessionId, SessionView, Sessions};

@@ -83,7 +83,7 @@ impl Shard {
         // What it sends is not read while it waits for an answer; and a ping that follows closely on another one, as
         // where a database was slow to say the newest id, is no time to have answered in.
         let waits = connection.question.is_some();
-        let patience = PATIENCE.max(self.parts.ping_every / 2);
+        let patience = PATIENCE.max(self.settings.ping_every / 2);
         let had_time = |at: Instant| self.now.saturating_duration_since(at) >= patience;
         let asked = connection.pinged.is_some_and(had_time);
         if asked && !connection.heard && !waits {

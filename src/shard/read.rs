@@ -171,7 +171,7 @@ impl Shard {
             }
             match connection.phase {
                 Phase::Closing | Phase::Closed => return input.len(),
-                Phase::Head => match read_head(&input[used..], self.parts.door) {
+                Phase::Head => match read_head(&input[used..], self.settings.door) {
                     None => return used,
                     Some((length, action)) => {
                         used += length;
@@ -184,7 +184,7 @@ impl Shard {
                     self.publish(index, Bytes::copy_from_slice(body));
                 }
                 Phase::Guest { .. } | Phase::Session(_) => {
-                    match unfinished.decode(&mut input[used..], self.parts.limits.message) {
+                    match unfinished.decode(&mut input[used..], self.settings.limits.message) {
                         Ok((length, incoming)) => {
                             used += length;
                             let Some(incoming) = incoming else { return used };
@@ -219,7 +219,7 @@ impl Shard {
     fn incoming(&mut self, index: usize, incoming: Incoming<'_>) {
         match incoming {
             Incoming::Text(text) => {
-                let reaction = react(self.standing(index), Message::parse(&text), &self.parts.limits);
+                let reaction = react(self.standing(index), Message::parse(&text), &self.settings.limits);
                 self.follow(index, reaction);
             }
             Incoming::Binary => self.say(index, &reply::error("messages are text frames, not binary ones", None)),
@@ -239,7 +239,7 @@ impl Shard {
     fn standing(&self, index: usize) -> Standing {
         match self.connections[index].phase {
             Phase::Session(session) => Standing::Session { topics: self.sessions.view(session).topics },
-            _ => Standing::Guest { by_message: self.parts.door.accept.message },
+            _ => Standing::Guest { by_message: self.settings.door.accept.message },
         }
     }
 

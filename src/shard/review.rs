@@ -25,9 +25,12 @@ pub(super) struct UnderReview {
 }
 
 impl Shard {
-    /// A lane wants to know who is subscribed to topics of these patterns.
+    /// A lane wants to know who is subscribed to what this is about.
     pub(super) fn review(&mut self, order: Arc<Review>) {
-        let is_meant = |topic: &Topic| order.patterns.iter().any(|pattern| pattern.matches(topic).is_some());
+        let is_meant = |topic: &Topic| {
+            let patterns = order.patterns.as_ref();
+            patterns.is_none_or(|patterns| patterns.iter().any(|pattern| pattern.matches(topic).is_some()))
+        };
         let found = self.sessions.subscriptions(&order.tenant, is_meant);
         let subscriptions: Vec<_> = found.into_iter().map(|(index, topic)| (self.key(index as usize), topic)).collect();
         let untold = subscriptions.len();

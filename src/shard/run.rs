@@ -14,7 +14,7 @@ use mio::net::TcpListener;
 use mio::{Events, Interest as Readiness, Poll, Token, Waker};
 use prometheus_client::metrics::counter::Counter;
 use slab::Slab;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use super::backlog::Backlog;
 use super::connection::Connection;
@@ -53,9 +53,9 @@ const DROP_LOG: Duration = Duration::from_secs(10);
 /// Bytes read at once, into one buffer for all connections.
 const READ_BYTES: usize = 64 * 1024;
 
-/// What a shard is given to run with.
-#[derive(Debug)]
-pub struct ShardParts {
+/// What may change while a shard runs. It counts for whatever comes from then on, on connections that exist too.
+#[derive(Clone, Debug)]
+pub struct ShardSettings {
     /// Bounds on clients.
     pub limits: Limits,
     /// What the listener offers.
@@ -64,12 +64,19 @@ pub struct ShardParts {
     pub deadline: Duration,
     /// How often sessions are pinged.
     pub ping_every: Duration,
+    /// Says when clients come back whose tokens cannot be asked for.
+    pub comeback: Comeback,
+}
+
+/// What a shard is given to run with.
+#[derive(Debug)]
+pub struct ShardParts {
+    /// What is in force, now and from now on: a shard looks at the beginning of each turn.
+    pub settings: watch::Receiver<Arc<ShardSettings>>,
     /// Asked for topics.
     pub lanes: Lanes,
     /// Asked for tokens.
     pub auth: mpsc::Sender<AuthenticateRequest>,
-    /// Says when clients come back whose tokens cannot be asked for.
-    pub comeback: Comeback,
     /// Given what the demo page publishes.
     pub publish: mpsc::Sender<PublishRequest>,
     /// Told which tenants have sessions here.
@@ -108,10 +115,11 @@ impl ShardSeat {
     }
 
     /// Starts the shard on a thread of its own, accepting from `listener`. The thread ends when the shard has left.
-    pub fn start(self, listener: std::net::TcpListener, parts: ShardParts) -> io::Result<JoinHandle<()>> {
+    pub fn start(self, listener: std::net::TcpListener, mut parts: ShardParts) -> io::Result<JoinHandle<()>> {
         let mut listener = TcpListener::from_std(listener);
         self.poll.registry().register(&mut listener, LISTENER, Readiness::READABLE)?;
         let name = format!("shard-{}", self.id.index());
+        let settings = Arc::clone(&parts.settings.borrow_and_update());
         std::thread::Builder::new().name(name).spawn(move || {
             Shard {
                 id: self.id,
@@ -138,6 +146,7 @@ impl ShardSeat {
                 written: Vec::new(),
                 now: now(),
                 gauges: parts.metrics.shard(self.id.index()),
+                settings,
                 parts,
             }
             .run();
@@ -181,6 +190,8 @@ pub(super) struct Shard {
     /// The time of this turn.
     pub(super) now: Instant,
     gauges: ShardGauges,
+    /// What is in force in this turn.
+    pub(super) settings: Arc<ShardSettings>,
     pub(super) parts: ShardParts,
 }
 
@@ -201,6 +212,9 @@ impl Shard {
             }
             self.now = now();
             self.handshakes = HANDSHAKES;
+            if self.parts.settings.has_changed().unwrap_or(false) {
+                self.settings = Arc::clone(&self.parts.settings.borrow_and_update());
+            }
             // First: whoever sends from now on rings again.
             self.bell.silence();
             for event in &events {

@@ -50,7 +50,7 @@ impl Shard {
                 Err(_) => self.remove(index),
             },
             Phase::Closing => {}
-            _ if connection.outbox.is_over(self.parts.limits.outbox) => self.relieve(index),
+            _ if connection.outbox.is_over(self.settings.limits.outbox) => self.relieve(index),
             _ => {}
         }
     }
@@ -58,7 +58,7 @@ impl Shard {
     /// More waits for a connection than may: the oldest events go, where the configuration says so, and else, or where
     /// that does not help, the connection does.
     fn relieve(&mut self, index: usize) {
-        let limits = self.parts.limits.outbox;
+        let limits = self.settings.limits.outbox;
         if limits.when_full == WhenFull::Disconnect {
             return self.close_too_slow(index);
         }

@@ -1,12 +1,13 @@
 //! The project's own benchmarks: the built program beside the least that could do the same work, in one run.
 //!
-//! `cargo bench --bench bench -- t1` (or `t3`, `t4`, `t5`, or `all`, which is the default) prints a table for the README.
+//! `cargo bench --bench bench -- t1` (or `t3`, `t4`, `t5`, `t7`, `t8`, or `all`, which is the default) prints a table for the README.
 //! `--short` only shows that everything works; its figures mean nothing.
 //!
 //! Machines differ and are noisy, so what counts is the ratio to the baseline that ran in turn with the program, pinned
 //! to the same core, under the same load generator. One file a benchmark (`t1`, `t3`, ...), each made of the same
 //! parts: a [`server`] under test, the load that is put on it ([`load`], [`targeted`]), and a [`report`]. Where events
-//! come over AMQP, [`broker`] is a real RabbitMQ, which is started for the run.
+//! come over AMQP, [`broker`] is a real RabbitMQ, which is started for the run. What takes less than a microsecond or some
+//! is measured within this program ([`micro`]).
 
 mod baseline;
 mod broker;
@@ -16,6 +17,7 @@ mod crowd;
 mod frame;
 mod load;
 mod machine;
+mod micro;
 mod process;
 mod publish;
 mod report;
@@ -26,6 +28,8 @@ mod t1;
 mod t3;
 mod t4;
 mod t5;
+mod t7;
+mod t8;
 mod targeted;
 
 use std::env;
@@ -56,7 +60,7 @@ struct Arguments {
     /// A form of some seconds that only shows that everything works
     #[arg(long)]
     short: bool,
-    /// How often each subject is measured, in turn [default: 5 for t1 and t4, 3 for t3, 7 for t5]
+    /// How often each subject is measured, in turn [default: 5 for t1 and t4, 3 for t3, 7 for t5, 21 for t7 and t8]
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1000))]
     rounds: Option<u16>,
     /// Measure the baseline beside itself: how exact a ratio is on this machine
@@ -77,6 +81,10 @@ enum Work {
     T4,
     /// The same at 1,000 events a second: latency
     T5,
+    /// One event by the fast path, among 50 and 5,000 routes
+    T7,
+    /// One event by a script
+    T8,
     /// Everything
     All,
 }
@@ -133,6 +141,12 @@ fn measure(arguments: &Arguments) -> Outcome<()> {
     }
     if asked(Work::T3) {
         writeln!(out, "{}", t3::run(options)?)?;
+    }
+    if asked(Work::T7) {
+        writeln!(out, "{}", t7::run(options)?)?;
+    }
+    if asked(Work::T8) {
+        writeln!(out, "{}", t8::run(options)?)?;
     }
     if asked(Work::T4) || asked(Work::T5) {
         let broker = Broker::start(options.cores)?;

@@ -121,7 +121,7 @@ fn user(index: usize) -> UserId {
 impl World {
     fn new(rulebook: Arc<Rulebook>, now: Instant) -> Self {
         let metrics = Arc::new(Metrics::new());
-        let lane = || Lane::new(&[], NonZeroUsize::MIN, Arc::clone(&metrics));
+        let lane = || Lane::new(NonZeroUsize::MIN, Arc::clone(&metrics));
         let lane = || LaneSeat { lane: lane(), inbox: VecDeque::new(), asks: Vec::new() };
         Self {
             rulebook,

@@ -8,6 +8,7 @@ use super::*;
 use crate::auth::tokens::Tokens;
 use crate::config::{Accept, Database, Pool, Query, QueryId, TokenIdentity};
 use crate::event::{Scalar, TenantId, UserId, Value};
+use crate::lookup::Lookups;
 use crate::lookup::scan::Dialect;
 
 const REMOTE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -21,7 +22,7 @@ const SCHEMA: &str = "
 const BY_TOKEN: &str = "SELECT id AS user, tenant_id AS tenant, role, expires_at FROM users WHERE token = :token";
 
 /// An authenticator with these providers: `tokens`, or a query's text.
-pub(in crate::auth) async fn authenticator(providers: &[&str], url: &str) -> (Authenticator, Arc<Metrics>) {
+pub(in crate::auth) async fn authenticator(providers: &[&str], url: &str) -> (Arc<Authenticator>, Arc<Metrics>) {
     let metrics = Arc::new(Metrics::new());
     let (mut queries, mut list) = (Vec::new(), Vec::new());
     for text in providers {
@@ -49,7 +50,10 @@ pub(in crate::auth) async fn authenticator(providers: &[&str], url: &str) -> (Au
     let lookups = Lookups::open(&database, &metrics).await.unwrap();
     let accept = Accept { message: true, header: true, query: true };
     let auth = config::Auth { deadline: Duration::from_secs(10), accept, providers: list };
-    (Authenticator::new(&auth, &database.queries, Some(&lookups), &metrics).unwrap(), metrics)
+    let queries = Queries { epoch: 1, queries: database.queries.into(), lookups: Some(lookups) };
+    let made_of =
+        Foundation { auth, queries: Arc::new(queries), files: config::Plugins::default(), plugins: Arc::new([]) };
+    (Authenticator::new(made_of, None, &metrics).unwrap(), metrics)
 }
 
 fn listed(token: &str) -> (SecretString, TokenIdentity) {

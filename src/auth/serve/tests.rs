@@ -34,7 +34,7 @@ async fn a_slow_database_holds_up_no_listed_token() {
     let (authenticator, _) = authenticator(&["tokens", SLOW], "sqlite::memory:").await;
     let (shard, mut words) = test_pair(8);
     let (requests, receiver) = mpsc::channel(100);
-    let task = tokio::spawn(serve(Arc::new(authenticator), receiver, Shards::new(vec![shard])));
+    let task = tokio::spawn(serve(InForce::new(authenticator), receiver, Shards::new(vec![shard])));
     for index in 0..90 {
         requests.send(request(0, index, "asked for")).await.unwrap();
     }
@@ -51,7 +51,7 @@ async fn a_shard_that_lags_holds_up_its_own_answers_alone_and_loses_none() {
     let (authenticator, _) = authenticator(&["tokens"], "sqlite::memory:").await;
     let ((lagging, mut late), (quick, mut words)) = (test_pair(1), test_pair(1));
     let (requests, receiver) = mpsc::channel(100);
-    let task = tokio::spawn(serve(Arc::new(authenticator), receiver, Shards::new(vec![lagging, quick])));
+    let task = tokio::spawn(serve(InForce::new(authenticator), receiver, Shards::new(vec![lagging, quick])));
     for index in 0..3 {
         requests.send(request(0, index, "list")).await.unwrap();
     }
@@ -73,7 +73,7 @@ async fn answers_of_the_database_come_back_to_who_asked() {
     let (authenticator, _) = authenticator(&[sql], "sqlite::memory:").await;
     let ((one, mut first), (two, mut second)) = (test_pair(8), test_pair(8));
     let (requests, receiver) = mpsc::channel(8);
-    let task = tokio::spawn(serve(Arc::new(authenticator), receiver, Shards::new(vec![one, two])));
+    let task = tokio::spawn(serve(InForce::new(authenticator), receiver, Shards::new(vec![one, two])));
     requests.send(request(0, 1, "good")).await.unwrap();
     requests.send(request(1, 2, "bad")).await.unwrap();
     assert_eq!(answered(&mut first).await, (1, Ok(())));

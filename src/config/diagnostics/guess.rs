@@ -33,6 +33,25 @@ pub(super) fn credentials(line: &str) -> Vec<Range<usize>> {
     found
 }
 
+/// What a comment at the end of a line of YAML says: it may be a secret that somebody took out for a while.
+pub(super) fn comment(line: &str) -> Option<Range<usize>> {
+    let (mut quote, mut before) = (None, ' ');
+    for (at, c) in line.char_indices() {
+        match (c, quote) {
+            ('"' | '\'', None) if !before.is_alphanumeric() => quote = Some(c),
+            (_, Some(open)) if c == open => quote = None,
+            ('#', None) if before.is_whitespace() => {
+                let said = line[at + 1..].trim();
+                let start = line.len() - line[at + 1..].trim_start().len();
+                return (!said.is_empty()).then(|| start..start + said.len());
+            }
+            _ => {}
+        }
+        before = c;
+    }
+    None
+}
+
 /// A text with the `user:password` parts of its URLs masked.
 pub(super) fn without_credentials(text: &str) -> String {
     let mut masked = text.to_owned();

@@ -148,7 +148,12 @@ impl Shown {
 
 /// The parts of a line that must not be shown, by bytes from its start.
 fn hidden(place: &Place, line: &Range<usize>, secrets: &[Place]) -> Vec<Range<usize>> {
-    let mut hidden = guess::credentials(&place.source().text()[line.clone()]);
+    let text = &place.source().text()[line.clone()];
+    let mut hidden = guess::credentials(text);
+    // In Lua a `#` is an operator.
+    if place.source().path().extension().is_none_or(|ending| ending != "lua") {
+        hidden.extend(guess::comment(text));
+    }
     for secret in secrets.iter().filter(|secret| std::sync::Arc::ptr_eq(secret.source(), place.source())) {
         let range = secret.range();
         let (start, end) = (range.start.max(line.start), range.end.min(line.end));

@@ -96,6 +96,30 @@ pub enum OnError {
     Next,
 }
 
+impl Plugins {
+    /// Whether whoever is called by this hook is the same in both: the files' texts, what they are handed, and what they
+    /// may cost.
+    pub fn same(&self, other: &Self, hook: Hook) -> bool {
+        let called = |plugins: &Self| -> Vec<(CompactString, String, Vec<serde_json::Value>)> {
+            let each = |file: &PluginFile| {
+                let handed: Vec<_> = file.sites_of(hook).map(|site| site.with.clone()).collect();
+                (!handed.is_empty()).then(|| (file.name.clone(), file.text().to_owned(), handed))
+            };
+            plugins.files.iter().filter_map(each).collect()
+        };
+        let (mine, others) = (called(self), called(other));
+        let limits = |plugins: &Self| (plugins.budget, plugins.memory, plugins.breaker);
+        mine == others && (mine.is_empty() || limits(self) == limits(other))
+    }
+}
+
+impl PluginSite {
+    /// The texts that stand in what the plugin is handed, one level deep: names of queries, it may be.
+    pub(in crate::config) fn texts(&self) -> impl Iterator<Item = &str> {
+        self.with.as_object().into_iter().flat_map(serde_json::Map::values).filter_map(serde_json::Value::as_str)
+    }
+}
+
 impl Hook {
     /// Its name in a plugin.
     pub fn name(self) -> &'static str {
@@ -127,6 +151,11 @@ impl PluginFile {
     /// Where it is on the disk.
     pub fn path(&self) -> &Path {
         self.file.path()
+    }
+
+    /// Where rules call this hook of it.
+    pub fn sites_of(&self, hook: Hook) -> impl Iterator<Item = &PluginSite> {
+        self.sites.iter().filter(move |site| site.hook == hook)
     }
 
     /// Its text.

@@ -1,6 +1,6 @@
 //! How a rule decides: by what was compiled, by a query, or by a plugin.
 
-use super::{Config, PluginId, QueryId, Route, RouteTarget, TopicAllow, TopicRule, UsersRule};
+use super::{Config, QueryId, Route, RouteTarget, ScriptCall, TopicAllow, TopicRule, UsersRule};
 use crate::config::lua;
 
 /// How a rule decides.
@@ -14,7 +14,7 @@ pub enum Way<'c> {
     Script {
         /// Its name.
         plugin: &'c str,
-        /// The queries that it asks, those whose names it writes out.
+        /// The queries that it asks, as far as its text and what it is handed tell.
         queries: Vec<String>,
     },
 }
@@ -24,7 +24,7 @@ impl Config {
     pub fn way_of_route(&self, route: &Route) -> Way<'_> {
         match &route.to {
             RouteTarget::Everyone | RouteTarget::Act(_) => Way::FastPath,
-            RouteTarget::Script(call, _) => self.by_script(call.plugin),
+            RouteTarget::Script(call, _) => self.by_script(*call),
             RouteTarget::Audiences(audiences) => {
                 self.by_queries(audiences.iter().filter_map(|audience| match &audience.users {
                     Some(UsersRule::Query(call)) => Some(call.query),
@@ -39,7 +39,7 @@ impl Config {
         match &rule.allow {
             TopicAllow::Always | TopicAllow::Never | TopicAllow::When(_) => Way::FastPath,
             TopicAllow::Query(call) => self.by_queries(std::iter::once(call.query)),
-            TopicAllow::Script(call) => self.by_script(call.plugin),
+            TopicAllow::Script(call) => self.by_script(*call),
         }
     }
 
@@ -54,12 +54,16 @@ impl Config {
         if names.is_empty() { Way::FastPath } else { Way::Queries(names) }
     }
 
-    fn by_script(&self, plugin: PluginId) -> Way<'_> {
-        let Some(file) = self.plugins.files.get(usize::from(plugin.0)) else { return Way::FastPath };
+    fn by_script(&self, call: ScriptCall) -> Way<'_> {
+        let file = &self.plugins.files[usize::from(call.plugin.0)];
+        let lua::Lookups { named, others } = lua::lookups(file.text());
+        let known = self.database.as_ref().map_or(&[][..], |database| &database.queries);
+        let handed =
+            file.sites[call.site].texts().filter(|text| others && known.iter().any(|query| query.name == **text));
         let mut queries: Vec<String> = Vec::new();
-        for lookup in lua::lookups(file.text()).named {
-            if !queries.contains(&lookup.name) {
-                queries.push(lookup.name);
+        for name in named.into_iter().map(|lookup| lookup.name).chain(handed.map(str::to_owned)) {
+            if !queries.contains(&name) {
+                queries.push(name);
             }
         }
         Way::Script { plugin: &file.name, queries }

@@ -97,6 +97,20 @@ proptest! {
     }
 }
 
+#[test]
+fn what_a_comment_hides_is_not_shown() {
+    for (old, new) in [
+        ("    - tokens: { s3cret3", "    - #tokens: { s3cret3"),
+        ("  listen: 0.0.0.0:9090\n  key: s3cret\n", "  listen: nowhere # key: s3cret\n"),
+        ("  listen: 0.0.0.0:9090\n  key: s3cret\n", "  listen: \"it's\" # key: s3cret\n"),
+        ("  listen: 0.0.0.0:9090\n  key: s3cret\n", "  listen: it's # key: s3cret\n"),
+    ] {
+        assert!(SECRETS.contains(old), "{old}");
+        let (said, json) = all_said(&SECRETS.replace(old, new));
+        assert!(!said.contains("s3cret") && !json.contains("s3cret"), "{said}");
+    }
+}
+
 fn examine(text: &str) -> Diagnostics {
     let source = place::SourceFile::new("x.yaml".into(), "x.yaml".to_owned(), text.to_owned());
     let mut diagnostics = Diagnostics::default();

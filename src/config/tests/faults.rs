@@ -264,7 +264,7 @@ auth: { providers: [] }
 routes: []
 ";
     wide_characters_and_tabs: base("demo:\t\t\"日本\" # x\n\"日本語\": { drain: 1 }\nping: {\tevery: 1\u{202e}d }\n");
-    a_long_line: base(&format!("ping: {{ every: 10s, {} evry: 1 }} # {}\n", " ".repeat(300), "x".repeat(300)));
+    a_long_line: base(&format!("ping: {{ every: 10s, {0} evry: 1 {0} }} # x\n", " ".repeat(300)));
 }
 
 #[test]

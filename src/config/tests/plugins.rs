@@ -211,17 +211,50 @@ topics:
   - { match: a, allow: true }
   - { match: b, allow: { query: q } }
   - { match: c, script: a.lua }
+  - { match: d, script: b.lua, with: { query: r, of: [q], word: hello } }
 routes:
   - { name: a, when: { x: 1 }, to: [{ users: { query: q } }, { users: { query: r } }, { users: { query: q } }, { user: 1 }] }
   - { name: b, when: { x: 2 }, to: { tenant: true } }
   - { name: c, when: { x: 3 }, do: { disconnect: { user: 1 } } }
   - { name: d, script: a.lua }
 ";
-    let (_folder, loaded) = load_files(&[("c.yaml", text), ("a.lua", "lookup('q') lookup('r') lookup('q')")]);
+    let (_folder, loaded) =
+        load_files(&[("c.yaml", text), ("a.lua", "lookup('q') lookup('r') lookup('q')"), ("b.lua", "lookup(p.query)")]);
     let config = loaded.unwrap().config;
     let script = || Way::Script { plugin: "a.lua", queries: vec!["q".to_owned(), "r".to_owned()] };
     let routes: Vec<_> = config.routes.iter().map(|route| config.way_of_route(route)).collect();
     assert_eq!(routes, [Way::Queries(vec!["q", "r"]), Way::FastPath, Way::FastPath, script()]);
     let topics: Vec<_> = config.topics.iter().map(|rule| config.way_of_topic(rule)).collect();
-    assert_eq!(topics, [Way::FastPath, Way::Queries(vec!["q"]), script()]);
+    let handed = Way::Script { plugin: "b.lua", queries: vec!["r".to_owned()] };
+    assert_eq!(topics, [Way::FastPath, Way::Queries(vec!["q"]), script(), handed]);
+}
+
+#[test]
+fn what_is_called_by_a_hook_is_the_same_or_not() {
+    let text = "\
+event: { payload: data, tenant: data.tenant_id }
+auth: { providers: [{ script: auth.lua }] }
+topics: [{ match: a, script: both.lua, with: { a: 1 } }]
+routes: [{ name: a, script: both.lua, with: { b: 1 } }]
+plugins: { budget: 10ms }
+";
+    let read = |changed: &str, old: &str, new: &str| {
+        let files = [("c.yaml", text), ("auth.lua", "return { a = 1 }"), ("both.lua", "return { b = 1 }")];
+        let files =
+            files.map(|(name, text)| (name, if name == changed { text.replace(old, new) } else { text.to_owned() }));
+        load_files(&files.each_ref().map(|(name, text)| (*name, text.as_str()))).1.unwrap().config.plugins
+    };
+    let before = read("", "", "");
+    let hooks = [Hook::Route, Hook::Authorize, Hook::Authenticate];
+    for (changed, old, new, expected) in [
+        ("", "", "", [true, true, true]),
+        ("c.yaml", "a: 1", "a: 2", [true, false, true]),
+        ("c.yaml", "b: 1", "b: 2", [false, true, true]),
+        ("c.yaml", "10ms", "20ms", [false, false, false]),
+        ("auth.lua", "1", "2", [true, true, false]),
+        ("both.lua", "1", "2", [false, false, true]),
+    ] {
+        let after = read(changed, old, new);
+        assert_eq!(hooks.map(|hook| before.same(&after, hook)), expected, "{changed}: {old} -> {new}");
+    }
 }

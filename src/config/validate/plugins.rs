@@ -24,9 +24,18 @@ const LONGEST_BUDGET: Duration = Duration::from_secs(10);
 /// The plugins that rules have named so far.
 pub(super) struct Registry<'f> {
     files: &'f mut Files,
-    /// Where plugins are, where the configuration says so. `None` where nobody can tell.
-    dir: Option<Option<PathBuf>>,
+    dir: Dir,
     known: Vec<Known>,
+}
+
+/// Where plugins are.
+enum Dir {
+    /// Beside the file that names them.
+    Beside,
+    /// In this folder.
+    Given(PathBuf),
+    /// Nobody can tell: what the configuration says of it is faulty.
+    Unknown,
 }
 
 /// A plugin's file, once it has been asked for.
@@ -46,12 +55,12 @@ pub(super) fn reload(raw: &Field<RawReload>) -> Reload {
 impl<'f> Registry<'f> {
     pub(super) fn new(raw: &Field<RawPlugins>, files: &'f mut Files) -> Self {
         let dir = match raw {
-            Field::Missing => Some(None),
-            Field::Faulty => None,
+            Field::Missing => Dir::Beside,
+            Field::Faulty => Dir::Unknown,
             Field::Given(at) => match &at.value.dir {
-                Field::Missing => Some(None),
-                Field::Faulty => None,
-                Field::Given(dir) => Some(Some(Files::beside_text(dir))),
+                Field::Missing => Dir::Beside,
+                Field::Faulty => Dir::Unknown,
+                Field::Given(dir) => Dir::Given(Files::beside_text(dir)),
             },
         };
         Self { files, dir, known: Vec::new() }
@@ -117,9 +126,10 @@ impl<'f> Registry<'f> {
             diagnostics.error(&script.place, "`script` names no file").help("write the name of a Lua file: tasks.lua");
             return None;
         }
-        let path = match self.dir.as_ref()? {
-            Some(dir) => dir.join(name),
-            None => Files::beside(script),
+        let path = match &self.dir {
+            Dir::Given(dir) => dir.join(name),
+            Dir::Beside => Files::beside(script),
+            Dir::Unknown => return None,
         };
         let identity = plain(&path);
         if let Some(index) = self.known.iter().position(|known| known.identity == identity) {
@@ -152,15 +162,10 @@ fn hold_against(queries: &Queries, file: &PluginFile, diagnostics: &mut Diagnost
         }
     }
     for site in file.sites.iter().filter(|site| others && of_a_tenant(site.hook)) {
-        for name in texts(&site.with) {
+        for name in site.texts() {
             queries.warn_of_leak(name, &site.place, diagnostics);
         }
     }
-}
-
-/// The texts that stand in what a plugin is handed, one level deep.
-fn texts(with: &serde_json::Value) -> impl Iterator<Item = &str> {
-    with.as_object().into_iter().flat_map(serde_json::Map::values).filter_map(serde_json::Value::as_str)
 }
 
 /// What plugins may cost. The files are none yet.

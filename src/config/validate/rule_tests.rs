@@ -1,6 +1,6 @@
 //! Rule tests: sessions, queries and routes that they name are there, and what they expect is of the kind of the test.
 
-use std::sync::Arc;
+mod surroundings;
 
 use compact_str::CompactString;
 use hashbrown::HashMap;
@@ -9,16 +9,16 @@ use serde_json::Value;
 
 use crate::config::diagnostics::{Diagnostics, did_you_mean};
 use crate::config::model::{
-    Config, DropExpectation, EventExpectation, EventTest, Expected, ForgetExpectation, MockAnswer, MockCase, MockQuery,
-    RuleTest, SessionIndex, SubscribeTest, TestCase, TestSession, TokenExpectation, TokenIdentity, TokenTest,
+    Config, DropExpectation, EventExpectation, EventTest, Expected, ForgetExpectation, RuleTest, SessionIndex,
+    SubscribeTest, TestCase, TestSession, TokenExpectation, TokenTest,
 };
 use crate::config::place::Place;
 use crate::config::raw::{
-    At, Field, Literal, OneOrMany, RawExpect, RawExpectedIdentity, RawForgets, RawMock, RawRows, RawRuleTest,
-    RawSessionNames, RawTestSession, Scalars, Text, Tree,
+    At, Field, OneOrMany, RawExpect, RawExpectedIdentity, RawForgets, RawRuleTest, RawSessionNames, Scalars, Text, Tree,
 };
-use crate::event::{Scalar, TenantId, Topic, UserId};
-use crate::lookup::Rows;
+use crate::event::Scalar;
+
+pub(in crate::config) use self::surroundings::{identity, mocks, topic};
 
 const KINDS: &str = "`event`, `subscribe` and `token`";
 const EXAMPLE: &str = "write one of these:\n\
@@ -51,8 +51,8 @@ pub(in crate::config) fn rule_tests(
 
 fn rule_test(raw: &At<RawRuleTest>, known: &Known<'_>, diagnostics: &mut Diagnostics) -> Option<RuleTest> {
     let RawRuleTest { name, event, amqp, subscribe, token, remote, sessions, queries, expect } = &raw.value;
-    let queries = mocks(queries, known, diagnostics);
-    let sessions = self::sessions(sessions, diagnostics);
+    let queries = surroundings::mocks(queries, known, diagnostics);
+    let sessions = surroundings::sessions(sessions, diagnostics);
     let given = [place(event), place(subscribe), place(token)];
     if let Some(second) = given.into_iter().flatten().nth(1) {
         diagnostics.error(second, format!("a test has one of {KINDS}")).help("make it two tests");
@@ -87,7 +87,7 @@ fn rule_test(raw: &At<RawRuleTest>, known: &Known<'_>, diagnostics: &mut Diagnos
         }
         (_, Field::Given(topic), _) => TestCase::Subscribe(scope.subscribe(topic, expect.given()?, diagnostics)?),
         (.., Field::Given(token)) => {
-            let expect = scope.token(expect.given()?, diagnostics)?;
+            let expect = of_token(expect.given()?, diagnostics)?;
             let remote = remote.value().map_or_else(|| "127.0.0.1".to_owned(), |remote| remote.text.clone());
             if token.value.0.expose_secret().is_empty() {
                 diagnostics.error(&token.place, "the token is empty");
@@ -127,112 +127,6 @@ fn body(event: &At<Tree>, diagnostics: &mut Diagnostics) -> Option<String> {
             None
         }
     }
-}
-
-fn sessions(
-    raw: &Field<crate::config::raw::Entries<RawTestSession>>,
-    diagnostics: &mut Diagnostics,
-) -> Option<Vec<TestSession>> {
-    let raw = match raw {
-        Field::Missing => return Some(Vec::new()),
-        Field::Faulty => return None,
-        Field::Given(raw) => &raw.value.0,
-    };
-    let each = |(name, session): &(At<String>, Field<RawTestSession>)| {
-        let session = session.given()?;
-        let identity = identity(&session.value, diagnostics);
-        let topics = match &session.value.topics {
-            Field::Missing => Some(Vec::new()),
-            Field::Faulty => None,
-            Field::Given(topics) => {
-                let all: Vec<_> = topics.value.0.iter().map(|at| topic(at, diagnostics)).collect();
-                all.into_iter().collect()
-            }
-        };
-        let name_text = CompactString::from(name.value.as_str());
-        Some(TestSession { name: name_text, place: name.place.clone(), identity: identity?, topics: topics? })
-    };
-    let all: Vec<_> = raw.iter().map(each).collect();
-    all.into_iter().collect()
-}
-
-fn identity(raw: &RawTestSession, diagnostics: &mut Diagnostics) -> Option<TokenIdentity> {
-    let user = super::auth::id(&raw.user, UserId::from_scalar, diagnostics);
-    let tenant = super::auth::id(&raw.tenant, TenantId::from_scalar, diagnostics);
-    let each =
-        |(name, value): &(At<String>, Field<Literal>)| Some((name.value.as_str().into(), value.value()?.value.clone()));
-    let attributes: Option<Vec<_>> = raw.attributes.iter().map(each).collect();
-    Some(TokenIdentity { user: user?, tenant: tenant?, attributes: attributes? })
-}
-
-fn topic(at: &At<Text>, diagnostics: &mut Diagnostics) -> Option<Topic> {
-    match Topic::new(at.value.text.as_str()) {
-        Ok(topic) => Some(topic),
-        Err(error) => {
-            diagnostics.error(&at.place, format!("`{}` is no topic: {error}", at.shown()));
-            None
-        }
-    }
-}
-
-fn mocks(
-    raw: &Field<crate::config::raw::Entries<RawMock>>,
-    known: &Known<'_>,
-    diagnostics: &mut Diagnostics,
-) -> Option<Vec<MockQuery>> {
-    let raw = match raw {
-        Field::Missing => return Some(Vec::new()),
-        Field::Faulty => return None,
-        Field::Given(raw) => &raw.value.0,
-    };
-    let mut all = Vec::new();
-    for (name, mock) in raw {
-        is_known(&name.value, &name.place, "query", known.queries().as_deref(), diagnostics);
-        let cases = mock.value().and_then(|mock| match mock {
-            RawMock::Always(rows) => {
-                answer(rows, diagnostics).map(|answer| vec![MockCase { with: Vec::new(), answer }])
-            }
-            RawMock::Cases(cases) => {
-                let each = |case: &At<crate::config::raw::RawMockCase>| {
-                    let with = scalars(&case.value.with);
-                    let answer = answer(case.value.rows.given()?, diagnostics);
-                    Some(MockCase { with: with?, answer: answer? })
-                };
-                let all: Vec<_> = cases.iter().map(each).collect();
-                all.into_iter().collect()
-            }
-        });
-        all.push(cases.map(|cases| MockQuery { name: name.value.as_str().into(), cases }));
-    }
-    all.into_iter().collect()
-}
-
-/// The rows that a database would answer: all have the same columns.
-fn answer(raw: &At<RawRows>, diagnostics: &mut Diagnostics) -> Option<MockAnswer> {
-    let raw = match &raw.value {
-        RawRows::Unavailable => return Some(MockAnswer::Unavailable),
-        RawRows::Failed => return Some(MockAnswer::Failed),
-        RawRows::Rows(rows) => rows,
-    };
-    let first = raw.first().map_or(&[][..], |row| &row.value.0);
-    let columns: Arc<[CompactString]> = first.iter().map(|(name, _)| name.value.as_str().into()).collect();
-    let mut whole = true;
-    let mut rows = Vec::new();
-    for row in raw {
-        let value = |column: &CompactString| row.value.0.iter().find(|(name, _)| name.value == column.as_str());
-        let values: Option<Box<[Scalar]>> =
-            columns.iter().map(|column| Some(value(column)?.1.value()?.value.clone())).collect();
-        if row.value.0.len() != columns.len() || columns.iter().any(|column| value(column).is_none()) {
-            let help = format!("each row of an answer has all of its columns: {}", columns.join(", "));
-            diagnostics.error(&row.place, "this row has other columns than the first").help(help);
-            whole = false;
-        }
-        match values {
-            Some(values) => rows.push(values),
-            None => whole = false,
-        }
-    }
-    whole.then(|| MockAnswer::Rows(Arc::new(Rows { columns, rows })))
 }
 
 /// What a test's expectations refer to.
@@ -311,12 +205,12 @@ impl Scope<'_> {
             &expect.value;
         only_of_events((route, reaches, payload), (dropped, forgets, disconnects), diagnostics);
         not_here(identity, "identity", "token", diagnostics);
-        let name = self::topic(topic, diagnostics);
+        let name = surroundings::topic(topic, diagnostics);
         let allows = expected(allows, |at| self.indexes(&at.value, diagnostics));
         let unavailable = expected(unavailable, |at| self.indexes(&at.value, diagnostics));
         let rule = expected(rule, |at| {
             let text = at.value.text.as_str();
-            is_known(text, &at.place, "topic rule", self.known.patterns().as_ref().map(Vec::as_slice), diagnostics)
+            is_known(text, &at.place, "topic rule", self.known.patterns().as_deref(), diagnostics)
                 .then(|| text.to_owned())
         });
         let (allows, unavailable, rule) = (allows?, unavailable?, rule?);
@@ -331,31 +225,6 @@ impl Scope<'_> {
                 .help("add sessions: { ann: { user: 7, tenant: acme } }");
         }
         Some(SubscribeTest { topic: name?, place: topic.place.clone(), allows, unavailable, rule })
-    }
-
-    fn token(&self, expect: &At<RawExpect>, diagnostics: &mut Diagnostics) -> Option<Expected<TokenExpectation>> {
-        let RawExpect { route, reaches, payload, dropped, forgets, disconnects, allows, unavailable, rule, identity } =
-            &expect.value;
-        only_of_events((route, reaches, payload), (dropped, forgets, disconnects), diagnostics);
-        not_here(allows, "allows", "subscribe", diagnostics);
-        not_here(unavailable, "unavailable", "subscribe", diagnostics);
-        not_here(rule, "rule", "subscribe", diagnostics);
-        if identity.is_missing() {
-            let help = "write identity: { user: 7, tenant: acme }, identity: denied or identity: unavailable";
-            diagnostics.error(&expect.place, "`identity` is missing").help(help);
-        }
-        let at = identity.given()?;
-        let value = match &at.value {
-            RawExpectedIdentity::Denied => TokenExpectation::Denied,
-            RawExpectedIdentity::Unavailable => TokenExpectation::Unavailable,
-            RawExpectedIdentity::Of(raw) => {
-                if let Some(topics) = raw.topics.given() {
-                    diagnostics.error(&topics.place, "a token says nothing of topics").help("test `subscribe` instead");
-                }
-                TokenExpectation::Identity(self::identity(raw, diagnostics)?)
-            }
-        };
-        Some(Expected { value, place: at.place.clone() })
     }
 
     fn routes(&self, raw: &OneOrMany<Text>, diagnostics: &mut Diagnostics) -> Option<Vec<CompactString>> {
@@ -399,6 +268,31 @@ impl Scope<'_> {
         }
         index.map(SessionIndex)
     }
+}
+
+fn of_token(expect: &At<RawExpect>, diagnostics: &mut Diagnostics) -> Option<Expected<TokenExpectation>> {
+    let RawExpect { route, reaches, payload, dropped, forgets, disconnects, allows, unavailable, rule, identity } =
+        &expect.value;
+    only_of_events((route, reaches, payload), (dropped, forgets, disconnects), diagnostics);
+    not_here(allows, "allows", "subscribe", diagnostics);
+    not_here(unavailable, "unavailable", "subscribe", diagnostics);
+    not_here(rule, "rule", "subscribe", diagnostics);
+    if identity.is_missing() {
+        let help = "write identity: { user: 7, tenant: acme }, identity: denied or identity: unavailable";
+        diagnostics.error(&expect.place, "`identity` is missing").help(help);
+    }
+    let at = identity.given()?;
+    let value = match &at.value {
+        RawExpectedIdentity::Denied => TokenExpectation::Denied,
+        RawExpectedIdentity::Unavailable => TokenExpectation::Unavailable,
+        RawExpectedIdentity::Of(raw) => {
+            if let Some(topics) = raw.topics.given() {
+                diagnostics.error(&topics.place, "a token says nothing of topics").help("test `subscribe` instead");
+            }
+            TokenExpectation::Identity(surroundings::identity(raw, diagnostics)?)
+        }
+    };
+    Some(Expected { value, place: at.place.clone() })
 }
 
 impl Known<'_> {

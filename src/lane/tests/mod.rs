@@ -24,7 +24,7 @@ use crate::config::{
 use crate::event::{Envelope, Matcher, Path, Scalar, Shape, Template, TopicPattern};
 use crate::lookup::{LookupError, Rows};
 use crate::observe::{DropCause, Metrics, RoutedOutcome};
-use crate::reload::{Generation, Rulebook, Rules};
+use crate::reload::{Generation, Queries, Rulebook, Rules};
 use crate::route::Answer;
 
 fn path(text: &str) -> Path {
@@ -123,7 +123,8 @@ fn rulebook_of(generation: Generation, kinds: &[&str]) -> Rulebook {
     let shape =
         Shape { payload: path("data"), tenant: Some(path("data.tenant")), id: Some(path("data.id")), kind: None };
     let rules = Rules { event: shape, routes, topics, plugins: Plugins::default() };
-    Rulebook::compile(generation, rules, Arc::default()).unwrap()
+    let queries = Queries { epoch: 1, queries: queries().into(), lookups: None };
+    Rulebook::compile(generation, rules, Arc::new(queries)).unwrap()
 }
 
 /// An event of this kind, or of `kind record`.
@@ -184,10 +185,16 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
+        Self::with(rulebook())
+    }
+
+    fn with(rulebook: Arc<Rulebook>) -> Self {
         let metrics = Arc::new(Metrics::new());
+        let mut lane = Lane::new(NonZeroUsize::MIN, Arc::clone(&metrics));
+        lane.adopt(&rulebook);
         Self {
-            lane: Lane::new(&queries(), NonZeroUsize::MIN, Arc::clone(&metrics)),
-            rulebook: rulebook(),
+            lane,
+            rulebook,
             metrics,
             now: Instant::now(),
             asked: Vec::new(),

@@ -221,8 +221,8 @@ impl World {
                 Effect::HandOver(handover) => self.hand_over(handover),
                 Effect::Review(order) => {
                     let tenant = tenant_of(&order.tenant);
-                    let is_meant =
-                        |topic: &Topic| order.patterns.iter().any(|pattern| pattern.matches(topic).is_some());
+                    let patterns = order.patterns.as_ref().unwrap();
+                    let is_meant = |topic: &Topic| patterns.iter().any(|pattern| pattern.matches(topic).is_some());
                     let found = self.subscriptions.iter().filter(|(_, of, topic)| *of == tenant && is_meant(topic));
                     let found: Vec<_> = found.map(|(connection, _, topic)| (*connection, topic.clone())).collect();
                     let untold = found.len();

@@ -29,9 +29,6 @@ impl Running {
             live,
             shards: Shards::new(handles),
             interest: Arc::clone(&interest),
-            // Queries are answered with an error: that takes the same way.
-            lookups: None,
-            queries: queries().into(),
             forget: None,
             control: control.handle().clone(),
             metrics: Arc::clone(&metrics),

@@ -24,6 +24,8 @@ pub enum DropCause {
     everyone_of_a_tenant,
     /// A query that the route needs had no answer.
     lookup_failed,
+    /// The script that the route calls failed.
+    script,
     /// Too many events of its tenant waited for queries.
     tenant_backlog,
     /// A source without acknowledgements sent faster than lanes could take.

@@ -15,7 +15,9 @@ mod lookups;
 mod process;
 mod program;
 mod queues;
+mod reload;
 mod rights;
+mod scripts;
 mod tenants;
 
 use prometheus_client::encoding::text::{encode, encode_registry};
@@ -30,13 +32,16 @@ use self::events::EventMetrics;
 use self::lookups::LookupMetrics;
 use self::program::ProgramMetrics;
 use self::queues::QueueMetrics;
+use self::reload::ReloadMetrics;
 use self::rights::RightsMetrics;
+use self::scripts::ScriptMetrics;
 use super::tenants::Tenants;
 
 pub use self::broker::{BrokerFault, BrokerPhase};
 pub use self::depths::{LaneGauges, ShardGauges};
 pub use self::labels::{DropCause, RoutedOutcome, SourceKind};
 pub use self::queues::QueueMeter;
+pub use self::scripts::ScriptMeter;
 
 /// All metrics, and the registry that renders them. Handles are cheap to clone; take them once, outside of loops.
 ///
@@ -54,8 +59,10 @@ pub struct Metrics {
     lookups: LookupMetrics,
     database: DatabaseMetrics,
     rights: RightsMetrics,
+    scripts: ScriptMetrics,
     broker: BrokerMetrics,
     program: ProgramMetrics,
+    reload: ReloadMetrics,
     tenants: Tenants,
 }
 
@@ -73,8 +80,10 @@ impl Metrics {
             lookups: LookupMetrics::register(r),
             database: DatabaseMetrics::register(r),
             rights: RightsMetrics::register(r),
+            scripts: ScriptMetrics::register(r),
             broker: BrokerMetrics::register(r),
             program: ProgramMetrics::register(r),
+            reload: ReloadMetrics::register(r),
             tenants: tenants::register(r),
             process: process::registry(),
             registry,

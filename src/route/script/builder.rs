@@ -2,7 +2,6 @@
 //!
 //! Invariant: what a hook can make the program hold is bounded by the bounds below, whatever the machine's memory.
 
-use std::ffi::c_void;
 use std::mem;
 
 use bytes::Bytes;
@@ -10,8 +9,9 @@ use compact_str::CompactString;
 use mlua::Value;
 use smallvec::SmallVec;
 
+use super::Routing;
+use super::json::{self, Writing};
 use super::value::{describe, list, scalar, user};
-use super::{Routing, json};
 use crate::event::{AttributeMatch, Clause, Comparison, Matcher, Scalar, Topic, UserId};
 
 /// Users, topics and values in conditions, of each so many in one call of the hook.
@@ -39,8 +39,8 @@ pub(super) struct Builder {
     payload_bytes: usize,
 }
 
-/// What a method does with its argument. `arrays` marks lists in payloads.
-pub(super) type Method = fn(&mut Builder, value: &Value, arrays: *const c_void) -> Result<(), String>;
+/// What a method does with its argument. `writing` is how payloads are written.
+pub(super) type Method = fn(&mut Builder, value: &Value, writing: Writing<'_>) -> Result<(), String>;
 
 /// The methods of `to`, by name.
 pub(super) const METHODS: [(&str, Method); 10] = [
@@ -52,7 +52,7 @@ pub(super) const METHODS: [(&str, Method); 10] = [
     ("where", |to, value, _| to.attributes(value)),
     ("except_user", |to, value, _| to.except(value)),
     ("also", |to, value, _| nothing(value).and_then(|()| to.close())),
-    ("payload", |to, value, arrays| to.pay(value, arrays)),
+    ("payload", |to, value, writing| to.pay(value, writing)),
     ("drop", |to, value, _| to.drop_for(value)),
 ];
 
@@ -70,13 +70,11 @@ impl Builder {
     fn close(&mut self) -> Result<(), String> {
         let (clause, payload) = (mem::take(&mut self.clause), self.payload.take());
         if !mem::take(&mut self.is_named) {
-            return match payload.is_none() && clause.except.is_empty() {
-                true => Ok(()),
-                // By itself it would be everyone else of the tenant, and a hook that has forgotten a condition says it.
-                false => {
-                    Err("it says of nobody that they get the event; to:tenant() is everyone of the tenant".to_owned())
-                }
-            };
+            if payload.is_none() && clause.except.is_empty() {
+                return Ok(());
+            }
+            // By itself it would be everyone else of the tenant, and a hook that has forgotten a condition says just that.
+            return Err("it says of nobody that they get the event; to:tenant() is everyone of the tenant".to_owned());
         }
         let is_nobody = clause.users.as_ref().is_some_and(SmallVec::is_empty)
             || clause.topics.as_ref().is_some_and(SmallVec::is_empty);
@@ -141,11 +139,14 @@ impl Builder {
         Ok(())
     }
 
-    fn pay(&mut self, value: &Value, arrays: *const c_void) -> Result<(), String> {
+    fn pay(&mut self, value: &Value, writing: Writing<'_>) -> Result<(), String> {
         if value.is_nil() {
             return Err("it takes what these sessions get instead of the event's payload, and this is nil".to_owned());
         }
-        let text = json::write(value, arrays, LARGEST_PAYLOAD.min(LARGEST_PAYLOADS - self.payload_bytes))?;
+        let text = json::write(
+            value,
+            Writing { most: LARGEST_PAYLOAD.min(LARGEST_PAYLOADS - self.payload_bytes), ..writing },
+        )?;
         self.payload_bytes += text.len();
         self.payload = Some(text.into());
         Ok(())

@@ -49,7 +49,8 @@ pub(super) fn compile(file: &PluginFile, limits: ScriptLimits) -> Result<Plugin,
         return Err(faults);
     }
     let sites = file.sites.iter().map(|site| (site.hook, site.with.to_string())).collect();
-    Ok(Plugin { name: file.name.clone(), fields, asks: asks(text), limits, bytecode: bytecode.into(), sites })
+    let (name, asks, says_payload) = (file.name.clone(), asks(text), text.contains("payload"));
+    Ok(Plugin { name, fields, asks, says_payload, limits, bytecode: bytecode.into(), sites })
 }
 
 fn fault(line: Option<usize>, message: String) -> PluginFault {

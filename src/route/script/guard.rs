@@ -16,6 +16,8 @@ use rustix::time::{ClockId, clock_gettime};
 
 use super::ScriptLimits;
 
+/// At which safepoint of a leg a clock is read first: what does little shall cost little.
+const FIRST: u32 = 4;
 /// Between two looks at a clock lie so many safepoints at most...
 const STRIDE: u32 = 16;
 /// ...and just one where they have come this slowly.
@@ -65,9 +67,9 @@ impl Guard {
     }
 
     /// Runs one leg of a call, that has taken `used` before, within the limits.
-    pub(super) fn leg<R>(&self, lua: &Lua, used: Used, run: impl FnOnce() -> R) -> (R, Used) {
+    pub(super) fn leg<R>(&self, lua: &Lua, used: Used, run: impl FnOnce() -> R) -> R {
         self.safepoints.set(0);
-        self.next.set(1);
+        self.next.set(FIRST);
         self.used.set(used);
         self.stopped.set(false);
         let began = clock(ClockId::Monotonic);
@@ -79,7 +81,12 @@ impl Guard {
         let result = run();
         limit_memory(lua, 0);
         self.next.set(u32::MAX);
-        (result, self.taken())
+        result
+    }
+
+    /// What the call has taken by the end of its last leg.
+    pub(super) fn used(&self) -> Used {
+        Used { wall: self.wall(clock(ClockId::Monotonic)), measured: self.measured() }
     }
 
     /// Whether the last leg was stopped.
@@ -87,12 +94,20 @@ impl Guard {
         self.stopped.get()
     }
 
+    /// Fails where the machine holds more than it may. Host code works without the machine's own limit.
+    pub(super) fn look_at_memory(&self, lua: &Lua) -> mlua::Result<()> {
+        if lua.used_memory() <= self.limits.memory {
+            return Ok(());
+        }
+        Err(mlua::Error::MemoryError("not enough memory".to_owned()))
+    }
+
     /// Bytes that the machine may hold.
     pub(super) fn memory(&self) -> usize {
         self.limits.memory
     }
 
-    /// A safepoint. The error is raised in the script.
+    /// A safepoint. The error is raised in the script. Outside of a leg nothing is counted.
     pub(super) fn safepoint(&self) -> mlua::Result<VmState> {
         let count = self.safepoints.get().wrapping_add(1);
         self.safepoints.set(count);
@@ -100,21 +115,20 @@ impl Guard {
     }
 
     fn look(&self, count: u32) -> mlua::Result<VmState> {
-        if self.stopped.get() || self.is_over() {
+        let now = clock(ClockId::Monotonic);
+        if self.stopped.get() || self.is_over(now) {
             self.stopped.set(true);
             return Err(mlua::Error::runtime(self.complaint()));
         }
-        let now = clock(ClockId::Monotonic);
         let is_slow = now.saturating_sub(self.looked.replace(now)) > SLOW;
-        // 1, 2, 4, 8, 16, 32, 48, ...: a call that does little reads the clock a few times.
+        // 4, 8, 16, 32, 48, ...
         self.next.set(count.saturating_add(if is_slow { 1 } else { count.min(STRIDE) }));
         Ok(VmState::Continue)
     }
 
-    fn is_over(&self) -> bool {
+    fn is_over(&self, now: Duration) -> bool {
         if self.measured_from.get().is_none() {
-            let wall = self.used.get().wall + clock(ClockId::Monotonic).saturating_sub(self.began.get());
-            if wall <= self.limits.budget {
+            if self.wall(now) <= self.limits.budget {
                 return false;
             }
             self.measured_from.set(Some(clock(ClockId::ThreadCPUTime)));
@@ -126,9 +140,8 @@ impl Guard {
         Some(clock(ClockId::ThreadCPUTime).saturating_sub(self.measured_from.get()?))
     }
 
-    fn taken(&self) -> Used {
-        let wall = self.used.get().wall + clock(ClockId::Monotonic).saturating_sub(self.began.get());
-        Used { wall, measured: self.measured() }
+    fn wall(&self, now: Duration) -> Duration {
+        self.used.get().wall + now.saturating_sub(self.began.get())
     }
 
     /// What is said of a call that was stopped.

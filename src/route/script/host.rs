@@ -8,11 +8,11 @@ use std::ptr;
 use std::rc::Rc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use mlua::{Lua, MultiValue, Table, Value};
+use mlua::{LightUserData, Lua, MultiValue, Table, Value};
 
 use super::builder::{Builder, METHODS, Method};
 use super::guard::Guard;
-use super::json::{self, Making};
+use super::json::{self, Making, Writing};
 use super::value::{describe, scalar};
 use super::{LogLine, Lookup, ScriptLimits};
 use crate::event::Scalar;
@@ -33,15 +33,17 @@ pub(super) struct Host {
     pub(super) guard: Guard,
     log: Box<dyn Fn(LogLine)>,
     /// The call of a hook that runs at the moment.
-    pub(super) call: RefCell<Option<Call>>,
+    pub(super) call: RefCell<Option<Box<Call>>>,
+    /// The `to` of the last call that had one.
+    to: Cell<usize>,
     /// The metatable of what was an array.
     arrays: Cell<*const c_void>,
 }
 
 /// One call of a hook.
 pub(super) struct Call {
-    /// The `to` of this very call; null where there is none.
-    pub(super) to: *const c_void,
+    /// The `to` of this very call, where it has one.
+    to: Option<LightUserData>,
     pub(super) builder: Builder,
     /// What it waits for.
     pub(super) asked: Option<Lookup>,
@@ -59,15 +61,21 @@ pub(super) struct Raised {
 }
 
 impl Call {
-    pub(super) fn new(to: *const c_void) -> Self {
-        Self { to, builder: Builder::default(), asked: None, unanswered: None, raised: None, lines: 0 }
+    pub(super) fn new(to: Option<LightUserData>) -> Box<Self> {
+        Box::new(Self { to, builder: Builder::default(), asked: None, unanswered: None, raised: None, lines: 0 })
     }
 }
 
 impl Host {
     pub(super) fn new(limits: ScriptLimits, log: Box<dyn Fn(LogLine)>) -> Rc<Self> {
         let call = RefCell::new(None);
-        Rc::new(Self { guard: Guard::new(limits), log, call, arrays: Cell::new(ptr::null()) })
+        Rc::new(Self { guard: Guard::new(limits), log, call, to: Cell::new(0), arrays: Cell::new(ptr::null()) })
+    }
+
+    /// The `to` of a new call: no other call of this machine has had it. A script cannot make one.
+    pub(super) fn next_to(&self) -> LightUserData {
+        self.to.set(self.to.get() + 1);
+        LightUserData(ptr::without_provenance_mut(self.to.get()))
     }
 
     /// Puts the functions into a machine: those of the prelude, the methods of `to`, and the mark of arrays.
@@ -90,7 +98,9 @@ impl Host {
         to.set("__index", methods)?;
         to.set("__metatable", false)?;
         to.set_readonly(true);
-        Ok(Functions { prelude: self.prelude(lua, &arrays)?, to, arrays })
+        // There are no others of this kind.
+        lua.set_type_metatable::<LightUserData>(Some(to));
+        Ok(Functions { prelude: self.prelude(lua, &arrays)?, arrays })
     }
 
     fn prelude(self: &Rc<Self>, lua: &Lua, arrays: &Table) -> mlua::Result<Table> {
@@ -106,10 +116,16 @@ impl Host {
         let host = Rc::clone(self);
         functions.set("ask", lua.create_function(move |_, (query, binds)| Ok(host.ask(&query, &binds).err()))?)?;
         let host = Rc::clone(self);
-        functions.set("raised", lua.create_function(move |lua, value| Ok(host.note_raised(lua, &value)))?)?;
+        functions.set(
+            "raised",
+            lua.create_function(move |lua, value| {
+                host.note_raised(lua, &value);
+                Ok(())
+            })?,
+        )?;
         let host = Rc::clone(self);
         let encode = move |_: &Lua, value: Value| {
-            let text = json::write(&value, host.arrays.get(), LARGEST_JSON);
+            let text = json::write(&value, host.writing(LARGEST_JSON));
             text.map_err(|fault| mlua::Error::runtime(format!("json.encode: {fault}")))
         };
         functions.set("encode", lua.create_function(encode)?)?;
@@ -117,7 +133,7 @@ impl Host {
         let decode = move |lua: &Lua, text: Value| {
             let text = text.as_string().and_then(|text| text.to_str().ok());
             let text = text.ok_or_else(|| mlua::Error::runtime("json.decode takes a text of UTF-8"))?;
-            json::check_and_read(lua, &text, Making { arrays: &marks, frozen: false, memory: host.guard.memory() })
+            json::check_and_read(lua, &text, Making { arrays: &marks, frozen: false, guard: &host.guard })
         };
         functions.set("decode", lua.create_function(decode)?)?;
         let marks = arrays.clone();
@@ -133,9 +149,9 @@ impl Host {
     fn build(&self, name: &str, method: Method, to: &Value, value: &Value, more: &Value) -> mlua::Result<()> {
         let mut call = self.call.borrow_mut();
         let fault = match (to, call.as_mut()) {
-            (Value::Table(to), Some(call)) if to.to_pointer() == call.to => {
+            (Value::LightUserData(to), Some(call)) if Some(*to) == call.to => {
                 if more.is_nil() {
-                    method(&mut call.builder, value, self.arrays.get()).err()
+                    method(&mut call.builder, value, self.writing(usize::MAX)).err()
                 } else {
                     Some("it takes one value at most".to_owned())
                 }
@@ -158,7 +174,7 @@ impl Host {
 
     fn note_raised(&self, lua: &Lua, value: &Value) {
         if let Some(call) = self.call.borrow_mut().as_mut() {
-            let shown = json::write(value, self.arrays.get(), 1024).unwrap_or_else(|_| describe(value));
+            let shown = json::write(value, self.writing(1024)).unwrap_or_else(|_| describe(value));
             // This function, the prelude's, and the one that has raised it.
             call.raised = Some(Raised { line: line(lua, 2), shown });
         }
@@ -170,11 +186,44 @@ impl Host {
             call.lines
         });
         let text = match lines {
-            0..=MOST_LINES => shown(values),
+            0..=MOST_LINES => self.shown(values),
             _ if lines == MOST_LINES + 1 => format!("this call has logged {MOST_LINES} lines: the others are left out"),
             _ => return,
         };
         (self.log)(LogLine { is_warning: is_warning || lines > MOST_LINES, line: line(lua, 1), text });
+    }
+
+    fn shown(&self, values: &MultiValue) -> String {
+        let mut text = String::new();
+        for value in values {
+            if !text.is_empty() {
+                text.push(' ');
+            }
+            match value {
+                Value::String(value) => {
+                    let bytes = value.as_bytes();
+                    text.push_str(&String::from_utf8_lossy(&bytes[..bytes.len().min(LONGEST_LINE)]));
+                }
+                Value::Integer(value) => text.push_str(&value.to_string()),
+                Value::Number(value) => text.push_str(&value.to_string()),
+                Value::Boolean(value) => text.push_str(if *value { "true" } else { "false" }),
+                Value::Nil => text.push_str("nil"),
+                Value::Error(error) => text.push_str(error.to_string().lines().next().unwrap_or_default()),
+                table @ Value::Table(_) => {
+                    text.push_str(&json::write(table, self.writing(LONGEST_LINE)).unwrap_or_else(|_| describe(table)));
+                }
+                other => text.push_str(&describe(other)),
+            }
+            if text.len() > LONGEST_LINE {
+                text.truncate(text.floor_char_boundary(LONGEST_LINE));
+                break;
+            }
+        }
+        text
+    }
+
+    fn writing(&self, most: usize) -> Writing<'_> {
+        Writing { arrays: self.arrays.get(), most, guard: &self.guard }
     }
 }
 
@@ -182,8 +231,6 @@ impl Host {
 pub(super) struct Functions {
     /// For the prelude, by name.
     pub(super) prelude: Table,
-    /// The metatable of every `to`.
-    pub(super) to: Table,
     /// The metatable of what was an array.
     pub(super) arrays: Table,
 }
@@ -215,37 +262,12 @@ fn read_binds(binds: &Value) -> Result<Binds, String> {
 }
 
 /// The line of the plugin where the function at this level is.
+#[expect(
+    clippy::redundant_closure_for_method_calls,
+    reason = "the method alone is not general enough in its lifetimes"
+)]
 fn line(lua: &Lua, level: usize) -> Option<usize> {
     lua.inspect_stack(level, |frame| frame.current_line()).flatten()
-}
-
-fn shown(values: &MultiValue) -> String {
-    let mut text = String::new();
-    for value in values {
-        if !text.is_empty() {
-            text.push(' ');
-        }
-        match value {
-            Value::String(value) => {
-                let bytes = value.as_bytes();
-                text.push_str(&String::from_utf8_lossy(&bytes[..bytes.len().min(LONGEST_LINE)]));
-            }
-            Value::Integer(value) => text.push_str(&value.to_string()),
-            Value::Number(value) => text.push_str(&value.to_string()),
-            Value::Boolean(value) => text.push_str(if *value { "true" } else { "false" }),
-            Value::Nil => text.push_str("nil"),
-            Value::Error(error) => text.push_str(error.to_string().lines().next().unwrap_or_default()),
-            table @ Value::Table(_) => {
-                text.push_str(&json::write(table, ptr::null(), LONGEST_LINE).unwrap_or_else(|_| describe(table)));
-            }
-            other => text.push_str(&describe(other)),
-        }
-        if text.len() > LONGEST_LINE {
-            text.truncate(text.floor_char_boundary(LONGEST_LINE));
-            break;
-        }
-    }
-    text
 }
 
 /// Seconds since 1970, for plugins.

@@ -1,6 +1,6 @@
 //! JSON to Lua's tables in one pass, and back: no tree of values between.
 //!
-//! Invariant: whatever a plugin builds, writing it ends: text, levels and members are counted.
+//! Invariant: whatever a plugin builds, writing it ends: text and levels are bounded, and every member is a safepoint.
 
 use std::borrow::Cow;
 use std::ffi::c_void;
@@ -8,6 +8,7 @@ use std::ffi::c_void;
 use mlua::{Either, Lua, Table, Value};
 use serde::de::IgnoredAny;
 
+use super::guard::Guard;
 use super::value::{EXACT, describe, float};
 
 /// Tables in tables, at most.
@@ -23,13 +24,29 @@ pub(super) struct Making<'m> {
     pub(super) arrays: &'m Table,
     /// They cannot be changed.
     pub(super) frozen: bool,
-    /// Bytes that the machine may hold.
-    pub(super) memory: usize,
+    /// Bounds memory, and time where a script waits for it.
+    pub(super) guard: &'m Guard,
+}
+
+/// How JSON is made of tables.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Writing<'w> {
+    /// The metatable that marks lists.
+    pub(super) arrays: *const c_void,
+    /// Bytes at most.
+    pub(super) most: usize,
+    /// Bounds the time.
+    pub(super) guard: &'w Guard,
 }
 
 /// Makes Lua's values of one JSON value that is known to be valid.
 pub(super) fn read<'t>(lua: &Lua, valid: &'t str, making: Making<'_>) -> mlua::Result<Piece<'t>> {
-    Reader { lua, text: valid, at: 0, making }.value(LEVELS)
+    // Most fields are plain texts.
+    let inside = valid.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+    match inside.filter(|text| !text.contains('\\')) {
+        Some(text) => Ok(Either::Left(text)),
+        None => Reader { lua, text: valid, at: 0, making }.value(LEVELS),
+    }
 }
 
 /// Makes Lua's values of a text that may be JSON.
@@ -70,9 +87,8 @@ impl<'t> Reader<'_, 't, '_> {
             if levels == 0 {
                 return Err(mlua::Error::runtime(format!("the JSON is nested deeper than {LEVELS} levels")));
             }
-            if self.lua.used_memory() > self.making.memory {
-                return Err(mlua::Error::MemoryError("not enough memory".to_owned()));
-            }
+            self.making.guard.safepoint()?;
+            self.making.guard.look_at_memory(self.lua)?;
             let table = if first == b'{' { self.object(levels - 1)? } else { self.array(levels - 1)? };
             if self.making.frozen {
                 table.set_readonly(true);
@@ -164,22 +180,19 @@ fn number(digits: &str) -> Piece<'_> {
     Either::Right(Value::Number(digits.parse().unwrap_or_default()))
 }
 
-/// Writes a value as JSON, in at most so many bytes. `arrays` is the metatable that marks lists. Names are sorted. The
-/// error says what cannot be written.
-pub(super) fn write(value: &Value, arrays: *const c_void, most: usize) -> Result<String, String> {
-    let mut writer = Writer { arrays, most, members: 0, out: String::new() };
+/// Writes a value as JSON. Names are sorted. The error says what cannot be written.
+pub(super) fn write(value: &Value, writing: Writing<'_>) -> Result<String, String> {
+    let mut writer = Writer { writing, out: String::new() };
     writer.value(value, LEVELS)?;
     Ok(writer.out)
 }
 
-struct Writer {
-    arrays: *const c_void,
-    most: usize,
-    members: usize,
+struct Writer<'w> {
+    writing: Writing<'w>,
     out: String,
 }
 
-impl Writer {
+impl Writer<'_> {
     fn value(&mut self, value: &Value, levels: u8) -> Result<(), String> {
         match value {
             Value::Nil => self.out.push_str("null"),
@@ -206,27 +219,24 @@ impl Writer {
     }
 
     fn fits(&self, more: usize) -> Result<(), String> {
-        let fits = self.out.len() + more <= self.most;
-        if fits { Ok(()) } else { Err(format!("the JSON is longer than {} bytes", self.most)) }
+        let fits = self.out.len() + more <= self.writing.most;
+        if fits { Ok(()) } else { Err(format!("the JSON is longer than {} bytes", self.writing.most)) }
     }
 
     fn table(&mut self, table: &Table, levels: u8) -> Result<(), String> {
         let length = table.raw_len();
-        let is_marked = table.metatable().is_some_and(|metatable| metatable.to_pointer() == self.arrays);
+        let is_marked = table.metatable().is_some_and(|metatable| metatable.to_pointer() == self.writing.arrays);
         if is_marked || (length > 0 && members(table, length)? == length) {
             return self.array(table, length, levels);
         }
         let mut pairs = Vec::new();
         let collected = table.for_each::<Value, Value>(|key, value| {
-            self.members += 1;
-            // Each takes four bytes at least.
-            if self.members > self.most / 4 {
-                return Err(mlua::Error::runtime(format!("the JSON is longer than {} bytes", self.most)));
-            }
+            self.writing.guard.safepoint()?;
             pairs.push((name(&key).map_err(mlua::Error::runtime)?, value));
-            Ok(())
+            // Each takes four bytes at least.
+            self.fits(4 * pairs.len()).map_err(mlua::Error::runtime)
         });
-        collected.map_err(|error| error.to_string())?;
+        collected.map_err(|error| told(&error))?;
         pairs.sort_unstable_by(|(left, _), (right, _)| left.cmp(right));
         for (index, (key, value)) in pairs.iter().enumerate() {
             self.out.push(if index == 0 { '{' } else { ',' });
@@ -244,7 +254,8 @@ impl Writer {
             if index > 1 {
                 self.out.push(',');
             }
-            let item: Value = table.raw_get(index).map_err(|error| error.to_string())?;
+            self.writing.guard.safepoint().map_err(|error| told(&error))?;
+            let item: Value = table.raw_get(index).map_err(|error| told(&error))?;
             self.value(&item, levels)?;
         }
         self.out.push(']');
@@ -263,6 +274,13 @@ fn members(table: &Table, most: usize) -> Result<usize, String> {
         return Err("the table cannot be read".to_owned());
     }
     Ok(count)
+}
+
+fn told(error: &mlua::Error) -> String {
+    match error {
+        mlua::Error::RuntimeError(text) => text.clone(),
+        other => other.to_string(),
+    }
 }
 
 fn name(key: &Value) -> Result<String, String> {

@@ -4,7 +4,6 @@
 //! from. Scripts have no other way to yield.
 
 use std::cell::Cell;
-use std::ptr;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -43,14 +42,14 @@ pub(super) struct Machine {
 }
 
 /// What comes of a hook that has ended.
-pub(super) type Finish<T> = fn(Call, Value) -> Result<T, String>;
+pub(super) type Finish<T> = fn(Box<Call>, Value) -> Result<T, String>;
 
 /// A call that waits for rows.
 pub(super) struct Waiting<T> {
     machine: Rc<Machine>,
     hook: Hook,
     thread: Thread,
-    call: Call,
+    call: Box<Call>,
     used: Used,
     finish: Finish<T>,
 }
@@ -84,9 +83,8 @@ impl Machine {
     pub(super) fn route(self: &Rc<Self>, site: usize, event: &Event, view: &EventView) -> Step<Routing> {
         let arguments = || {
             let event = Outline::fill(self.outline.as_ref(), self.lua(), event, view, making(&self.sandbox))?;
-            let to = self.lua().create_table()?;
-            to.set_metatable(Some(self.sandbox.to.clone()))?;
-            Ok((Call::new(to.to_pointer()), Value::Table(event), Value::Table(to)))
+            let to = self.sandbox.host.next_to();
+            Ok((Call::new(Some(to)), Value::Table(event), Value::LightUserData(to)))
         };
         self.begin(Hook::Route, site, arguments, |call, _| {
             call.builder.finish().map_err(|fault| format!("`route`: {fault}"))
@@ -103,7 +101,7 @@ impl Machine {
             table.raw_set("tenant", session.tenant.as_str())?;
             table.set_readonly(true);
             let topic = self.lua().create_string(topic.as_str())?;
-            Ok((Call::new(ptr::null()), Value::Table(table), Value::String(topic)))
+            Ok((Call::new(None), Value::Table(table), Value::String(topic)))
         };
         self.begin(Hook::Authorize, site, arguments, |_, answer| match answer {
             Value::Boolean(is_allowed) => Ok(is_allowed),
@@ -123,7 +121,7 @@ impl Machine {
             request.raw_set("remote_addr", remote)?;
             request.set_readonly(true);
             let token = self.lua().create_string(token)?;
-            Ok((Call::new(ptr::null()), Value::String(token), Value::Table(request)))
+            Ok((Call::new(None), Value::String(token), Value::Table(request)))
         };
         self.begin(Hook::Authenticate, site, arguments, |_, answer| match answer {
             Value::Nil | Value::Boolean(false) => Ok(None),
@@ -150,7 +148,7 @@ impl Machine {
         self: &Rc<Self>,
         hook: Hook,
         site: usize,
-        arguments: impl FnOnce() -> mlua::Result<(Call, Value, Value)>,
+        arguments: impl FnOnce() -> mlua::Result<(Box<Call>, Value, Value)>,
         finish: Finish<T>,
     ) -> Step<T> {
         let host = &self.sandbox.host;
@@ -164,7 +162,7 @@ impl Machine {
         };
         if self.plugin.asks == Asks::Nothing {
             host.call.replace(Some(call));
-            let (returned, _) =
+            let returned =
                 host.guard.leg(self.lua(), Used::default(), || function.call::<Value>((first, second, params)));
             return Step::Done(self.end(returned, finish));
         }
@@ -190,7 +188,7 @@ impl Machine {
                 let text = host.guard.complaint();
                 Err(plain(&self.plugin.name, ScriptFailure::Budget, None, &text))
             }
-            (Err(error), call) => Err(self.failed(&error, call.as_ref())),
+            (Err(error), call) => Err(self.failed(&error, call.as_deref())),
         };
         self.look_at_memory();
         result
@@ -241,7 +239,7 @@ impl<T> Waiting<T> {
         let host = &machine.sandbox.host;
         self.call.asked = None;
         host.call.replace(Some(self.call));
-        let (returned, used) = host.guard.leg(machine.lua(), self.used, || self.thread.resume::<Value>(arguments));
+        let returned = host.guard.leg(machine.lua(), self.used, || self.thread.resume::<Value>(arguments));
         let is_waiting =
             returned.is_ok() && !host.guard.has_stopped() && self.thread.status() == ThreadStatus::Resumable;
         if !is_waiting {
@@ -249,7 +247,10 @@ impl<T> Waiting<T> {
         }
         let call = host.call.take().and_then(|call| Some((call.asked.clone()?, call)));
         match call {
-            Some((lookup, call)) => Step::Asks(lookup, Suspended(Waiting { machine, call, used, ..self })),
+            Some((lookup, call)) => {
+                let used = host.guard.used();
+                Step::Asks(lookup, Suspended(Waiting { machine: Rc::clone(&machine), call, used, ..self }))
+            }
             // Only `lookup` yields, and it asks before.
             None => Step::Done(Err(plain(&machine.plugin.name, ScriptFailure::Error, None, "it waits for nothing"))),
         }
@@ -257,7 +258,7 @@ impl<T> Waiting<T> {
 }
 
 fn making(sandbox: &Sandbox) -> Making<'_> {
-    Making { arrays: &sandbox.arrays, frozen: true, memory: sandbox.host.guard.memory() }
+    Making { arrays: &sandbox.arrays, frozen: true, guard: &sandbox.host.guard }
 }
 
 /// The rows for a script, or why there are none.
@@ -285,9 +286,7 @@ fn table_of(sandbox: &Sandbox, rows: &Rows) -> mlua::Result<Table> {
         }
         line.set_readonly(true);
         table.raw_push(line)?;
-        if lua.used_memory() > sandbox.host.guard.memory() {
-            return Err(mlua::Error::MemoryError("not enough memory".to_owned()));
-        }
+        sandbox.host.guard.look_at_memory(lua)?;
     }
     table.set_metatable(Some(sandbox.arrays.clone()))?;
     table.set_readonly(true);

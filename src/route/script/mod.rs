@@ -7,6 +7,7 @@
 //! outside; its failure is an error of one call.
 
 mod asks;
+mod breaker;
 mod builder;
 mod compile;
 mod fault;
@@ -36,6 +37,7 @@ use crate::config::{Hook, PluginFile};
 use crate::event::{Clause, Decoder, Event, Path, Scalar, Topic};
 use crate::lookup::Binds;
 
+pub use self::breaker::{Breaker, Change, Ending};
 pub use self::view::EventView;
 
 /// What one plugin may take in one thread.
@@ -53,6 +55,7 @@ pub struct Plugin {
     pub name: CompactString,
     fields: Option<Box<[Path]>>,
     asks: Asks,
+    says_payload: bool,
     limits: ScriptLimits,
     bytecode: Box<[u8]>,
     /// Which hook is called, and what it is handed as parameters, as JSON.
@@ -147,6 +150,19 @@ pub enum ScriptFailure {
     Breaker,
 }
 
+impl ScriptFailure {
+    /// What metrics call it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Budget => "budget",
+            Self::Memory => "memory",
+            Self::Lookup => "lookup",
+            Self::Breaker => "breaker",
+        }
+    }
+}
+
 /// Whom a `route` hook names.
 #[derive(Debug, Default)]
 pub struct Routing {
@@ -167,6 +183,11 @@ impl Plugin {
     /// What its `route` hook reads of events: these become parts of `decoder`.
     pub fn view(&self, decoder: &mut Decoder) -> EventView {
         EventView::new(self.fields.as_deref(), decoder)
+    }
+
+    /// Whether it may give some another payload than the event's, as far as its text tells.
+    pub fn says_payload(&self) -> bool {
+        self.says_payload
     }
 
     /// Which queries it may ask.

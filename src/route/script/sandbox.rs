@@ -22,8 +22,6 @@ static PRELUDE: LazyLock<Option<Vec<u8>>> = LazyLock::new(|| compiler().compile(
 pub(super) struct Sandbox {
     pub(super) lua: Lua,
     pub(super) host: Rc<Host>,
-    /// The metatable of every `to`.
-    pub(super) to: Table,
     /// The metatable of what was an array.
     pub(super) arrays: Table,
 }
@@ -48,13 +46,13 @@ impl Sandbox {
         lua.sandbox(true)?;
         let guard = Rc::clone(&host);
         lua.set_interrupt(move |_| guard.guard.safepoint());
-        Ok(Self { lua, host, to: functions.to, arrays: functions.arrays })
+        Ok(Self { lua, host, arrays: functions.arrays })
     }
 
     /// Runs a plugin's top level within the limits, and answers what it returns.
     pub(super) fn run(&self, name: &str, bytecode: &[u8]) -> mlua::Result<Value> {
         let chunk = self.lua.load(bytecode).set_name(format!("@{name}")).set_mode(ChunkMode::Binary).into_function()?;
-        let (returned, _) = self.host.guard.leg(&self.lua, Used::default(), || chunk.call::<Value>(()));
+        let returned = self.host.guard.leg(&self.lua, Used::default(), || chunk.call::<Value>(()));
         self.lua.globals().set_readonly(true);
         if self.host.guard.has_stopped() {
             return Err(mlua::Error::runtime(self.host.guard.complaint()));

@@ -1,5 +1,6 @@
 //! What a plugin is handed of an event: the parts that it declares, or all of it, as tables that cannot be changed.
 
+use compact_str::CompactString;
 use mlua::{Either, Lua, Table, Value};
 
 use super::json::{self, Making, Piece};
@@ -96,7 +97,7 @@ impl Outline {
 /// The names that a script goes by, from `event` on. None for the whole body.
 fn names(path: &Path) -> Vec<&str> {
     match path.root() {
-        Root::Body => path.segments().iter().map(|segment| segment.as_str()).collect(),
+        Root::Body => path.segments().iter().map(CompactString::as_str).collect(),
         Root::RoutingKey => vec!["amqp", "routing_key"],
         Root::Header(name) => vec!["amqp", "headers", name],
     }

@@ -32,8 +32,10 @@ fn say(action: &Action) -> String {
 #[track_caller]
 fn check(rules: Vec<ActionRule>, body: &str, expected: &str) {
     let mut decoder = Decoder::new(shape());
-    let table = RouteTable::compile(vec![acting(rules)], &mut decoder);
-    let Plan::Decided(decision) = table.decide(decode(&decoder, body)) else { panic!("nothing is to be asked") };
+    let table = RouteTable::compile(vec![acting(rules)], &[], &mut decoder);
+    let Plan::Decided(decision) = table.decide(decode(&decoder, body), &mut NoScripts) else {
+        panic!("nothing is to be asked")
+    };
     let said = match &decision.decided()[0].outcome {
         Outcome::Act(actions) => actions.iter().map(say).collect::<Vec<_>>().join("; "),
         other => format!("{other:?}"),
@@ -76,14 +78,17 @@ fn actions_are_known_before_other_routes_have_their_answers_and_whatever_these_a
     let asking = AudienceRule { users: Some(users), payload: Some(narrowed), ..AudienceRule::default() };
     let first = Route { to: RouteTarget::Audiences(vec![asking]), go_on: true, ..route("a", Vec::new()) };
     let mut decoder = Decoder::new(shape());
-    let table =
-        RouteTable::compile(vec![first, acting(vec![forget(1, &[], true), disconnect(each(&["7"]))])], &mut decoder);
-    let plan = table.decide(decode(&decoder, BODY));
+    let table = RouteTable::compile(
+        vec![first, acting(vec![forget(1, &[], true), disconnect(each(&["7"]))])],
+        &[],
+        &mut decoder,
+    );
+    let plan = table.decide(decode(&decoder, BODY), &mut NoScripts);
     let expected = ["forget 1()", "disconnect 7"];
     assert_eq!(plan.actions().map(say).collect::<Vec<_>>(), expected);
     let Plan::Waits(mut pending) = plan else { panic!("the first route asks") };
     let (id, _) = pending.take_calls().next().unwrap();
-    pending.answer(id, Err(LookupError::Unavailable("down".to_owned())));
+    table.answer(&mut pending, id, Err(LookupError::Unavailable("down".to_owned())), &mut NoScripts);
     assert_eq!(pending.finish().actions().map(say).collect::<Vec<_>>(), expected);
 }
 
@@ -95,13 +100,15 @@ fn what_is_known_is_not_asked() {
     };
     let route = Route { to: RouteTarget::Audiences(vec![query(1), query(2)]), ..route("a", Vec::new()) };
     let mut decoder = Decoder::new(shape());
-    let table = RouteTable::compile(vec![route], &mut decoder);
+    let table = RouteTable::compile(vec![route], &[], &mut decoder);
     let down = || Err(LookupError::Unavailable("down".to_owned()));
-    let plan = || table.decide(decode(&decoder, BODY));
-    let Plan::Waits(mut pending) = plan().with_known(|call| (call.query == QueryId(1)).then(down)) else {
+    let plan = || table.decide(decode(&decoder, BODY), &mut NoScripts);
+    let Plan::Waits(mut pending) =
+        table.with_known(plan(), &mut NoScripts, |call| (call.query == QueryId(1)).then(down))
+    else {
         panic!("one is missing")
     };
     let left: Vec<u16> = pending.take_calls().map(|(_, call)| call.query.0).collect();
     assert_eq!((left, pending.is_answered()), (vec![2], false));
-    assert!(matches!(plan().with_known(|_| Some(down())), Plan::Decided(_)));
+    assert!(matches!(table.with_known(plan(), &mut NoScripts, |_| Some(down())), Plan::Decided(_)));
 }

@@ -1,18 +1,19 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
+use super::scripting::Plugins;
 use super::*;
 use crate::config::{QueryCall, QueryId, UsersRule};
-use crate::event::{Audience, Keep, PayloadFilter, Scope};
+use crate::event::{Audience, Keep, Payload, PayloadFilter, Scope};
 use crate::lookup::{LookupError, Rows};
 
 #[expect(clippy::unnecessary_wraps, reason = "one of two kinds of answers")]
-fn rows(ids: &[Scalar]) -> Answer {
+pub(super) fn rows(ids: &[Scalar]) -> Answer {
     let rows = ids.iter().map(|id| Box::from([id.clone()])).collect();
     Ok(Arc::new(Rows { columns: Arc::from(["user_id".into()]), rows }))
 }
 
-fn down() -> Answer {
+pub(super) fn down() -> Answer {
     Err(LookupError::Unavailable("down".to_owned()))
 }
 
@@ -40,7 +41,7 @@ fn say_audience(audience: &Audience) -> String {
     }
 }
 
-fn say(table: &RouteTable, decision: &Decision) -> String {
+pub(super) fn say(table: &RouteTable, decision: &Decision) -> String {
     let said = decision.decided().iter().map(|Decided { route, outcome }| {
         let outcome = match outcome {
             Outcome::Audience(audience) => say_audience(audience),
@@ -54,24 +55,45 @@ fn say(table: &RouteTable, decision: &Decision) -> String {
 /// What `routes` make of a body, once the queries that they ask (`expected_calls`) are answered.
 #[track_caller]
 fn check_asking(routes: Vec<Route>, body: &str, expected_calls: &str, answers: Vec<Answer>, expected: &str) {
+    check_with(&mut Plugins::new(&[]), routes, body, expected_calls, answers, expected);
+}
+
+/// As [`check_asking`], with these plugins. They are answered too, in the order in which questions come up.
+#[track_caller]
+pub(super) fn check_with(
+    plugins: &mut Plugins,
+    routes: Vec<Route>,
+    body: &str,
+    expected_calls: &str,
+    answers: Vec<Answer>,
+    expected: &str,
+) {
+    let (calls, said) = decide(plugins, routes, body, answers);
+    assert_eq!(calls, expected_calls, "calls for {body}");
+    assert_eq!(said, expected, "{body}");
+}
+
+/// The calls that these routes make, and what they decide.
+pub(super) fn decide(plugins: &mut Plugins, routes: Vec<Route>, body: &str, answers: Vec<Answer>) -> (String, String) {
     let mut decoder = Decoder::new(shape());
-    let table = RouteTable::compile(routes, &mut decoder);
-    let mut said_calls = Vec::new();
-    let decision = match table.decide(decode(&decoder, body)) {
+    let table = RouteTable::compile(routes, &plugins.plugins, &mut decoder);
+    let (mut said_calls, mut answers) = (Vec::new(), answers.into_iter());
+    let decision = match table.decide(decode(&decoder, body), plugins) {
         Plan::Decided(decision) => decision,
         Plan::Waits(mut pending) => {
-            let calls: Vec<(CallId, Call)> = pending.take_calls().collect();
-            for ((id, call), answer) in calls.into_iter().zip(answers) {
-                let binds: Vec<String> = call.binds.iter().map(|(name, value)| format!("{name}={value}")).collect();
-                said_calls.push(format!("{}({})", call.query.0, binds.join(",")));
-                pending.answer(id, answer);
+            while !pending.is_answered() {
+                let calls: Vec<(CallId, Call)> = pending.take_calls().collect();
+                assert!(!calls.is_empty(), "it waits for what it does not ask");
+                for (id, call) in calls {
+                    let binds: Vec<String> = call.binds.iter().map(|(name, value)| format!("{name}={value}")).collect();
+                    said_calls.push(format!("{}({})", call.query.0, binds.join(",")));
+                    table.answer(&mut pending, id, answers.next().expect("an answer"), plugins);
+                }
             }
-            assert!(pending.is_answered());
             pending.finish()
         }
     };
-    assert_eq!(said_calls.join(" "), expected_calls, "calls for {body}");
-    assert_eq!(say(&table, &decision), expected, "{body}");
+    (said_calls.join(" "), say(&table, &decision))
 }
 
 #[track_caller]
@@ -79,7 +101,7 @@ fn check(routes: Vec<Route>, body: &str, expected: &str) {
     check_asking(routes, body, "", Vec::new(), expected);
 }
 
-fn to(audiences: Vec<AudienceRule>) -> Route {
+pub(super) fn to(audiences: Vec<AudienceRule>) -> Route {
     Route { to: RouteTarget::Audiences(audiences), ..route("r", Vec::new()) }
 }
 
@@ -87,7 +109,12 @@ fn everyone(all_tenants: bool) -> Route {
     Route { to: RouteTarget::Everyone, all_tenants, ..route("r", Vec::new()) }
 }
 
-fn users(list: ListRule) -> AudienceRule {
+/// A list of one text.
+pub(super) fn one(text: &str) -> ListRule {
+    each(&[text])
+}
+
+pub(super) fn users(list: ListRule) -> AudienceRule {
     AudienceRule { users: Some(UsersRule::List(list)), ..AudienceRule::default() }
 }
 
@@ -95,7 +122,7 @@ fn topics(list: ListRule) -> AudienceRule {
     AudienceRule { topics: Some(list), ..AudienceRule::default() }
 }
 
-fn query(id: u16, bind: &str) -> AudienceRule {
+pub(super) fn query(id: u16, bind: &str) -> AudienceRule {
     let with = vec![("record".into(), template(bind))];
     AudienceRule { users: Some(UsersRule::Query(QueryCall { query: QueryId(id), with })), ..AudienceRule::default() }
 }
@@ -183,8 +210,8 @@ fn what_cannot_be_filled_names_nobody_and_excepts_nobody() {
     ] {
         let said = format!("{nobody:?}");
         let mut decoder = Decoder::new(shape());
-        let table = RouteTable::compile(vec![to(vec![nobody])], &mut decoder);
-        let plan = table.decide(decode(&decoder, BODY));
+        let table = RouteTable::compile(vec![to(vec![nobody])], &[], &mut decoder);
+        let plan = table.decide(decode(&decoder, BODY), &mut NoScripts);
         assert!(matches!(&plan, Plan::Decided(decision) if say(&table, decision) == "r -> Nobody"), "{said}: {plan:?}");
     }
     let some = users(each(&["{data.missing}", "7"]));
@@ -244,7 +271,7 @@ fn a_failed_lookup_costs_its_route_alone() {
     check_asking(routes, BODY, "0(record=42) 1(record=42)", answers, expected);
 }
 
-fn without(names: &[&str]) -> PayloadFilter {
+pub(super) fn without(names: &[&str]) -> PayloadFilter {
     let mut filter = PayloadFilter::new(Keep::Without);
     for name in names {
         filter.name(name).unwrap();
@@ -269,26 +296,31 @@ fn audiences_that_get_the_same_of_the_payload_share_it() {
     let some = |user: &str, names| AudienceRule { payload: Some(without(names)), ..users(each(&[user])) };
     let first = Route { go_on: true, ..to(vec![some("1", &["a", "b.c"]), some("2", &["a"])]) };
     let mut decoder = Decoder::new(shape());
-    let table = RouteTable::compile(vec![first, to(vec![users(each(&["3"])), some("4", &["b.c", "a"])])], &mut decoder);
-    let Plan::Decided(decision) = table.decide(decode(&decoder, BODY)) else { panic!("nothing to ask") };
+    let table =
+        RouteTable::compile(vec![first, to(vec![users(each(&["3"])), some("4", &["b.c", "a"])])], &[], &mut decoder);
+    let Plan::Decided(decision) = table.decide(decode(&decoder, BODY), &mut NoScripts) else {
+        panic!("nothing to ask")
+    };
     let (_, audiences) = decision.into_audiences();
-    let filters: Vec<_> = audiences.iter().flat_map(Audience::clauses).map(|clause| clause.payload.as_ref()).collect();
-    let [Some(one), Some(other), None, Some(same)] = filters[..] else { panic!("{filters:?}") };
+    let filters: Vec<_> = audiences.iter().flat_map(Audience::clauses).map(|clause| &clause.payload).collect();
+    let [Payload::Part(one), Payload::Part(other), Payload::Whole, Payload::Part(same)] = filters[..] else {
+        panic!("{filters:?}")
+    };
     assert!(Arc::ptr_eq(one, same) && !Arc::ptr_eq(one, other));
 }
 
 #[test]
 fn only_the_first_answer_to_a_call_counts_and_none_counts_as_failed() {
     let mut decoder = Decoder::new(shape());
-    let table = RouteTable::compile(vec![to(vec![query(0, "{data.n}")])], &mut decoder);
-    let ask = || match table.decide(decode(&decoder, BODY)) {
+    let table = RouteTable::compile(vec![to(vec![query(0, "{data.n}")])], &[], &mut decoder);
+    let ask = || match table.decide(decode(&decoder, BODY), &mut NoScripts) {
         Plan::Waits(pending) => pending,
         Plan::Decided(decision) => panic!("{decision:?}"),
     };
     let mut twice = ask();
     let (id, _) = twice.take_calls().next().unwrap();
-    twice.answer(id, rows(&[Scalar::Int(1)]));
-    twice.answer(id, down());
+    table.answer(&mut twice, id, rows(&[Scalar::Int(1)]), &mut NoScripts);
+    table.answer(&mut twice, id, down(), &mut NoScripts);
     assert_eq!(say(&table, &twice.finish()), "r -> acme: users 1");
     assert!(!ask().is_answered());
     assert!(matches!(ask().finish().decided(), [Decided { outcome: Outcome::LookupFailed(_), .. }]));

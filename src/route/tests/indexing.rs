@@ -80,10 +80,10 @@ proptest! {
         events in prop::collection::vec([value(), value()], 1..24),
     ) {
         let mut decoder = Decoder::new(shape());
-        let table = RouteTable::compile(routes, &mut decoder);
+        let table = RouteTable::compile(routes, &[], &mut decoder);
         for [a, b] in events {
             let body = format!(r#"{{"data":{{"tenant":"t","a":{},"b":{}}}}}"#, json(&a), json(&b));
-            let indexed = routes_that_decide(&table.decide(decode(&decoder, &body)));
+            let indexed = routes_that_decide(&table.decide(decode(&decoder, &body), &mut NoScripts));
             let naive = routes_that_decide(&table.decide_one_by_one(decode(&decoder, &body)));
             prop_assert_eq!(indexed, naive, "{}", body);
         }
@@ -93,7 +93,7 @@ proptest! {
 /// How many of `routes` are tried for an event.
 fn tried(routes: Vec<Route>, body: &str) -> usize {
     let mut decoder = Decoder::new(shape());
-    let table = RouteTable::compile(routes, &mut decoder);
+    let table = RouteTable::compile(routes, &[], &mut decoder);
     table.candidates(&decode(&decoder, body))
 }
 

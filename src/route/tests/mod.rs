@@ -4,7 +4,9 @@
 mod acting;
 mod deciding;
 mod indexing;
+mod scripting;
 mod subscribing;
+mod twin;
 
 use std::time::Instant;
 

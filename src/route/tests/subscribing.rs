@@ -31,16 +31,19 @@ fn ask(binds: &[(&str, &str)]) -> TopicAllow {
 fn rules() -> TopicRules {
     let role = |expected: &str| (TopicPlace::Attribute("role".into()), Matcher::Equals(text(expected)));
     let own = (TopicPlace::Capture(0), Matcher::Template(places("{session.user}")));
-    TopicRules::compile(vec![
-        rule("board:secret", TopicAllow::Never),
-        rule("board:*", TopicAllow::Always),
-        rule("inbox:{user}", TopicAllow::When(vec![own])),
-        rule("managers:{board}", TopicAllow::When(vec![role("manager")])),
-        rule("managers:sales", TopicAllow::Always),
-        rule("deal:{id}", ask(&[("user", "{session.user}"), ("deal", "{0}"), ("level", "{level}")])),
-        rule("team:{id}", ask(&[("team", "{team}")])),
-        rule("none:{id}", TopicAllow::When(Vec::new())),
-    ])
+    TopicRules::compile(
+        vec![
+            rule("board:secret", TopicAllow::Never),
+            rule("board:*", TopicAllow::Always),
+            rule("inbox:{user}", TopicAllow::When(vec![own])),
+            rule("managers:{board}", TopicAllow::When(vec![role("manager")])),
+            rule("managers:sales", TopicAllow::Always),
+            rule("deal:{id}", ask(&[("user", "{session.user}"), ("deal", "{0}"), ("level", "{level}")])),
+            rule("team:{id}", ask(&[("team", "{team}")])),
+            rule("none:{id}", TopicAllow::When(Vec::new())),
+        ],
+        &[],
+    )
 }
 
 fn judge(topic: &str) -> Judgement {

@@ -8,8 +8,8 @@ use smallvec::SmallVec;
 
 use super::*;
 use crate::event::{
-    AttributeMatch, Audience, Clause, Decoder, Envelope, Event, EveryTenant, Keep, Matcher, Path, PayloadFilter,
-    Scalar, Shape,
+    AttributeMatch, Audience, Clause, Decoder, Envelope, Event, EveryTenant, Keep, Matcher, Path, Payload,
+    PayloadFilter, Scalar, Shape,
 };
 use crate::shard::Routed;
 
@@ -79,13 +79,15 @@ const TENANTS: [&str; 3] = ["acme", "globex", "initech"];
 const USERS: [&str; 3] = ["1", "2", "3"];
 const ROLES: [&str; 2] = ["manager", "agent"];
 /// Shared, as those of a rulebook are.
-static PAYLOADS: LazyLock<[Arc<PayloadFilter>; 2]> =
-    LazyLock::new(|| [Keep::Only, Keep::Without].map(|keep| Arc::new(PayloadFilter::new(keep))));
+static PAYLOADS: LazyLock<[Payload; 3]> = LazyLock::new(|| {
+    let part = |keep| Payload::Part(Arc::new(PayloadFilter::new(keep)));
+    [part(Keep::Only), part(Keep::Without), Payload::Own(Bytes::from_static(b"1"))]
+});
 const TOPICS: [&str; 5] = ["deal:1", "deal:2", "deal:*", "board:a", "news"];
 
 fn clause() -> impl Strategy<Value = ClauseSpec> {
     let some = |of: u8| prop::option::of(prop::collection::vec(0..of, 0..3));
-    (some(3), some(5), prop::option::of(0..2_u8), prop::option::of(0..3_u8), prop::option::of(0..2_u8))
+    (some(3), some(5), prop::option::of(0..2_u8), prop::option::of(0..3_u8), prop::option::of(0..3_u8))
         .prop_map(|(users, topics, role, except, payload)| ClauseSpec { users, topics, role, except, payload })
 }
 
@@ -113,14 +115,14 @@ fn build(spec: &ClauseSpec) -> Clause {
             Arc::from([AttributeMatch { name: "role".into(), matcher }])
         }),
         except: spec.except.iter().map(user).collect(),
-        payload: spec.payload.map(|index| Arc::clone(&PAYLOADS[usize::from(index)])),
+        payload: spec.payload.map_or(Payload::Whole, |index| PAYLOADS[usize::from(index)].clone()),
     }
 }
 
 /// The name of a frame: what is in it.
-fn encoded(filter: Option<&PayloadFilter>) -> Bytes {
-    let known = |filter| PAYLOADS.iter().position(|known| std::ptr::eq(&raw const **known, filter)).unwrap();
-    Bytes::from(filter.map_or("whole".to_owned(), |filter| known(filter).to_string()))
+fn encoded(payload: &Payload) -> Bytes {
+    let known = PAYLOADS.iter().position(|known| known.is_same(payload));
+    Bytes::from(known.map_or("whole".to_owned(), |known| known.to_string()))
 }
 
 impl Model {

@@ -7,7 +7,7 @@ mod flow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pointsman::config::{Amqp, AmqpTls, Binding, Exchange, Queue, WhenLost};
+use pointsman::config::{Amqp, AmqpTls, Binding, Exchange, Plugins, Queue, WhenLost};
 use pointsman::event::{Decoder, Path, Shape, Slot, Value};
 use pointsman::lane::{Delivery, Lanes};
 use pointsman::observe::{Metrics, SourceKind};
@@ -39,14 +39,15 @@ impl Source {
         let path = |text| Path::parse(text).unwrap();
         let mut decoder = Decoder::new(Shape { payload: path("."), tenant: None, id: None, kind: None });
         let slots = ["n", "amqp.routing_key", "amqp.headers.shop"].map(|text| decoder.slot(&path(text)));
-        let routes = RouteTable::compile(Vec::new(), &mut decoder);
-        let topics = TopicRules::compile(Vec::new());
+        let routes = RouteTable::compile(Vec::new(), &[], &mut decoder);
+        let topics = TopicRules::compile(Vec::new(), &[]);
         let rulebook = Rulebook {
             generation: Generation(1),
             decoder,
             routes,
             topics,
             plugins: Box::default(),
+            breaker: Plugins::default().breaker,
             queries: Arc::default(),
         };
         let (lanes, lane) = Lanes::to_channel(capacity);

@@ -67,6 +67,12 @@ impl Server {
         Self::started(&mut command, folder).await
     }
 
+    /// Starts a server in a folder that is there already, with this file of it. It must say where to listen.
+    pub async fn start_in(folder: TempDir, file: &str) -> Self {
+        let mut command = command(folder.path(), file, &Setup::default());
+        Self::started(&mut command, folder).await
+    }
+
     async fn started(command: &mut Command, folder: TempDir) -> Self {
         let process = Process::start("pointsman", command, Stream::Stderr);
         let clients = address(&process, "clients").await;

@@ -4,6 +4,7 @@ use super::*;
 use crate::event::{TenantId, UserId};
 use crate::lookup::{LookupError, Rows};
 
+#[expect(clippy::unnecessary_wraps, reason = "one of two kinds of answers")]
 fn rows(columns: &[&str], rows: &[&[Scalar]]) -> Answer {
     Ok(Arc::new(Rows {
         columns: columns.iter().map(|name| CompactString::from(*name)).collect(),

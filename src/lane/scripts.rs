@@ -1,0 +1,281 @@
+//! The virtual machines of a lane: one for each plugin that the rules of a generation call.
+//!
+//! Invariant: a machine serves one rulebook, and goes when nobody holds that rulebook any more. What it has kept is seen
+//! by no other generation, and by no other lane.
+
+use std::rc::Rc;
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+use crate::config::{Hook, PluginId, QueryId, ScriptCall};
+use crate::event::{Event, Topic};
+use crate::observe::{Metrics, ScriptMeter, Throttle};
+use crate::reload::{Generation, Rulebook};
+use crate::route::script::{
+    Breaker, Change, Ending, EventView, LogLine, LogSink, Plugin, Routing, ScriptError, ScriptFailure, Step, Suspended,
+    Vm,
+};
+use crate::route::{Answer, Scripts, SessionView};
+
+/// Lines of one plugin that a lane logs in a second.
+const LINES: u64 = 100;
+/// How often it is looked whether generations have gone.
+const SWEEP_EVERY: Duration = Duration::from_secs(1);
+/// After so many calls it is looked again how much memory a machine holds.
+const WEIGHED_EVERY: u32 = 64;
+
+/// The machines of a lane, by rulebook.
+#[derive(Debug)]
+pub(super) struct Machines {
+    /// One, and for a short time after a change two or three.
+    generations: Vec<OfRulebook>,
+    swept: Option<Instant>,
+    metrics: Arc<Metrics>,
+}
+
+#[derive(Debug)]
+struct OfRulebook {
+    rulebook: Weak<Rulebook>,
+    /// By [`PluginId`]: those that were called, or prepared.
+    machines: Box<[Option<Machine>]>,
+}
+
+/// One plugin's machine.
+struct Machine {
+    plugin: Arc<Plugin>,
+    generation: Generation,
+    log: LogSink,
+    /// None where it could not be made, or had no memory left: the next call makes it anew.
+    vm: Option<Vm>,
+    /// Of the hooks that lanes call, by [`index`]. What clients ask for cannot put events aside.
+    breakers: [Breaker; 2],
+    meter: ScriptMeter,
+    calls: u32,
+    /// Bytes that were counted for it.
+    weighed: usize,
+}
+
+/// The plugins of one rulebook, at this time.
+#[derive(Debug)]
+pub(super) struct OnMachines<'m> {
+    machines: &'m mut Machines,
+    rulebook: &'m Arc<Rulebook>,
+    now: Instant,
+}
+
+impl Machines {
+    /// None yet.
+    pub(super) fn new(metrics: Arc<Metrics>) -> Self {
+        Self { generations: Vec::new(), swept: None, metrics }
+    }
+
+    /// Makes the machines that this rulebook's routes and topic rules call. An error names what could not be made.
+    pub(super) fn prepare(&mut self, rulebook: &Arc<Rulebook>, now: Instant) -> Result<(), String> {
+        self.sweep(now);
+        let calls = rulebook.routes.script_calls().chain(rulebook.topics.script_calls());
+        let mut plugins: Vec<PluginId> = calls.map(|call| call.plugin).collect();
+        plugins.sort_unstable();
+        plugins.dedup();
+        for plugin in plugins {
+            let Some(machine) = self.machine(rulebook, plugin) else { continue };
+            let failed = |error| format!("the plugin `{}` cannot be prepared: {error}", machine.plugin.name);
+            made(&mut machine.vm, &machine.plugin, &machine.log).map_err(failed)?;
+            machine.weigh();
+        }
+        Ok(())
+    }
+
+    /// The plugins of a rulebook, to be called now.
+    pub(super) fn at<'m>(&'m mut self, rulebook: &'m Arc<Rulebook>, now: Instant) -> OnMachines<'m> {
+        OnMachines { machines: self, rulebook, now }
+    }
+
+    /// When to look whether generations have gone.
+    pub(super) fn due(&self) -> Option<Instant> {
+        (self.generations.len() > 1).then_some(self.swept? + SWEEP_EVERY)
+    }
+
+    /// Lets the machines go of rulebooks that nobody holds any more.
+    pub(super) fn sweep(&mut self, now: Instant) {
+        self.generations.retain(|of| of.rulebook.strong_count() > 0);
+        self.swept = Some(now);
+    }
+
+    /// `None` where the rulebook has no such plugin.
+    fn machine(&mut self, rulebook: &Arc<Rulebook>, id: PluginId) -> Option<&mut Machine> {
+        let known = self.generations.iter().position(|of| std::ptr::eq(of.rulebook.as_ptr(), Arc::as_ptr(rulebook)));
+        let at = known.unwrap_or_else(|| {
+            let machines = rulebook.plugins.iter().map(|_| None).collect();
+            self.generations.push(OfRulebook { rulebook: Arc::downgrade(rulebook), machines });
+            self.generations.len() - 1
+        });
+        let slot = self.generations[at].machines.get_mut(usize::from(id.0))?;
+        let plugin = rulebook.plugins.get(usize::from(id.0))?;
+        Some(slot.get_or_insert_with(|| Machine::new(plugin, rulebook, &self.metrics)))
+    }
+}
+
+impl OnMachines<'_> {
+    fn call<T>(&mut self, call: ScriptCall, hook: Hook, run: impl FnOnce(&Vm) -> Step<T>) -> Step<T> {
+        let now = self.now;
+        // Some time from now on there may be something to let go of.
+        self.machines.swept.get_or_insert(now);
+        let Some(machine) = self.machines.machine(self.rulebook, call.plugin) else { return Step::Done(no_such()) };
+        machine.meter.call(hook);
+        if !machine.breakers[index(hook)].admit(now) {
+            let message = format!("{} is put aside for a while, as it failed again and again", machine.plugin.name);
+            machine.meter.failure(ScriptFailure::Breaker.name());
+            return Step::Done(Err(ScriptError { kind: ScriptFailure::Breaker, line: None, message }));
+        }
+        let step = machine.meter.timed(|| match made(&mut machine.vm, &machine.plugin, &machine.log) {
+            Ok(vm) => run(vm),
+            Err(error) => Step::Done(Err(error)),
+        });
+        machine.came(&step, hook, now);
+        step
+    }
+
+    fn resume<T>(&mut self, call: ScriptCall, hook: Hook, suspended: Suspended<T>, answer: Answer) -> Step<T> {
+        let Some(machine) = self.machines.machine(self.rulebook, call.plugin) else { return Step::Done(no_such()) };
+        let step = machine.meter.timed(|| suspended.resume(answer));
+        machine.came(&step, hook, self.now);
+        step
+    }
+}
+
+impl Scripts for OnMachines<'_> {
+    fn query(&self, name: &str) -> Option<QueryId> {
+        self.rulebook.queries.by_name(name)
+    }
+
+    fn route(&mut self, call: ScriptCall, event: &Event, view: &EventView) -> Step<Routing> {
+        self.call(call, Hook::Route, |vm| vm.route(call.site, event, view))
+    }
+
+    fn resume_route(&mut self, call: ScriptCall, suspended: Suspended<Routing>, answer: Answer) -> Step<Routing> {
+        self.resume(call, Hook::Route, suspended, answer)
+    }
+
+    fn authorize(&mut self, call: ScriptCall, session: &SessionView<'_>, topic: &Topic) -> Step<bool> {
+        self.call(call, Hook::Authorize, |vm| vm.authorize(call.site, session, topic))
+    }
+
+    fn resume_authorize(&mut self, call: ScriptCall, suspended: Suspended<bool>, answer: Answer) -> Step<bool> {
+        self.resume(call, Hook::Authorize, suspended, answer)
+    }
+}
+
+impl Machine {
+    fn new(plugin: &Arc<Plugin>, rulebook: &Rulebook, metrics: &Metrics) -> Self {
+        Self {
+            plugin: Arc::clone(plugin),
+            generation: rulebook.generation,
+            log: log_sink(rulebook.generation),
+            vm: None,
+            breakers: [(); 2].map(|()| Breaker::new(rulebook.breaker)),
+            meter: metrics.script(&plugin.name),
+            calls: 0,
+            weighed: 0,
+        }
+    }
+
+    /// This came of a call: counts it, where it has ended, and puts aside what is to be put aside.
+    fn came<T>(&mut self, step: &Step<T>, hook: Hook, now: Instant) {
+        let Step::Done(said) = step else { return };
+        let ending = match said {
+            Ok(_) => Ending::Well,
+            Err(ScriptError { kind: ScriptFailure::Lookup, .. }) => Ending::Neither,
+            Err(_) => Ending::Badly,
+        };
+        if let Err(error) = said {
+            self.meter.failure(error.kind.name());
+        }
+        let (plugin, generation, hook_name) = (self.plugin.name.as_str(), self.generation.0, hook.name());
+        match self.breakers[index(hook)].ended(ending, now) {
+            None => {}
+            Some(Change::Opened) => {
+                self.meter.put_aside(hook, 1);
+                let why = said.as_ref().err().map(ToString::to_string);
+                tracing::warn!(
+                    plugin,
+                    generation,
+                    hook = hook_name,
+                    why,
+                    "plugin put aside: it failed again and again"
+                );
+            }
+            Some(Change::Closed) => {
+                self.meter.put_aside(hook, -1);
+                tracing::info!(plugin, generation, hook = hook_name, "plugin in use again");
+            }
+        }
+        if self.vm.as_ref().is_some_and(Vm::is_spent) {
+            tracing::warn!(plugin, generation, "a plugin has used up its memory and begins anew");
+            self.vm = None;
+        }
+        self.calls = self.calls.wrapping_add(1);
+        if self.calls % WEIGHED_EVERY == 1 || self.vm.is_none() {
+            self.weigh();
+        }
+    }
+
+    /// Brings the metric of its memory up to date.
+    fn weigh(&mut self) {
+        let holds = self.vm.as_ref().map_or(0, Vm::used_memory);
+        self.meter.memory(self.weighed, holds);
+        self.weighed = holds;
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        self.meter.memory(self.weighed, 0);
+        for hook in [Hook::Route, Hook::Authorize] {
+            if self.breakers[index(hook)].is_open() {
+                self.meter.put_aside(hook, -1);
+            }
+        }
+    }
+}
+
+impl std::fmt::Debug for Machine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Machine").field("plugin", &self.plugin.name).finish_non_exhaustive()
+    }
+}
+
+/// A machine, which is made where there is none.
+fn made<'m>(vm: &'m mut Option<Vm>, plugin: &Arc<Plugin>, log: &LogSink) -> Result<&'m Vm, ScriptError> {
+    let there = match vm.take() {
+        Some(there) => there,
+        None => Vm::new(plugin, log)?,
+    };
+    Ok(vm.insert(there))
+}
+
+/// What a plugin logs, as lines of the program's log.
+fn log_sink(generation: Generation) -> LogSink {
+    let throttle = Throttle::of(LINES, Duration::from_secs(1));
+    Rc::new(move |plugin: &Plugin, line: LogLine| {
+        let Some(left_out) = throttle.admit() else { return };
+        let LogLine { is_warning, line, text } = line;
+        let (plugin, generation) = (plugin.name.as_str(), generation.0);
+        if is_warning {
+            tracing::warn!(plugin, line, generation, left_out, "{text}");
+        } else {
+            tracing::info!(plugin, line, generation, left_out, "{text}");
+        }
+    })
+}
+
+fn no_such<T>() -> Result<T, ScriptError> {
+    let message = "the rulebook has no such plugin".to_owned();
+    Err(ScriptError { kind: ScriptFailure::Error, line: None, message })
+}
+
+fn index(hook: Hook) -> usize {
+    match hook {
+        Hook::Route => 0,
+        Hook::Authorize | Hook::Authenticate => 1,
+    }
+}

@@ -1,0 +1,155 @@
+//! Plugins.
+
+use std::time::Instant;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::{Registry, Unit};
+
+use super::Metrics;
+use crate::config::Hook;
+use crate::observe::LatencyHistogram;
+
+#[derive(Debug)]
+pub(super) struct ScriptMetrics {
+    calls: Family<ByHook, Counter>,
+    failures: Family<ByKind, Counter>,
+    time: Family<ByPlugin, LatencyHistogram>,
+    put_aside: Family<ByHook, Gauge>,
+    memory: Family<ByPlugin, Gauge>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByPlugin {
+    plugin: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByHook {
+    plugin: String,
+    hook: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByKind {
+    plugin: String,
+    kind: &'static str,
+}
+
+/// What is counted of one plugin. Those of one name count together.
+#[derive(Debug)]
+pub struct ScriptMeter {
+    plugin: String,
+    failures: Family<ByKind, Counter>,
+    /// By [`index`].
+    calls: [Counter; 3],
+    put_aside: [Gauge; 3],
+    time: LatencyHistogram,
+    memory: Gauge,
+}
+
+impl ScriptMetrics {
+    pub(super) fn register(r: &mut Registry) -> Self {
+        let own = Self {
+            calls: Family::default(),
+            failures: Family::default(),
+            time: Family::default(),
+            put_aside: Family::default(),
+            memory: Family::default(),
+        };
+        r.register("plugin_calls", "Calls of this plugin, by hook", own.calls.clone());
+        r.register(
+            "plugin_failures",
+            "Calls of this plugin that failed: error, budget, memory, lookup, or breaker while it is put aside",
+            own.failures.clone(),
+        );
+        r.register_with_unit(
+            "plugin_run",
+            "Time that a run of this plugin takes its thread, from a call or an answer to its end or next question",
+            Unit::Seconds,
+            own.time.clone(),
+        );
+        r.register(
+            "plugin_put_aside",
+            "Threads in which this hook of the plugin is put aside, as it failed again and again",
+            own.put_aside.clone(),
+        );
+        r.register_with_unit(
+            "plugin_memory",
+            "What the virtual machines of this plugin hold, all threads together",
+            Unit::Bytes,
+            own.memory.clone(),
+        );
+        own
+    }
+}
+
+impl Metrics {
+    /// Where a plugin is counted.
+    pub fn script(&self, plugin: &str) -> ScriptMeter {
+        let of = &self.scripts;
+        let by_hook = |hook: Hook| ByHook { plugin: plugin.to_owned(), hook: hook.name() };
+        let by_plugin = ByPlugin { plugin: plugin.to_owned() };
+        let hooks = [Hook::Route, Hook::Authorize, Hook::Authenticate];
+        ScriptMeter {
+            plugin: plugin.to_owned(),
+            failures: of.failures.clone(),
+            calls: hooks.map(|hook| of.calls.get_or_create_owned(&by_hook(hook))),
+            put_aside: hooks.map(|hook| of.put_aside.get_or_create_owned(&by_hook(hook))),
+            time: of.time.get_or_create_owned(&by_plugin),
+            memory: of.memory.get_or_create_owned(&by_plugin),
+        }
+    }
+}
+
+impl ScriptMeter {
+    /// A call of this hook.
+    pub fn call(&self, hook: Hook) {
+        self.calls[index(hook)].inc();
+    }
+
+    /// A call that failed: `error`, `budget`, `memory`, `lookup`, `breaker`.
+    pub fn failure(&self, kind: &'static str) {
+        self.failures.get_or_create_owned(&ByKind { plugin: self.plugin.clone(), kind }).inc();
+    }
+
+    /// How many calls have failed like this.
+    pub fn failures(&self, kind: &'static str) -> u64 {
+        self.failures.get_or_create_owned(&ByKind { plugin: self.plugin.clone(), kind }).get()
+    }
+
+    /// Runs the plugin.
+    #[expect(clippy::disallowed_methods, reason = "an edge: what scripts take is told, and decides nothing")]
+    pub fn timed<T>(&self, run: impl FnOnce() -> T) -> T {
+        let begun = Instant::now();
+        let came = run();
+        self.time.observe(begun.elapsed(), 1);
+        came
+    }
+
+    /// In one thread more, or less, this hook is put aside.
+    pub fn put_aside(&self, hook: Hook, change: i64) {
+        self.put_aside[index(hook)].inc_by(change);
+    }
+
+    /// In how many threads this hook is put aside.
+    pub fn is_put_aside(&self, hook: Hook) -> i64 {
+        self.put_aside[index(hook)].get()
+    }
+
+    /// A machine of it that held so many bytes now holds so many.
+    pub fn memory(&self, held: usize, holds: usize) {
+        let signed = |bytes| i64::try_from(bytes).unwrap_or(i64::MAX);
+        self.memory.inc_by(signed(holds) - signed(held));
+    }
+}
+
+fn index(hook: Hook) -> usize {
+    match hook {
+        Hook::Route => 0,
+        Hook::Authorize => 1,
+        Hook::Authenticate => 2,
+    }
+}

@@ -1,0 +1,231 @@
+//! From files to what can come into force: read → parse → validate → compile → prove → pools and providers.
+//!
+//! Invariant: nothing that runs is touched here, and the world outside of the files only when the rules are proven.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Generation, Queries, Refusal, Rulebook, Rules, Sources};
+use crate::auth::{Authenticator, Foundation};
+use crate::config::{
+    self, Attempt, Config, ConfigFile, Diagnostics, Hook, LoadError, Loaded, ReadTests, RuleTest, Sections, Watch,
+};
+use crate::lookup::Lookups;
+use crate::observe::Metrics;
+use crate::prove::{Proof, prove};
+
+/// How often the files are read until two readings agree.
+const READINGS: u32 = 5;
+/// How long to wait between two that do not.
+const APART: Duration = Duration::from_millis(50);
+
+/// Where a configuration comes from. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Origin {
+    /// The main file.
+    pub file: ConfigFile,
+    /// What `{instance}` stands for.
+    pub instance: Arc<str>,
+    /// What `${NAME}` holds.
+    pub environment: fn(&str) -> Option<String>,
+}
+
+/// A configuration whose rules are compiled. Its queries are answered by no database.
+#[derive(Debug)]
+pub struct Compiled {
+    /// What the files say.
+    pub config: Arc<Config>,
+    /// The rules.
+    pub rulebook: Rulebook,
+    /// Their tests.
+    pub tests: Vec<RuleTest>,
+    /// Tells the content of the files from others: 16 hexadecimal digits.
+    pub hash: String,
+    /// Tells its sections from those of another reading.
+    pub sections: Sections,
+    /// What is probably not meant so.
+    pub warnings: Diagnostics,
+}
+
+/// What files come to: a rulebook that is proven, and nothing that is open yet.
+#[derive(Debug)]
+pub(super) struct Draft {
+    config: Arc<Config>,
+    rulebook: Rulebook,
+    sources: Sources,
+    sections: Sections,
+    hash: String,
+    warnings: Diagnostics,
+    proof: Proof,
+}
+
+/// All that is needed to come into force.
+#[derive(Clone, Debug)]
+pub struct Ready {
+    /// What the files say.
+    pub config: Arc<Config>,
+    /// The rules, compiled and proven.
+    pub rulebook: Arc<Rulebook>,
+    /// The providers of identities.
+    pub authenticator: Arc<Authenticator>,
+    /// The files.
+    pub sources: Arc<Sources>,
+    /// Tells their sections from those of another reading.
+    pub sections: Arc<Sections>,
+    /// Tells their content from others: 16 hexadecimal digits.
+    pub hash: Arc<str>,
+    /// What is probably not meant so.
+    pub warnings: Diagnostics,
+    /// What the rule tests came to.
+    pub proof: Proof,
+}
+
+impl Origin {
+    /// Reads the files and compiles the rules: what `check`, the rule tests and the server all do. Nothing but files is
+    /// touched, and nothing is open yet.
+    pub fn compile(&self, tests: ReadTests) -> Result<Compiled, Refusal> {
+        Compiled::of(self.load(tests).0?, Generation(1), None)
+    }
+
+    /// What the files come to; `None` where they hold what is in force. Blocks: for a thread that may wait. `known` are
+    /// the sources as they were known before, if they were, and become those of now, whatever is wrong with them.
+    pub(super) fn draft(
+        &self,
+        generation: Generation,
+        before: Option<&Ready>,
+        known: &mut Sources,
+    ) -> Result<Option<Draft>, Refusal> {
+        let loaded = self.read(known)?;
+        if before.is_some_and(|before| before.sources.hold_the_same(known)) {
+            return Ok(None);
+        }
+        let compiled = Compiled::of(loaded, generation, before)?;
+        let proof = prove(&compiled.rulebook, &compiled.config.auth.providers, &compiled.tests);
+        if !proof.holds() {
+            return Err(Refusal::Tests(proof));
+        }
+        let Compiled { config, rulebook, hash, sections, warnings, .. } = compiled;
+        Ok(Some(Draft { config, rulebook, sources: known.clone(), sections, hash, warnings, proof }))
+    }
+
+    /// Reads until what is on the disk afterwards is what was there before: so nothing is half of one state and half of
+    /// another.
+    fn read(&self, known: &mut Sources) -> Result<Loaded, Refusal> {
+        for _ in 0..READINGS {
+            let before = known.look_again();
+            let (loaded, watch) = self.load(ReadTests::AsConfigured);
+            *known = Sources::look(&watch);
+            if before == *known {
+                return Ok(loaded?);
+            }
+            if before.are_of(&watch) {
+                // Somebody is writing.
+                #[expect(
+                    clippy::disallowed_methods,
+                    reason = "this thread may wait, and there is no fact to wait for"
+                )]
+                std::thread::sleep(APART);
+            }
+        }
+        Err(Refusal::Unsteady)
+    }
+
+    fn load(&self, tests: ReadTests) -> (Result<Loaded, LoadError>, Watch) {
+        let Attempt { result, watch, .. } = config::attempt(&self.file, &self.instance, &self.environment, tests);
+        (result, if self.is_on_disk() { watch } else { Watch::default() })
+    }
+
+    /// Whether it can change.
+    pub(super) fn is_on_disk(&self) -> bool {
+        self.file != ConfigFile::Embedded
+    }
+}
+
+impl Compiled {
+    fn of(loaded: Loaded, generation: Generation, before: Option<&Ready>) -> Result<Self, Refusal> {
+        let Loaded { config, warnings, hash, sections, tests, .. } = loaded;
+        let rulebook = compile(&config, generation, before)?;
+        Ok(Self { config: Arc::new(config), rulebook, tests, hash, sections, warnings })
+    }
+}
+
+/// The rules of a configuration, compiled. Queries of the same database are the same ones, opened already.
+fn compile(config: &Config, generation: Generation, before: Option<&Ready>) -> Result<Rulebook, Refusal> {
+    let known = before.map(|before| (&before.config.database, &before.rulebook.queries));
+    let queries = match (&config.database, known) {
+        (None, Some((None, queries))) => Arc::clone(queries),
+        (Some(database), Some((Some(old), queries))) if old.is_same(database) => Arc::clone(queries),
+        (database, known) => Arc::new(Queries {
+            epoch: known.map_or(0, |(_, queries)| queries.epoch) + 1,
+            queries: database.as_ref().map_or(&[][..], |database| &database.queries).into(),
+            lookups: None,
+        }),
+    };
+    let plugins = before.map(|before| (&before.config.plugins, &*before.rulebook.plugins));
+    Rulebook::compile_after(plugins, generation, Rules::of(config), queries).map_err(Refusal::Plugins)
+}
+
+impl Draft {
+    /// A draft of a configuration that has been in force.
+    pub(super) fn again(former: Former, generation: Generation, before: &Ready) -> Result<Self, Refusal> {
+        let Former { config, sources, sections, hash, warnings, proof } = former;
+        let rulebook = compile(&config, generation, Some(before))?;
+        let (sources, sections) = (Sources::clone(&sources), Sections::clone(&sections));
+        Ok(Self { rulebook, config, sources, sections, hash: hash.to_string(), warnings, proof })
+    }
+
+    /// Opens what is not open yet. What did not change since `before` goes on.
+    pub(super) async fn make_ready(self, before: Option<&Ready>, metrics: &Arc<Metrics>) -> Result<Ready, Refusal> {
+        let Self { config, mut rulebook, sources, sections, hash, warnings, proof } = self;
+        let is_new = before.is_none_or(|before| !Arc::ptr_eq(&before.rulebook.queries, &rulebook.queries));
+        if let (true, Some(database)) = (is_new, &config.database) {
+            let lookups = Lookups::open(database, metrics).await.map_err(Refusal::Database)?;
+            rulebook.queries = Arc::new(Queries { lookups: Some(lookups), ..Queries::clone(&rulebook.queries) });
+        }
+        let made_of = Foundation {
+            auth: config.auth.clone(),
+            queries: Arc::clone(&rulebook.queries),
+            files: config.plugins.clone(),
+            plugins: rulebook.plugins.iter().cloned().collect(),
+        };
+        let authenticator = Authenticator::new(made_of, before.map(|before| &before.authenticator), metrics);
+        let authenticator = authenticator.map_err(Refusal::Provider)?;
+        let (rulebook, sources, sections) = (Arc::new(rulebook), Arc::new(sources), Arc::new(sections));
+        Ok(Ready { config, rulebook, authenticator, sources, sections, hash: hash.into(), warnings, proof })
+    }
+}
+
+/// What is kept of a generation that is no longer in force, to bring it back.
+#[derive(Clone, Debug)]
+pub(super) struct Former {
+    config: Arc<Config>,
+    sources: Arc<Sources>,
+    sections: Arc<Sections>,
+    hash: Arc<str>,
+    warnings: Diagnostics,
+    proof: Proof,
+}
+
+impl Ready {
+    /// Whether topics are allowed by the same, and so what sessions have.
+    pub(super) fn allows_as(&self, before: &Self) -> bool {
+        self.sections.same(&before.sections, "topics")
+            && self.config.plugins.same(&before.config.plugins, Hook::Authorize)
+            && Arc::ptr_eq(&self.rulebook.queries, &before.rulebook.queries)
+    }
+
+    /// What is kept of it when it is no longer in force. It holds nothing open.
+    pub(super) fn former(&self) -> Former {
+        let Self { config, sources, sections, hash, warnings, proof, .. } = self.clone();
+        Former { config, sources, sections, hash, warnings, proof }
+    }
+
+    /// The first change: nothing is in force yet, and the metrics are new. Blocks at first, then opens what there is to open.
+    pub async fn first(origin: &Origin, metrics: &Arc<Metrics>) -> Result<Self, Refusal> {
+        let own = origin.clone();
+        let draft = tokio::task::spawn_blocking(move || own.draft(Generation(1), None, &mut Sources::default())).await;
+        let draft = draft.map_err(|error| Refusal::Broken(error.to_string()))??;
+        // Where nothing is in force, it is never that.
+        draft.ok_or(Refusal::Unsteady)?.make_ready(None, metrics).await
+    }
+}

@@ -1,0 +1,79 @@
+//! Watching the files.
+//!
+//! What the system tells is a hint and nothing more: it says nothing of some changes, such as in a folder behind a link
+//! that was moved, and says too much of others. What counts is the content of all files: see [`Sources`].
+
+mod folders;
+mod hints;
+mod observer;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::task::spawn_blocking;
+use tokio::time::{Instant, sleep_until, timeout};
+
+use self::hints::Hints;
+use self::observer::Observer;
+use super::Sources;
+
+/// A look that takes longer is worth a line in the log.
+const LONG: Duration = Duration::from_secs(10);
+
+/// What the watcher has to know.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Watched {
+    /// What was read last, whatever came of it.
+    pub(super) sources: Arc<Sources>,
+    /// Whether a change is to be taken up.
+    pub(super) is_on: bool,
+}
+
+/// Watches until nobody is left to tell, and tells when the files hold something that has not been read.
+pub(super) async fn run(mut watched: watch::Receiver<Watched>, changed: mpsc::Sender<()>) {
+    let hint = Arc::new(Notify::new());
+    let mut hints = Hints::new(Arc::clone(&hint));
+    let mut now = watched.borrow_and_update().clone();
+    let mut observer = Observer::new(Arc::clone(&now.sources), Instant::now().into_std());
+    loop {
+        tokio::select! {
+            learned = watched.changed() => {
+                if learned.is_err() {
+                    return;
+                }
+                now = watched.borrow_and_update().clone();
+                observer.learn(Arc::clone(&now.sources), Instant::now().into_std());
+            }
+            () = hint.notified(), if now.is_on => observer.hint(Instant::now().into_std()),
+            () = sleep_until(observer.due().into()), if now.is_on => {
+                let Some((again, sight, is_new)) = look(hints, Arc::clone(observer.known())).await else { return };
+                hints = again;
+                if is_new {
+                    observer.hint(Instant::now().into_std());
+                }
+                // Where one is told already, it finds what this one would.
+                if observer.saw(Arc::new(sight), Instant::now().into_std()) {
+                    changed.try_send(()).ok();
+                }
+            }
+        }
+    }
+}
+
+/// Has a look, on a thread that may wait: a disk that hangs holds up nothing else.
+async fn look(mut hints: Hints, known: Arc<Sources>) -> Option<(Hints, Sources, bool)> {
+    let mut looking = spawn_blocking(move || {
+        // First: a change that comes after this is told of.
+        let is_new = hints.watch(known.files().map(|(path, _)| path).chain(known.folders()));
+        let sight = known.look_again();
+        (hints, sight, is_new)
+    });
+    if let Ok(looked) = timeout(LONG, &mut looking).await {
+        return looked.ok();
+    }
+    tracing::warn!(?LONG, "the files cannot be looked at: the disk does not answer");
+    let looked = looking.await.ok();
+    tracing::info!("the files can be looked at again");
+    looked
+}
