@@ -1,5 +1,7 @@
 //! The fast path: an event to an audience by one of many compiled routes, with and without the reading of its body.
 
+use pointsman::route::NoScripts;
+
 use crate::micro::{body, event, measure, received, rulebook};
 use crate::report::Report;
 use crate::stats::{Grouped, Summary, float};
@@ -26,10 +28,14 @@ pub(crate) fn run(options: Options) -> Outcome<Report> {
             batches,
             size,
             || Ok(body.clone()),
-            |body| event(&rulebook, body, at).map(|event| rulebook.routes.decide(event)).ok(),
+            |body| event(&rulebook, body, at).map(|event| rulebook.routes.decide(event, &mut NoScripts)).ok(),
         )?;
-        let alone =
-            measure(batches, size, || event(&rulebook, body.clone(), at), |event| rulebook.routes.decide(event))?;
+        let alone = measure(
+            batches,
+            size,
+            || event(&rulebook, body.clone(), at),
+            |event| rulebook.routes.decide(event, &mut NoScripts),
+        )?;
         rows.push(vec![format!("{} routes", Grouped(float(count as u64), 0)), whole.show(0), alone.show(0)]);
         decided.push((whole, alone));
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use pointsman::config::{Hook, PluginFile};
 use pointsman::event::Audience;
+use pointsman::route::NoScripts;
 use pointsman::route::script::{LogSink, Plugin, ScriptLimits, Step, Vm};
 
 use crate::micro::{body, event, measure, received, rulebook};
@@ -45,7 +46,7 @@ pub(crate) fn run(options: Options) -> Outcome<Report> {
         batches,
         size,
         || Ok(body.clone()),
-        |body| event(&compiled, body, at).map(|event| compiled.routes.decide(event)).ok(),
+        |body| event(&compiled, body, at).map(|event| compiled.routes.decide(event, &mut NoScripts)).ok(),
     )?;
     let by_script = |text: String| -> Outcome<(Summary, Summary)> {
         let mut rulebook = rulebook(COMPILED)?;
