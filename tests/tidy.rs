@@ -108,13 +108,15 @@ fn a_crate_from_outside_has_one_home() {
 #[test]
 fn folders_know_only_those_below_them() {
     // A folder, and what of the crate it may not see.
-    let unseen: [(&str, &[&str]); 7] = [
+    let unseen: [(&str, &[&str]); 9] = [
         ("src/event/", &["auth", "config", "lane", "route", "shard", "source", "wire", "lookup", "reload"]),
         ("src/wire/", &["auth", "config", "lane", "route", "shard", "source", "lookup", "reload"]),
         ("src/connection/", &["auth", "lane", "route", "shard", "source", "lookup", "reload"]),
         ("src/shard/", &["route", "source", "lookup", "reload", "admin"]),
         ("src/lane/", &["source", "connection", "listen", "admin"]),
         ("src/route/", &["lane", "source", "connection", "listen", "admin"]),
+        ("src/explain/", &["lane", "source", "connection", "listen", "admin", "pipeline"]),
+        ("src/prove/", &["lane", "source", "connection", "listen", "admin", "pipeline"]),
         ("src/config/", &["lane", "shard", "source", "connection", "listen", "admin", "auth"]),
     ];
     check(&files("src", ".rs"), |file, line| {

@@ -10,6 +10,7 @@ mod in_force;
 mod jwks;
 mod jwt;
 mod named;
+pub(crate) mod offline;
 mod provider;
 mod queue;
 mod script;

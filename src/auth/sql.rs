@@ -47,7 +47,7 @@ impl Sql {
 }
 
 /// What the rows say. The error is a fault of the query, whatever the token.
-fn read(rows: &Rows, now: SystemTime) -> Result<Answer, String> {
+pub(super) fn read(rows: &Rows, now: SystemTime) -> Result<Answer, String> {
     let row = match rows.rows.as_slice() {
         [] => return Ok(Answer::Unknown),
         [row] => row,

@@ -1,7 +1,7 @@
 //! What can be said on the command line, and the help that explains it.
 
 use std::num::NonZeroU64;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -41,6 +41,12 @@ pub(super) enum Command {
     /// Read the configuration and say all that is wrong with it; touch nothing
     #[command(after_help = CHECK_EXAMPLES)]
     Check(CheckArguments),
+    /// Run the rule tests: events, sessions, and who must get what
+    #[command(after_help = TEST_EXAMPLES)]
+    Test(TestArguments),
+    /// Say what the rules make of one event, and why; touch nothing
+    #[command(after_help = EXPLAIN_EXAMPLES)]
+    Explain(ExplainArguments),
     /// Print the JSON Schema of the configuration, or of rule tests, for editors
     #[command(after_help = SCHEMA_EXAMPLES)]
     Schema(SchemaArguments),
@@ -96,6 +102,48 @@ pub(super) struct CheckArguments {
     #[command(flatten)]
     config: ConfigArgument,
     /// How the diagnostics are printed
+    #[arg(long, value_name = "human|json", hide_possible_values = true, default_value = "human")]
+    pub(super) format: Format,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct TestArguments {
+    #[command(flatten)]
+    config: ConfigArgument,
+    /// Run only the tests with this in their name, or in the name of their file
+    #[arg(value_name = "FILTER")]
+    pub(super) filter: Option<String>,
+    /// How the outcome is printed
+    #[arg(long, value_name = "human|json", hide_possible_values = true, default_value = "human")]
+    pub(super) format: Format,
+    /// Write the outcome to this file too, in the XML that CI systems read
+    #[arg(long, value_name = "FILE")]
+    pub(super) junit: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ExplainArguments {
+    #[command(flatten)]
+    config: ConfigArgument,
+    /// A file that holds one JSON event; `-` is stdin
+    #[arg(value_name = "EVENT")]
+    pub(super) event: PathBuf,
+    /// Somebody who is there, as in a rule test; may be given several times
+    #[arg(long, value_name = "SESSION")]
+    pub(super) session: Vec<String>,
+    /// A file of them: a list, or a map by name; `-` is stdin
+    #[arg(long, value_name = "FILE")]
+    pub(super) sessions: Option<PathBuf>,
+    /// What the database would say: a file, or the YAML or JSON itself, as in a rule test
+    #[arg(long, value_name = "FILE|ROWS")]
+    pub(super) queries: Option<String>,
+    /// The routing key that the event comes with
+    #[arg(long, value_name = "KEY")]
+    pub(super) routing_key: Option<String>,
+    /// A header that the event comes with; may be given several times
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub(super) header: Vec<String>,
+    /// How the explanation is printed
     #[arg(long, value_name = "human|json", hide_possible_values = true, default_value = "human")]
     pub(super) format: Format,
 }
@@ -158,6 +206,26 @@ impl CheckArguments {
     }
 }
 
+impl TestArguments {
+    pub(super) fn config(&self) -> crate::config::ConfigFile {
+        self.config.file()
+    }
+}
+
+impl ExplainArguments {
+    pub(super) fn config(&self) -> crate::config::ConfigFile {
+        self.config.file()
+    }
+
+    /// The file that says what the database would, where `--queries` names one.
+    pub(super) fn queries_file(&self) -> Option<&Path> {
+        // Rows are a map, which begins with a brace; of more than one line it is no file's name either.
+        let queries = self.queries.as_deref()?;
+        let is_text = queries.trim_start().starts_with('{') || queries.contains('\n');
+        (!is_text).then(|| Path::new(queries))
+    }
+}
+
 impl ConfigArgument {
     fn file(&self) -> crate::config::ConfigFile {
         crate::config::ConfigFile::choose(self.config.clone())
@@ -183,6 +251,8 @@ the event at once, over a WebSocket.
 
 \u{1b}[1;32mWrite rules:\u{1b}[0m
   \u{1b}[1;36mcheck\u{1b}[0m      Read the configuration and say all that is wrong with it; touch nothing
+  \u{1b}[1;36mtest\u{1b}[0m       Run the rule tests: events, sessions, and who must get what
+  \u{1b}[1;36mexplain\u{1b}[0m    Say what the rules make of one event, and why; touch nothing
   \u{1b}[1;36mschema\u{1b}[0m     Print the JSON Schema of the configuration, or of rule tests, for editors
 
 \u{1b}[1;32mTry a running server:\u{1b}[0m
@@ -198,6 +268,11 @@ const EXAMPLES: &str = "\
     The demo, in memory: open http://127.0.0.1:8080 and see who gets what. Or in two terminals:
   $ pointsman listen --token demo-bob --topic deal:42
   $ pointsman publish examples/deal-moved.json
+
+\u{1b}[1;32mWho would get it, and why:\u{1b}[0m
+  $ pointsman explain examples/deal-moved.json \\
+      --session '{\"user\": 2, \"tenant\": \"acme\", \"topics\": [\"deal:42\"]}'
+  $ pointsman test
 
 \u{1b}[1;32mIn production:\u{1b}[0m
   $ pointsman check --config /etc/pointsman/pointsman.yaml
@@ -226,6 +301,42 @@ const CHECK_EXAMPLES: &str = "\
   $ pointsman check --config prod.yaml --format json
 
 Exit codes: 0 the configuration is valid; 1 it is not; 3 it cannot be read.";
+
+const TEST_EXAMPLES: &str = "\
+\u{1b}[1;32mExamples:\u{1b}[0m
+  $ pointsman test
+  $ pointsman test --config prod.yaml deals
+  $ pointsman test --config prod.yaml --junit results.xml --format json
+
+Tests stand in tests/*.yaml beside the configuration, and beside each plugin. A test says what
+comes, who is there, and what must come of it:
+
+  - name: a deal's viewers see it move, its author does not
+    event: { data: { type: deal.moved, tenant_id: acme, deal_id: 42, actor_id: 8 } }
+    sessions:
+      viewer: { user: 7, tenant: acme, topics: [\"deal:42\"] }
+      author: { user: 8, tenant: acme, topics: [\"deal:42\"] }
+    expect: { route: deals, reaches: [viewer] }
+
+Nothing is asked and nothing is sent: `queries: { NAME: [{ COLUMN: VALUE }] }` says what the
+database would. The same tests run before a changed configuration comes into force.
+
+Exit codes: 0 all passed; 1 one failed, or the configuration is at fault; 3 it cannot be read.";
+
+const EXPLAIN_EXAMPLES: &str = "\
+\u{1b}[1;32mExamples:\u{1b}[0m
+  $ pointsman explain event.json
+  $ pointsman explain event.json --session '{\"user\": 7, \"tenant\": \"acme\", \"topics\": [\"deal:42\"]}'
+  $ pointsman explain event.json --sessions people.yaml \\
+      --queries '{ users_with_access: [{ user_id: 7 }] }'
+  $ echo '{\"data\":{\"type\":\"note.added\"}}' | pointsman explain - --format json | jq .decision
+
+Each route that is tried, and what made it hold or not; the audience in words; the queries that
+are asked; and for each session that is given, whether it gets the event, and why. Without
+`--queries` no answer is known, and what depends on one is said to.
+
+Exit codes: 0 explained; 1 the event or the configuration is at fault; 2 wrong usage; 3 a file
+cannot be read.";
 
 const SCHEMA_EXAMPLES: &str = "\
 \u{1b}[1;32mExample:\u{1b}[0m

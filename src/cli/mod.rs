@@ -6,10 +6,14 @@
 mod arguments;
 mod check;
 mod exit;
+mod explain;
+mod junit;
 mod listen;
+mod offline;
 mod publish;
 mod schema;
 mod serve;
+mod test;
 #[cfg(test)]
 mod tests;
 mod ways;
@@ -39,6 +43,14 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
         Command::Check(arguments) => {
             let colour = is_coloured(&io::stdout());
             check::check(&arguments.config(), arguments.format, &mut io::stdout().lock(), colour)
+        }
+        Command::Test(arguments) => {
+            let colour = is_coloured(&io::stdout());
+            test::test(&arguments, &mut io::stdout().lock(), colour)
+        }
+        Command::Explain(arguments) => {
+            let colour = is_coloured(&io::stdout());
+            explain::explain_event(&arguments, &mut io::stdout().lock(), colour)
         }
         Command::Schema(arguments) => print(&schema::schema(arguments.of, arguments.format)),
         Command::Publish(arguments) => publish::publish(arguments),

@@ -16,6 +16,7 @@ mod place;
 mod raw;
 mod reading;
 mod rule_tests;
+mod situation;
 mod validate;
 mod variables;
 mod yaml;
@@ -34,6 +35,7 @@ use self::node::Kind;
 pub use self::place::Place;
 use self::raw::{At, FromNode, RawConfig};
 pub use self::reading::{LoadedFile, Sections, Watch};
+pub use self::situation::{Given, Situation, situation};
 
 /// A configuration that can come into force.
 #[derive(Debug)]

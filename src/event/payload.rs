@@ -94,6 +94,28 @@ impl PayloadFilter {
         }
     }
 
+    /// What becomes of the fields that it names.
+    pub fn keep(&self) -> Keep {
+        self.keep
+    }
+
+    /// The fields that it names, by their paths, in order.
+    pub fn fields(&self) -> Vec<String> {
+        fn walk(node: &Node, path: &str, found: &mut Vec<String>) {
+            for (name, child) in &node.children {
+                let path = if path.is_empty() { name.to_string() } else { format!("{path}.{name}") };
+                if child.children.is_empty() {
+                    found.push(path);
+                } else {
+                    walk(child, &path, found);
+                }
+            }
+        }
+        let mut found = Vec::new();
+        walk(&self.root, "", &mut found);
+        found
+    }
+
     /// What is kept of `payload`, which is one JSON value, as an event's is. Members keep their order and their bytes;
     /// white space between them goes.
     pub fn apply(&self, payload: &[u8]) -> Vec<u8> {

@@ -16,20 +16,17 @@
 mod history;
 mod live;
 mod machinery;
-mod prove;
 mod ready;
 mod refusal;
 mod reloader;
 mod report;
 mod rulebook;
-mod seams;
 mod sources;
 mod watch;
 
 pub use history::{Attempt, History, KEPT_ATTEMPTS, Outcome, Trigger};
 pub use live::Live;
 pub use machinery::{BrokerSlot, Fixed, Heart, Machinery, settings};
-pub use prove::{Proof, prove};
 pub use ready::{Compiled, Origin, Ready};
 pub use refusal::Refusal;
 pub use reloader::{InForce, Reloader};

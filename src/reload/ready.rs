@@ -5,7 +5,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::prove::{Proof, prove};
 use super::{Generation, Queries, Refusal, Rulebook, Rules, Sources};
 use crate::auth::{Authenticator, Foundation};
 use crate::config::{
@@ -13,6 +12,7 @@ use crate::config::{
 };
 use crate::lookup::Lookups;
 use crate::observe::Metrics;
+use crate::prove::{Proof, prove};
 
 /// How often the files are read until two readings agree.
 const READINGS: u32 = 5;
@@ -100,8 +100,8 @@ impl Origin {
             return Ok(None);
         }
         let compiled = Compiled::of(loaded, generation, before)?;
-        let proof = prove(&compiled.rulebook, &compiled.tests);
-        if !proof.failed.is_empty() {
+        let proof = prove(&compiled.rulebook, &compiled.config.auth.providers, &compiled.tests);
+        if !proof.holds() {
             return Err(Refusal::Tests(proof));
         }
         let Compiled { config, rulebook, hash, sections, warnings, .. } = compiled;

@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 use std::{fmt, io};
 
-use super::prove::Proof;
 use crate::auth::ProviderError;
 use crate::config::{Diagnostics, LoadError};
 use crate::lookup::OpenError;
+use crate::prove::Proof;
 
 /// Why the files do not come into force. What was in force before goes on.
 #[derive(Debug)]
@@ -88,7 +88,7 @@ impl fmt::Display for Refusal {
             Self::Invalid(diagnostics) => write!(f, "the configuration has {}", errors(diagnostics)),
             Self::Plugins(diagnostics) => write!(f, "the plugins have {}", errors(diagnostics)),
             Self::Tests(proof) => {
-                write!(f, "{} of {} rule tests failed", proof.failed.len(), proof.failed.len() + proof.passed)
+                write!(f, "{} of {} rule tests failed", proof.failed().count(), proof.tested.len())
             }
             Self::Database(error) => error.fmt(f),
             Self::Provider(error) => error.fmt(f),

@@ -35,7 +35,7 @@ impl InForce {
             "routes": routes.collect::<Vec<_>>(),
             "topics": topics.collect::<Vec<_>>(),
             "plugins": plugins.collect::<Vec<_>>(),
-            "tests_passed": ready.proof.passed,
+            "tests_passed": ready.proof.passed(),
             "warnings": ready.warnings.to_json(),
         })
     }

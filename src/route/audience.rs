@@ -17,10 +17,10 @@ use crate::lookup::Binds;
 /// What an audience rule says.
 #[derive(Debug)]
 pub(super) struct CompiledAudience {
-    users: Option<Users>,
-    topics: Option<List>,
-    attributes: Attributes,
-    except: Box<[Template<Slot>]>,
+    pub(super) users: Option<Users>,
+    pub(super) topics: Option<List>,
+    pub(super) attributes: Attributes,
+    pub(super) except: Box<[Template<Slot>]>,
     payload: Payload,
 }
 
@@ -40,7 +40,7 @@ impl Filters {
 }
 
 #[derive(Debug)]
-enum Users {
+pub(super) enum Users {
     List(List),
     Query(QueryCall<Slot>),
 }
@@ -53,7 +53,7 @@ pub(super) enum List {
 }
 
 #[derive(Debug)]
-enum Attributes {
+pub(super) enum Attributes {
     /// Nothing is asked of them.
     Any,
     /// The same for each event.

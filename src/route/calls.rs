@@ -27,6 +27,11 @@ impl Calls {
         }))
     }
 
+    /// The call of this id.
+    pub(super) fn get(&self, CallId(index): CallId) -> &Call {
+        &self.calls[index].0
+    }
+
     /// Whether there are as many as there may be.
     pub(super) fn is_full(&self) -> bool {
         self.calls.len() >= CALLS

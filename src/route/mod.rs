@@ -4,6 +4,7 @@
 //! answers are handed in. What a plugin decides is asked of [`Scripts`].
 
 mod action;
+mod anatomy;
 mod audience;
 mod calls;
 mod index;
@@ -14,6 +15,7 @@ mod table;
 mod topics;
 
 pub use action::Action;
+pub use anatomy::{Drafted, RouteKind, users_named};
 pub use calls::CallId;
 pub use plan::{Answer, Call, Decided, Decision, Outcome, Pending, Plan};
 pub use scripts::{NoScripts, Scripts};

@@ -260,7 +260,7 @@ fn never_answered() -> ScriptError {
 }
 
 /// The users that a query's rows name: their first column.
-fn users_of(rows: &Rows) -> impl Iterator<Item = UserId> + '_ {
+pub(super) fn users_of(rows: &Rows) -> impl Iterator<Item = UserId> + '_ {
     rows.rows.iter().filter_map(|row| UserId::from_scalar(row.first().unwrap_or(&Scalar::Null)))
 }
 

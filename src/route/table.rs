@@ -22,24 +22,24 @@ use super::NoScripts;
 /// The compiled routes. They read events of the decoder that they were compiled with.
 #[derive(Debug)]
 pub struct RouteTable {
-    routes: Box<[CompiledRoute]>,
+    pub(super) routes: Box<[CompiledRoute]>,
     index: Index,
 }
 
 /// A route of one table, by its position.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct RouteId(u32);
+pub struct RouteId(pub(super) u32);
 
 #[derive(Debug)]
-struct CompiledRoute {
-    name: CompactString,
-    when: Box<Conditions>,
-    target: Target,
-    go_on: bool,
+pub(super) struct CompiledRoute {
+    pub(super) name: CompactString,
+    pub(super) when: Box<Conditions>,
+    pub(super) target: Target,
+    pub(super) go_on: bool,
 }
 
 #[derive(Debug)]
-enum Target {
+pub(super) enum Target {
     Everyone(Option<EveryTenant>),
     Tenant(Box<[CompiledAudience]>),
     Act(Box<[CompiledAction]>),
@@ -48,9 +48,9 @@ enum Target {
 
 /// A script that a route asks whom it names.
 #[derive(Debug)]
-struct CompiledScript {
-    call: ScriptCall,
-    on_error: OnError,
+pub(super) struct CompiledScript {
+    pub(super) call: ScriptCall,
+    pub(super) on_error: OnError,
     /// What it sees of events.
     view: EventView,
     /// It may give some another payload.

@@ -55,6 +55,11 @@ impl TopicRules {
             .unwrap_or(Judgement::Verdict(Verdict::Denied))
     }
 
+    /// The pattern of the rule that decides about a topic. `None` where none matches.
+    pub fn deciding(&self, topic: &Topic) -> Option<&TopicPattern> {
+        self.rules.iter().map(|rule| &rule.pattern).find(|pattern| pattern.matches(topic).is_some())
+    }
+
     /// The patterns of the rules that ask this query, of this name, or whose plugin may ask it: who is subscribed to a
     /// topic of another pattern is there by another rule.
     pub fn asking(&self, query: QueryId, name: &str) -> Vec<TopicPattern> {

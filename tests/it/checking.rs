@@ -189,42 +189,58 @@ fn all_faults_are_named_at_once_with_what_would_be_right() {
 
 #[test]
 fn what_later_work_brings_is_not_yet_supported() {
+    let yaml = GOOD.to_owned() + "catch_up: { query: s3cret }\nlimits: { origins: [] }\n";
+    insta::assert_snapshot!(check(&yaml), @r"
+    exit code 1
+    --- stdout
+    error: `catch_up` is not yet supported
+     --> a.yaml:6:1
+      |
+    6 | catch_up: { ***: *** }
+      | ^^^^^^^^
+
+    error: `origins` is not yet supported
+     --> a.yaml:7:11
+      |
+    7 | limits: { origins: [] }
+      |           ^^^^^^^
+
+    a.yaml: 2 errors
+    ");
+}
+
+#[test]
+fn plugins_that_are_not_there_are_named_and_what_may_be_a_secret_is_not() {
     let yaml = "\
-reload: { watch: true, tests: true }
 event: { tenant: data.tenant_id }
 auth: { providers: [{ script: s3cret }] }
 topics: [{ match: a, script: a.lua }]
-routes: [{ name: all, script: b.lua }]
+routes: [{ name: all, script: lua/b.lua }]
 ";
-    insta::assert_snapshot!(check(yaml), @r#"
+    insta::assert_snapshot!(check(yaml), @r"
     exit code 1
     --- stdout
-    error: `reload` is not yet supported
-     --> a.yaml:1:1
+    error: this names no file that can be read
+     --> a.yaml:2:31
       |
-    1 | reload: { ***: ***, ***: *** }
-      | ^^^^^^
+    2 | auth: { providers: [{ script: *** }] }
+      |                               ^^^
+      = help: write the name of a Lua file: tasks.lua
 
-    error: `script` is not yet supported
-     --> a.yaml:3:23
+    error: `a.lua` cannot be read: there is no such file
+     --> a.yaml:3:30
       |
-    3 | auth: { providers: [{ script: *** }] }
-      |                       ^^^^^^
+    3 | topics: [{ match: a, script: a.lua }]
+      |                              ^^^^^
 
-    error: `script` is not yet supported
-     --> a.yaml:4:22
+    error: `lua/b.lua` cannot be read: there is no such file
+     --> a.yaml:4:31
       |
-    4 | topics: [{ match: a, script: a.lua }]
-      |                      ^^^^^^
+    4 | routes: [{ name: all, script: lua/b.lua }]
+      |                               ^^^^^^^^^
 
-    error: `script` is not yet supported
-     --> a.yaml:5:23
-      |
-    5 | routes: [{ name: all, script: b.lua }]
-      |                       ^^^^^^
-
-    a.yaml: 4 errors
-    "#);
+    a.yaml: 3 errors
+    ");
 }
 
 #[test]
@@ -291,7 +307,7 @@ fn a_file_that_cannot_be_read_is_the_environment_s_fault() {
     insta::assert_snapshot!(run("check --config .", GOOD), @r"
     exit code 3
     --- stdout
-    cannot read .: Is a directory (os error 21)
+    cannot read .: it is no regular file
     ");
 }
 

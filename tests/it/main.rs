@@ -24,6 +24,7 @@ mod production;
 mod reload;
 mod rights;
 mod routing;
+mod rule_tests;
 mod simulation;
 mod support;
 mod tls;

@@ -109,7 +109,7 @@ fn files_that_cannot_be_are_refused_with_place_and_reason() {
         (
             "a plugin that is a folder",
             vec![("c.yaml", script.clone().into()), ("a.lua/b", b"".to_vec())],
-            "c.yaml:3:31: `a.lua` cannot be read: Is a directory (os error 21)",
+            "c.yaml:3:31: `a.lua` cannot be read: it is no regular file",
         ),
         (
             "10 MB of rule tests",
@@ -124,7 +124,7 @@ fn files_that_cannot_be_are_refused_with_place_and_reason() {
         (
             "rule tests that are a folder",
             vec![("c.yaml", BASE.into()), ("tests/a.yaml/b", b"".to_vec())],
-            "tests/a.yaml:1:1: the file cannot be read: Is a directory (os error 21)",
+            "tests/a.yaml:1:1: the file cannot be read: it is no regular file",
         ),
         (
             "half of a file of rule tests",

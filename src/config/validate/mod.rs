@@ -33,7 +33,7 @@ use super::raw::{At, Field, RawConfig};
 use self::plugins::Registry;
 use self::queries::Queries;
 
-pub(super) use self::rule_tests::{Known, rule_tests};
+pub(super) use self::rule_tests::{Known, identity, mocks, rule_tests, topic};
 
 /// Checks the whole. `None` where something is wrong, which is then reported. `root` is where the main file starts.
 pub(super) fn validate(

@@ -18,6 +18,8 @@ use crate::config::raw::{
 };
 use crate::event::Scalar;
 
+pub(in crate::config) use self::surroundings::{identity, mocks, topic};
+
 const KINDS: &str = "`event`, `subscribe` and `token`";
 const EXAMPLE: &str = "write one of these:\n\
     event: { data: { type: deal.moved, tenant_id: acme } }\nsubscribe: \"deal:42\"\ntoken: demo-ann";

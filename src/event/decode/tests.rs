@@ -89,17 +89,17 @@ fn the_brokers_fields_are_fields() {
 
 #[test]
 fn parts_are_what_stands_there() {
-    let body = r#" {"data":{"tenant_id":"a","id":1, "list":[ 1,{"x":null} ],"text":"a"b"},"amqp":{"x":1} } "#;
+    let body = r#" {"data":{"tenant_id":"a","id":1, "list":[ 1,{"x":null} ],"text":"a\"b"},"amqp":{"x":1} } "#;
     for payload in ["data", "."] {
         let mut decoder = Decoder::new(shape(payload));
         let slot = decoder.slot(&path("data.list"));
         for (text, expected) in [
             ("data.list", Some(r#"[ 1,{"x":null} ]"#)),
             ("data.list.1.x", Some("null")),
-            ("data.text", Some(r#""a"b""#)),
+            ("data.text", Some(r#""a\"b""#)),
             ("data.id", Some("1")),
             ("data.none", None),
-            ("data", Some(r#"{"tenant_id":"a","id":1, "list":[ 1,{"x":null} ],"text":"a"b"}"#)),
+            ("data", Some(r#"{"tenant_id":"a","id":1, "list":[ 1,{"x":null} ],"text":"a\"b"}"#)),
             (".", Some(body.trim())),
         ] {
             let part = decoder.part(&path(text));

@@ -39,7 +39,7 @@ pub(super) fn sessions(
     all.into_iter().collect()
 }
 
-pub(super) fn identity(raw: &RawTestSession, diagnostics: &mut Diagnostics) -> Option<TokenIdentity> {
+pub(in crate::config) fn identity(raw: &RawTestSession, diagnostics: &mut Diagnostics) -> Option<TokenIdentity> {
     let user = auth::id(&raw.user, UserId::from_scalar, diagnostics);
     let tenant = auth::id(&raw.tenant, TenantId::from_scalar, diagnostics);
     let each =
@@ -48,7 +48,7 @@ pub(super) fn identity(raw: &RawTestSession, diagnostics: &mut Diagnostics) -> O
     Some(TokenIdentity { user: user?, tenant: tenant?, attributes: attributes? })
 }
 
-pub(super) fn topic(at: &At<Text>, diagnostics: &mut Diagnostics) -> Option<Topic> {
+pub(in crate::config) fn topic(at: &At<Text>, diagnostics: &mut Diagnostics) -> Option<Topic> {
     match Topic::new(at.value.text.as_str()) {
         Ok(topic) => Some(topic),
         Err(error) => {
@@ -58,7 +58,7 @@ pub(super) fn topic(at: &At<Text>, diagnostics: &mut Diagnostics) -> Option<Topi
     }
 }
 
-pub(super) fn mocks(
+pub(in crate::config) fn mocks(
     raw: &Field<Entries<RawMock>>,
     known: &Known<'_>,
     diagnostics: &mut Diagnostics,
