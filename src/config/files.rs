@@ -333,7 +333,8 @@ impl Files {
             return format!("<embedded>/{}", path.display());
         }
         let short = plain(path);
-        let is_same = || matches!((fs::canonicalize(path), fs::canonicalize(&short)), (Ok(left), Ok(right)) if left == right);
+        let is_same =
+            || matches!((fs::canonicalize(path), fs::canonicalize(&short)), (Ok(left), Ok(right)) if left == right);
         let shown = if short.as_os_str().len() < path.as_os_str().len() && is_same() { &short } else { path };
         shown.display().to_string()
     }
