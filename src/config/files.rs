@@ -300,7 +300,8 @@ impl Files {
             bytes.extend_from_slice(text.as_bytes());
         } else {
             // A pipe is not opened: whoever waits for one to say something may wait for ever.
-            if !fs::metadata(path).map_err(NoText::Unreadable)?.is_file() {
+            let found = fs::metadata(path).map_err(NoText::Unreadable)?;
+            if !found.is_file() && !found.is_dir() {
                 return Err(NoText::Unreadable(io::Error::other("it is no regular file")));
             }
             let file = File::open(path).map_err(NoText::Unreadable)?;

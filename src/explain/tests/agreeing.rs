@@ -119,6 +119,7 @@ proptest! {
                     prop_assert_eq!(told.gets_it, expected, "{}", context);
                 }
             }
+            prop_assert_eq!(told.by_words, told.gets_it, "{}", context);
             // Whatever came, something says why: it was found by reading the expression as live code does.
             prop_assert!(!told.because.is_empty() || !names_somebody, "{}", context);
             prop_assert_eq!(told.route.is_some(), told.gets_it == Reaches::Yes, "{}", context);
