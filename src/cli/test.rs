@@ -27,7 +27,8 @@ pub(super) fn test(arguments: &TestArguments, out: &mut dyn Write, colour: bool)
         Ok((compiled, ())) => compiled,
         Err(exit) => {
             let text = String::from_utf8_lossy(&said);
-            let refused = if is_json { json!({ "ok": false, "error": text.trim() }).to_string() } else { text.into_owned() };
+            let refused =
+                if is_json { json!({ "ok": false, "error": text.trim() }).to_string() } else { text.into_owned() };
             writeln!(out, "{}", refused.trim_end()).ok();
             return exit;
         }

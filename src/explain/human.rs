@@ -19,14 +19,8 @@ struct Paint {
 }
 
 const PLAIN: Paint = Paint { bold: "", green: "", red: "", yellow: "", dim: "", off: "" };
-const COLOURED: Paint = Paint {
-    bold: "\x1b[1m",
-    green: "\x1b[32m",
-    red: "\x1b[31m",
-    yellow: "\x1b[33m",
-    dim: "\x1b[2m",
-    off: "\x1b[0m",
-};
+const COLOURED: Paint =
+    Paint { bold: "\x1b[1m", green: "\x1b[32m", red: "\x1b[31m", yellow: "\x1b[33m", dim: "\x1b[2m", off: "\x1b[0m" };
 
 impl Explanation {
     /// Writes it for people.

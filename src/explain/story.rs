@@ -9,7 +9,9 @@ use super::answers::{Mocks, shown_binds};
 use super::audience::{self, Membership, Part};
 use super::crowd::{Crowd, Person};
 use super::rehearsal::{Asked, Published, Rehearsal};
-use super::told::{DecisionTold, EventTold, Explanation, LogTold, PartTold, QueryTold, Reaches, RouteTold, SessionTold};
+use super::told::{
+    DecisionTold, EventTold, Explanation, LogTold, PartTold, QueryTold, Reaches, RouteTold, SessionTold,
+};
 use super::{conditions, subscribing, words};
 use crate::config::{MockQuery, OnError};
 use crate::event::{DecodeError, Event, Scalar, Scope, TenantId};
@@ -141,8 +143,7 @@ fn route(rulebook: &Rulebook, id: RouteId, event: &Event) -> RouteTold {
         RouteKind::Fast => ("fast", None),
         RouteKind::Query => ("query", None),
         RouteKind::Action => ("action", None),
-        RouteKind::Script(call, _) => ("script", Some(rulebook.plugins[usize::from(call.plugin.0)]
-.name.to_string())),
+        RouteKind::Script(call, _) => ("script", Some(rulebook.plugins[usize::from(call.plugin.0)].name.to_string())),
     };
     RouteTold {
         name: rulebook.routes.name(id).into(),
@@ -247,8 +248,7 @@ fn parts(rulebook: &Rulebook, id: RouteId, event: &Event, held: &Held<'_>) -> Ve
         return parts.map(told).collect();
     }
     let each = drafted.iter().map(|one| {
-        let missing: Vec<String> =
-            one.missing.iter().map(|slot| rulebook.decoder.path(*slot).to_string()).collect();
+        let missing: Vec<String> = one.missing.iter().map(|slot| rulebook.decoder.path(*slot).to_string()).collect();
         let part = one.clause.as_ref().and_then(|_| parts.next());
         PartTold {
             says: part.map_or_else(|| "nobody".to_owned(), Part::says),
@@ -351,8 +351,7 @@ fn notes(rulebook: &Rulebook, person: &Person, respond: super::rehearsal::Respon
 
 fn decision(rulebook: &Rulebook, rehearsal: &Rehearsal, held: &[Held<'_>], sessions: &[SessionTold]) -> DecisionTold {
     let decided = rehearsal.decision.decided();
-    let routes: Vec<String> =
-        decided.iter().map(|decided| rulebook.routes.name(decided.route).into()).collect();
+    let routes: Vec<String> = decided.iter().map(|decided| rulebook.routes.name(decided.route).into()).collect();
     let depends = held.iter().any(Held::depends);
     let cause = if depends { None } else { cause(rehearsal) };
     let named: Vec<String> = routes.iter().map(|route| format!("`{route}`")).collect();

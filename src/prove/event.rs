@@ -24,11 +24,7 @@ struct Came<'t> {
 }
 
 /// The routes that the event came to, and what came otherwise than the test says.
-pub(super) fn differences(
-    rulebook: &Rulebook,
-    test: &RuleTest,
-    case: &EventTest,
-) -> (Vec<RouteId>, Vec<Difference>) {
+pub(super) fn differences(rulebook: &Rulebook, test: &RuleTest, case: &EventTest) -> (Vec<RouteId>, Vec<Difference>) {
     let published = Published {
         body: Bytes::copy_from_slice(case.body.as_bytes()),
         routing_key: case.routing_key.clone(),
@@ -141,14 +137,19 @@ impl Came<'_> {
 
     fn disconnects(&mut self) {
         let Some(expected) = &self.case.expect.disconnects else { return };
-        let users: Vec<&UserId> = self.actions(|action| match action {
-            Action::Disconnect(users) => Some(users),
-            Action::Forget(_) => None,
-        }).into_iter().flatten().collect();
+        let users: Vec<&UserId> = self
+            .actions(|action| match action {
+                Action::Disconnect(users) => Some(users),
+                Action::Forget(_) => None,
+            })
+            .into_iter()
+            .flatten()
+            .collect();
         let tenant = self.rehearsal.decision.event().tenant();
-        let sessions = self.test.sessions.iter().enumerate().filter(|(_, session)| {
-            tenant == Some(&session.identity.tenant) && users.contains(&&session.identity.user)
-        });
+        let sessions =
+            self.test.sessions.iter().enumerate().filter(|(_, session)| {
+                tenant == Some(&session.identity.tenant) && users.contains(&&session.identity.user)
+            });
         let got: Vec<SessionIndex> = sessions.map(|(number, _)| SessionIndex(number)).collect();
         if got != expected.value {
             self.differ("disconnects", expected, names(self.test, &expected.value), names(self.test, &got));

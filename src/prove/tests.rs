@@ -213,7 +213,8 @@ fn a_plugin_that_never_ends_costs_its_budget() {
 
 #[test]
 fn a_token_does_not_show_where_a_plugin_says_it() {
-    let (_, said) = proven("- { name: t, token: fails, queries: { user_by_token: [] }, expect: { identity: denied } }\n");
+    let (_, said) =
+        proven("- { name: t, token: fails, queries: { user_by_token: [] }, expect: { identity: denied } }\n");
     assert!(said.contains("unavailable") && !said.contains("fails"), "{said}");
 }
 

@@ -58,7 +58,9 @@ pub(super) fn differences(
                 (Came::Identity(identity), expected) => shown_identity(identity, expected),
                 (Came::Denied(why), _) => format!("denied: {why}"),
                 // A plugin may have put the token into what it says.
-                (Came::Unavailable(why), _) => format!("unavailable: {}", why.replace(case.token.expose_secret(), "***")),
+                (Came::Unavailable(why), _) => {
+                    format!("unavailable: {}", why.replace(case.token.expose_secret(), "***"))
+                }
             },
             notes,
         });

@@ -5,6 +5,7 @@ mod edits;
 mod layouts;
 mod refused;
 mod settings;
+mod swaps;
 
 use std::fs;
 use std::path::Path;
