@@ -151,6 +151,7 @@ fn configuration(seats: Seats, number: u64) -> String {
 listen: 127.0.0.1:0
 admin: {{ listen: 127.0.0.1:0 }}
 event: {{ payload: data, tenant: data.tenant }}
+ping: {{ every: 1h }}
 database:
   url: "sqlite::memory:"
   queries: {{ pause: {{ sql: "SELECT 1 AS one WHERE :tenant IS NOT NULL" }} }}
