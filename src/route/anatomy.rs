@@ -75,8 +75,8 @@ impl RouteTable {
         let each = |audience: &CompiledAudience| {
             let mut calls = Calls::default();
             let open = audience.draft(event, &mut calls);
-            let asks = open.as_ref().and_then(|open| open.users).map(|id| calls.get(id).clone());
-            Drafted { clause: open.map(|open| open.clause), asks, missing: audience.missing(event) }
+            let asks = open.as_ref().and_then(|(_, asked)| *asked).map(|id| calls.get(id).clone());
+            Drafted { clause: open.map(|(clause, _)| clause), asks, missing: audience.missing(event) }
         };
         audiences.iter().map(each).collect()
     }
