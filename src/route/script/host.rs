@@ -191,7 +191,7 @@ impl Host {
             call.lines
         });
         let text = match lines {
-            0..=MOST_LINES => self.shown(values),
+            0..=MOST_LINES => on_one_line(self.shown(values)),
             _ if lines == MOST_LINES + 1 => format!("this call has logged {MOST_LINES} lines: the others are left out"),
             _ => return,
         };
@@ -267,6 +267,18 @@ fn read_binds(binds: &Value) -> Result<Binds, String> {
     // Equal questions are one question, in whatever order a table has its members.
     read.sort_unstable_by(|(left, _), (right, _)| left.cmp(right));
     Ok(read)
+}
+
+/// A text in which nothing is a command to a terminal, or begins a line of a log that nobody has written.
+fn on_one_line(text: String) -> String {
+    if !text.contains(char::is_control) {
+        return text;
+    }
+    let mut escaped = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        if c.is_control() { escaped.extend(c.escape_debug()) } else { escaped.push(c) }
+    }
+    escaped
 }
 
 /// The line of the plugin where the function at this level is.

@@ -194,6 +194,13 @@ fn log_lines_know_their_place() {
 }
 
 #[test]
+fn a_line_is_one_line_and_no_command_to_a_terminal() {
+    let stand = Stand::routing(r"log.info('a\n2026 ERROR b\27[31m', 'ü')");
+    stand.route(BODY).unwrap();
+    assert_eq!(stand.log(), [r"a\n2026 ERROR b\u{1b}[31m ü"]);
+}
+
+#[test]
 fn a_flood_of_lines_is_cut() {
     let stand = Stand::routing("for i = 1, 200 do log.info(i) end");
     stand.route(BODY).unwrap();
