@@ -25,6 +25,7 @@ mod reload;
 mod rights;
 mod routing;
 mod rule_tests;
+mod shown;
 mod simulation;
 mod support;
 mod tls;

@@ -19,14 +19,19 @@ event: { payload: data, tenant: data.tenant, id: data.id }
 auth:
   providers:
     - tokens: { ann: { user: 1, tenant: acme }, dan: { user: 1, tenant: globex } }
+plugins: { breaker: { failures: 1 } }
 topics: [{ match: "deal:{id}", allow: true }]
 routes:
   - { name: people, when: { data.kind: people }, to: { users: { query: people } } }
   - { name: broken, when: { data.kind: broken }, to: { users: { query: broken, with: { text: "{data.kind}" } } } }
   - { name: changed, when: { data.kind: changed }, do: { forget: people } }
   - { name: everyone, when: { data.kind: everyone }, to: everyone }
+  - { name: scripted, when: { data.kind: scripted }, script: fails.lua }
   - { name: deals, when: { data.kind: deal }, to: { topic: "deal:{data.deal}" } }
 "#;
+
+/// A plugin that fails each time.
+const FAILS: (&str, &str) = ("fails.lua", "return { route = function() error('it always does') end }");
 
 /// Nobody listens there, so that a connection fails.
 const NOBODY: &str = "amqp://guest:guest@127.0.0.1:1/x";
@@ -41,7 +46,8 @@ pub(super) struct Traffic {
 
 pub(super) async fn start() -> Traffic {
     let url = shared_vhost();
-    let server = Server::start(&format!("amqp:\n  url: [\"{NOBODY}\", \"{url}\"]{FANOUT}{REST}")).await;
+    let yaml = format!("amqp:\n  url: [\"{NOBODY}\", \"{url}\"]{FANOUT}{REST}");
+    let server = Server::start_with(&yaml, &Setup { files: &[FAILS], ..Setup::default() }).await;
     ready(&server).await;
     let mut ann = Client::session(&server, "ann", &["deal:1"]).await;
 
@@ -56,6 +62,7 @@ pub(super) async fn start() -> Traffic {
         ("acme", "everyone"),
         ("acme", "unrouted"),
         ("acme", "changed"),
+        ("acme", "scripted"),
         ("globex", "deal"),
         ("nobody", "deal"),
     ] {
@@ -70,7 +77,7 @@ pub(super) async fn start() -> Traffic {
         stranger.send(&json!({ "access_token": "guessed" })).await;
     }
     assert_eq!(stranger.closed().await, Some(4401));
-    server.wait_for_metric("pointsman_routed_events_total{outcome=\"dropped\"}", 3).await;
+    server.wait_for_metric("pointsman_routed_events_total{outcome=\"dropped\"}", 4).await;
     server.wait_for_metric("pointsman_connections", 1).await;
     Traffic { server, secure: secure().await, _ann: ann }
 }
@@ -78,7 +85,7 @@ pub(super) async fn start() -> Traffic {
 async fn secure() -> Server {
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let (cert, key) = (made.cert.pem(), made.signing_key.serialize_pem());
-    let files = [("tls.crt", cert.as_str()), ("tls.key", key.as_str())];
+    let files = [("tls.crt", cert.as_str()), ("tls.key", key.as_str()), FAILS];
     let asking = "  providers:\n    - http: { url: \"http://127.0.0.1:1/auth\" }";
     let yaml = format!("tls: {{ cert: tls.crt, key: tls.key }}{}", REST.replace("  providers:", asking));
     Server::start_with(&yaml, &Setup { files: &files, ..Setup::default() }).await
