@@ -4,7 +4,6 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use proptest::prelude::*;
-use smallvec::SmallVec;
 
 use super::*;
 use crate::event::{
