@@ -26,6 +26,7 @@ mod rights;
 mod routing;
 mod rule_tests;
 mod runaways;
+mod shown;
 mod simulation;
 mod support;
 mod tls;

@@ -126,7 +126,7 @@ impl<'t> Scan<'t> {
                         continue;
                     }
                 }
-                b'"' => drop(self.quoted()?),
+                b'"' => _ = self.quoted()?,
                 b'-' | b'0'..=b'9' => drop(self.number()?),
                 _ => drop(self.word()?),
             }
