@@ -228,7 +228,7 @@ fn a_query_that_lacks_a_bind_fails_as_it_would_live_whatever_the_test_answers() 
   event: { data: { type: task.misspelt, tenant_id: acme } }
   sessions: { ann: { user: 1, tenant: acme } }
   queries: { users_with_access: [{ user_id: 1 }] }
-  expect: { reaches: [ann] }
+  expect: { dropped: no_route }
 - name: a token is of no tenant yet
   token: asks
   queries: { user_by_token: [], users_with_access: [{ user_id: 1 }] }
