@@ -9,7 +9,7 @@ use super::action::{self, CompiledAction};
 use super::audience::{CompiledAudience, Filters};
 use super::calls::{CALLS, CallId, Calls};
 use super::index::{Conditions, Index};
-use super::plan::{Draft, OpenClause, Part, Running};
+use super::plan::{Asked, Draft, Part, Running};
 use super::script::{EventView, Lookup, Plugin, Routing, Step};
 use super::{Answer, Call, Decided, Outcome, Pending, Plan, Scripts};
 use crate::config::{OnError, Route, RouteTarget, ScriptCall};
@@ -263,13 +263,16 @@ impl CompiledRoute {
         if event.tenant().is_none() && !audiences.is_empty() {
             return done(Outcome::NoTenant);
         }
-        let clauses: SmallVec<[OpenClause; 1]> =
-            audiences.iter().filter_map(|audience| audience.draft(event, calls)).collect();
-        if clauses.iter().any(OpenClause::is_open) {
-            let says_payload = clauses.iter().any(|open| !matches!(open.clause.payload, Payload::Whole));
-            return Part { route, draft: Draft::Open(clauses), says_payload };
+        let (mut clauses, mut asked) = (Vec::with_capacity(audiences.len()), Vec::new());
+        for (clause, call) in audiences.iter().filter_map(|audience| audience.draft(event, calls)) {
+            asked.extend(call.map(|call| Asked { clause: clauses.len(), call }));
+            clauses.push(clause);
         }
-        done(Outcome::of_tenant(event, clauses.into_iter().map(|open| open.clause).collect()))
+        if asked.is_empty() {
+            return done(Outcome::of_tenant(event, clauses));
+        }
+        let says_payload = clauses.iter().any(|clause| !matches!(clause.payload, Payload::Whole));
+        Part { route, draft: Draft::Open(clauses, asked.into()), says_payload }
     }
 }
 

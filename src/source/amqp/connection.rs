@@ -7,8 +7,9 @@ use std::pin::{Pin, pin};
 use std::time::Duration;
 
 use futures_util::Stream;
+use lapin::protocol::AMQPErrorKind;
 use lapin::tcp::AMQPUriTcpExt;
-use lapin::{Connection, ConnectionProperties, Event};
+use lapin::{Connection, ConnectionProperties, ErrorKind, Event};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout, timeout_at};
 
@@ -277,9 +278,16 @@ async fn failure(connection: &Connection, endpoint: &Endpoint, tell: impl Fn(New
         match event {
             Event::ConnectionBlocked(reason) => tell(News::Blocked(reason)),
             Event::ConnectionUnblocked => tell(News::Unblocked),
+            // What was refused concerns one channel. Who asked there is told.
+            Event::Error(error) if is_of_a_channel(&error) => {}
             Event::Error(error) => return Fault::refused(endpoint, &Step::Connected, &error),
             _ => {}
         }
     }
     std::future::pending().await
+}
+
+/// Whether the broker closed a channel, and the connection goes on.
+fn is_of_a_channel(error: &lapin::Error) -> bool {
+    matches!(error.kind(), ErrorKind::ProtocolError(error) if matches!(error.kind(), AMQPErrorKind::Soft(_)))
 }

@@ -156,14 +156,13 @@ impl Supervisor {
                 _ => {}
             }
         }
-        let next = match next {
-            Some(next) => next,
-            None => {
-                let why = "it is the same broker by another name, where queues that are exclusive to the old connection \
-                           keep their names from the next one: what was published to them in between is missed";
-                tracing::warn!(from = %link.endpoint, why, "the old connection to the broker ends before the next begins");
-                self.link(self.turn, &topology, false).map_err(|fault| End::Lost(fault, None))?
-            }
+        let next = if let Some(next) = next {
+            next
+        } else {
+            let why = "it is the same broker by another name, where queues that are exclusive to the old connection keep \
+                       their names from the next one: what was published to them in between is missed";
+            tracing::warn!(from = %link.endpoint, why, "the old connection to the broker ends before the next begins");
+            self.link(self.turn, &topology, false).map_err(|fault| End::Lost(fault, None))?
         };
         tracing::info!(from = %link.endpoint, to = %next.endpoint, "events come from another broker from now on");
         next.order(Order::Go).await;

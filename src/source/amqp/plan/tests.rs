@@ -56,7 +56,9 @@ fn check(change: impl FnOnce(&mut Topology), expected: &[&str]) {
     let steps = before.plan(&wanted);
     assert_eq!(words(&steps), expected);
     let mut after = before;
-    steps.iter().for_each(|step| after.apply(step));
+    for step in &steps {
+        after.apply(step);
+    }
     assert_eq!(after.plan(&wanted), []);
 }
 
@@ -120,7 +122,7 @@ fn any_topology() -> impl Strategy<Value = Topology> {
     let a_binding = ("[e-g]", "[ab]").prop_map(|(exchange, key)| binding(&exchange, &key));
     let a_queue =
         ("[q-s]", prop::bool::ANY, 1_u16..4, prop::bool::ANY, prop::collection::vec(a_binding, 0..3)).prop_map(
-            |(name, durable, prefetch, no_ack, bind)| Queue { durable, prefetch, no_ack, bind, ..queue(&name, &[]) },
+            |(name, durable, prefetch, no_ack, bind)| Queue { durable, bind, prefetch, no_ack, ..queue(&name, &[]) },
         );
     let all = (prop::collection::vec(an_exchange, 0..3), prop::collection::vec(a_queue, 0..3));
     all.prop_map(|(mut exchanges, mut queues)| {
