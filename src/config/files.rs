@@ -300,8 +300,7 @@ impl Files {
             bytes.extend_from_slice(text.as_bytes());
         } else {
             // A pipe is not opened: whoever waits for one to say something may wait for ever.
-            let found = fs::metadata(path).map_err(NoText::Unreadable)?;
-            if !found.is_file() && !found.is_dir() {
+            if !fs::metadata(path).map_err(NoText::Unreadable)?.is_file() {
                 return Err(NoText::Unreadable(io::Error::other("it is no regular file")));
             }
             let file = File::open(path).map_err(NoText::Unreadable)?;
@@ -328,9 +327,16 @@ impl Files {
         }
     }
 
+    /// What a file is called: by the shortest path that leads to it. Where a folder is a link, `..` behind it is kept.
     fn name(&self, path: &Path) -> String {
-        let prefix = if self.embedded { "<embedded>/" } else { "" };
-        format!("{prefix}{}", path.display())
+        if self.embedded {
+            return format!("<embedded>/{}", path.display());
+        }
+        let short = plain(path);
+        let is_same =
+            || matches!((fs::canonicalize(path), fs::canonicalize(&short)), (Ok(left), Ok(right)) if left == right);
+        let shown = if short.as_os_str().len() < path.as_os_str().len() && is_same() { &short } else { path };
+        shown.display().to_string()
     }
 }
 

@@ -7,6 +7,7 @@ mod plugins;
 mod refused;
 mod sessions;
 mod settings;
+mod swaps;
 
 use std::fs;
 use std::path::Path;
