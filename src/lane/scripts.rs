@@ -30,6 +30,8 @@ pub(super) struct Machines {
     /// One, and for a short time after a change two or three.
     generations: Vec<OfRulebook>,
     swept: Option<Instant>,
+    /// There are machines of one that has gone.
+    is_letting_go: bool,
     metrics: Arc<Metrics>,
 }
 
@@ -66,22 +68,16 @@ pub(super) struct OnMachines<'m> {
 impl Machines {
     /// None yet.
     pub(super) fn new(metrics: Arc<Metrics>) -> Self {
-        Self { generations: Vec::new(), swept: None, metrics }
+        Self { generations: Vec::new(), swept: None, is_letting_go: false, metrics }
     }
 
-    /// Makes the machines that this rulebook's routes and topic rules call. An error names what could not be made.
-    pub(super) fn prepare(&mut self, rulebook: &Arc<Rulebook>, now: Instant) -> Result<(), String> {
+    /// Makes the machine of this plugin of a rulebook. An error says why it could not be made.
+    pub(super) fn prepare(&mut self, rulebook: &Arc<Rulebook>, plugin: PluginId, now: Instant) -> Result<(), String> {
         self.sweep(now);
-        let calls = rulebook.routes.script_calls().chain(rulebook.topics.script_calls());
-        let mut plugins: Vec<PluginId> = calls.map(|call| call.plugin).collect();
-        plugins.sort_unstable();
-        plugins.dedup();
-        for plugin in plugins {
-            let Some(machine) = self.machine(rulebook, plugin) else { continue };
-            let failed = |error| format!("the plugin `{}` cannot be prepared: {error}", machine.plugin.name);
-            made(&mut machine.vm, &machine.plugin, &machine.log).map_err(failed)?;
-            machine.weigh();
-        }
+        let Some(machine) = self.machine(rulebook, plugin) else { return Ok(()) };
+        let failed = |error| format!("the plugin `{}` cannot be prepared: {error}", machine.plugin.name);
+        made(&mut machine.vm, &machine.plugin, &machine.log).map_err(failed)?;
+        machine.weigh();
         Ok(())
     }
 
@@ -92,12 +88,20 @@ impl Machines {
 
     /// When to look whether generations have gone.
     pub(super) fn due(&self) -> Option<Instant> {
-        (self.generations.len() > 1).then_some(self.swept? + SWEEP_EVERY)
+        let wait = if self.is_letting_go { Duration::ZERO } else { SWEEP_EVERY };
+        (self.generations.len() > 1).then_some(self.swept? + wait)
     }
 
-    /// Lets the machines go of rulebooks that nobody holds any more.
+    /// Lets go of a machine of a rulebook that nobody holds any more. One at a time: events go on between.
     pub(super) fn sweep(&mut self, now: Instant) {
-        self.generations.retain(|of| of.rulebook.strong_count() > 0);
+        let is_gone = |of: &OfRulebook| of.rulebook.strong_count() == 0;
+        if let Some(at) = self.generations.iter().position(is_gone) {
+            let machine = self.generations[at].machines.iter_mut().find_map(Option::take);
+            if machine.is_none() {
+                self.generations.remove(at);
+            }
+        }
+        self.is_letting_go = self.generations.iter().any(is_gone);
         self.swept = Some(now);
     }
 
