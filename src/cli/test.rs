@@ -42,11 +42,11 @@ pub(super) fn test(arguments: &TestArguments, out: &mut dyn Write, colour: bool)
         }
     }
     let proof = prove(&rulebook, &config.auth.providers, &tests);
-    if let Some(path) = &arguments.junit {
-        if let Err(error) = write_junit(path, &proof) {
-            complain(&format!("cannot write {}: {error}", path.display()));
-            return Exit::Environment;
-        }
+    if let Some(path) = &arguments.junit
+        && let Err(error) = write_junit(path, &proof)
+    {
+        complain(&format!("cannot write {}: {error}", path.display()));
+        return Exit::Environment;
     }
     let written = match arguments.format {
         Format::Human => human(&proof, arguments.filter.is_some(), out, colour),

@@ -17,7 +17,7 @@ use super::{Event, Matcher, PayloadFilter, TenantId, Topic, UserId};
 #[derive(Clone, Debug)]
 pub struct Audience {
     scope: Scope,
-    clauses: SmallVec<[Clause; 1]>,
+    clauses: Vec<Clause>,
 }
 
 /// Whose sessions an audience is about.
@@ -99,7 +99,7 @@ impl EveryTenant {
 
 impl Audience {
     /// Sessions of the event's own tenant that one of `clauses` holds. `None` where the event names no tenant.
-    pub fn of_tenant(event: &Event, clauses: SmallVec<[Clause; 1]>) -> Option<Self> {
+    pub fn of_tenant(event: &Event, clauses: Vec<Clause>) -> Option<Self> {
         let tenant = event.tenant()?.clone();
         Some(Self { scope: Scope::Tenant(tenant), clauses })
     }
@@ -107,7 +107,7 @@ impl Audience {
     /// Every session of every tenant: for an event that names no tenant, or by a route with the explicit mark.
     pub fn everyone(event: &Event, mark: Option<EveryTenant>) -> Option<Self> {
         let allowed = event.tenant().is_none() || mark.is_some();
-        allowed.then(|| Self { scope: Scope::EveryTenant, clauses: SmallVec::from_elem(Clause::default(), 1) })
+        allowed.then(|| Self { scope: Scope::EveryTenant, clauses: vec![Clause::default()] })
     }
 
     /// Whose sessions it is about.

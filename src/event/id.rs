@@ -22,7 +22,7 @@ macro_rules! text_id {
             /// The id that this value names: a string or an integer, so that `7` and `"7"` are the same id.
             pub fn from_scalar(value: &Scalar) -> Option<Self> {
                 match value {
-                    Scalar::Int(number) => Some(Self(compact_str::format_compact!("{number}"))),
+                    Scalar::Int(number) => Some(Self(itoa::Buffer::new().format(*number).into())),
                     Scalar::Text(text) => Self::new(text.clone()),
                     Scalar::Null | Scalar::Bool(_) | Scalar::Float(_) => None,
                 }
@@ -66,7 +66,7 @@ impl EventId {
     /// The id that this value names: a string or an integer. `None` for anything else.
     pub fn from_scalar(value: &Scalar) -> Option<Self> {
         match value {
-            Scalar::Int(number) => Some(Self(compact_str::format_compact!("{number}"))),
+            Scalar::Int(number) => Some(Self(itoa::Buffer::new().format(*number).into())),
             Scalar::Text(text) if !text.is_empty() => {
                 serde_json::to_string(text.as_str()).ok().map(|json| Self(json.into()))
             }

@@ -97,7 +97,7 @@ impl<R> Template<R> {
         for part in &self.parts {
             match part {
                 Part::Text(literal) => text.push_str(literal),
-                Part::Place(place) => text.push_str(&resolve(place).text()?),
+                Part::Place(place) => resolve(place).append_to(&mut text)?,
             }
         }
         Some(text)

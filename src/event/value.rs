@@ -82,11 +82,21 @@ impl Value<'_> {
     pub fn text(&self) -> Option<Cow<'_, str>> {
         match self {
             Self::Text(text) => Some(Cow::Borrowed(text)),
-            Self::Int(value) => Some(Cow::Owned(value.to_string())),
+            Self::Int(value) => Some(Cow::Owned(itoa::Buffer::new().format(*value).to_owned())),
             Self::Float(value) => Some(Cow::Owned(value.to_string())),
             Self::Bool(value) => Some(Cow::Borrowed(if *value { "true" } else { "false" })),
             Self::Absent | Self::List(_) | Self::Object => None,
         }
+    }
+
+    /// Appends the value to a text, as a template renders it. `None` for what has no text.
+    pub fn append_to(&self, text: &mut CompactString) -> Option<()> {
+        match self {
+            Self::Text(value) => text.push_str(value),
+            Self::Int(value) => text.push_str(itoa::Buffer::new().format(*value)),
+            other => text.push_str(&other.text()?),
+        }
+        Some(())
     }
 
     /// An owned copy. Arrays and objects, which are no scalars, become `Null`.

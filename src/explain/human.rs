@@ -131,10 +131,8 @@ fn one_route(route: &RouteTold, width: usize, out: &mut dyn Write, paint: &Paint
             writeln!(out, "{indent}{}", printable(&line))?;
         }
     }
-    if let Some(plugin) = &route.plugin {
-        if route.holds {
-            writeln!(out, "    {margin}  asks the plugin {}", printable(plugin))?;
-        }
+    if let (Some(plugin), true) = (&route.plugin, route.holds) {
+        writeln!(out, "    {margin}  asks the plugin {}", printable(plugin))?;
     }
     match (&route.scope, &route.says) {
         (Some(scope), _) if route.parts.len() > 1 => {

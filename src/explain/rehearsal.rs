@@ -67,12 +67,14 @@ impl Questions {
     ) -> Answer {
         let query = query_name(rulebook, call);
         let known = self.0.iter().find(|one| one.query == query && one.binds == call.binds);
-        let answer = known.map(|asked| asked.answer.clone()).unwrap_or_else(|| {
+        let answer = if let Some(asked) = known {
+            asked.answer.clone()
+        } else {
             let answer = respond(&query, tenant, &call.binds);
             let (tenant, binds) = (tenant.cloned(), call.binds.clone());
             self.0.push(Asked { query, tenant, binds, answer: answer.clone() });
             answer
-        });
+        };
         answer.unwrap_or_else(|| otherwise.clone())
     }
 }

@@ -65,9 +65,7 @@ fn sessions(told: &Explanation, test: &RuleTest, case: &EventTest, reached: &BTr
     for (number, session) in told.sessions.iter().enumerate() {
         let (name, because) = (&test.sessions[number].name, &session.because);
         match (expected.value.contains(&SessionIndex(number)), reached.contains_key(&number)) {
-            (true, false) if because.is_empty() => {
-                notes.push(format!("{name} does not get it: {}", told.decision.says))
-            }
+            (true, false) if because.is_empty() => notes.push(format!("{name} does not get it, as nobody does")),
             (true, false) => notes.push(format!("{name} does not get it: {}", because.join("; and "))),
             (false, true) => {
                 let route = session.route.as_deref().unwrap_or("?");

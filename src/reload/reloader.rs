@@ -16,7 +16,7 @@ use super::{Generation, Ready, Refusal, Sources};
 use crate::runtime::give_way;
 
 /// How long reading, compiling and testing may take together.
-const DRAFT: Duration = Duration::from_secs(60);
+const DRAFT: Duration = Duration::from_mins(1);
 /// How long lanes may take to prepare.
 const LANES: Duration = Duration::from_secs(10);
 /// Those who may wait for an attempt. More wait to be heard.
@@ -107,9 +107,8 @@ impl Reloader {
 
 impl Worker {
     async fn run(mut self, mut orders: mpsc::Receiver<Order>, mut changes: mpsc::Receiver<()>, took: Duration) {
-        let ready = self.ready();
-        self.machinery.note(&ready);
-        self.note(Trigger::Boot, took, Outcome::Applied, Vec::new());
+        self.machinery.note(&self.ready());
+        self.note(Trigger::Boot, took, Outcome::Applied(Vec::new()), Vec::new());
         self.tell_watcher();
         let mut waiting = Vec::new();
         loop {
@@ -148,7 +147,7 @@ impl Worker {
         }
         let shown = |path: &std::path::Path| path.display().to_string();
         let changed = match &outcome {
-            Outcome::Applied => self.ready().sources.changed_since(&before.sources).map(shown).collect(),
+            Outcome::Applied(_) => self.ready().sources.changed_since(&before.sources).map(shown).collect(),
             _ => self.read.changed_since(&before.sources).map(shown).collect(),
         };
         Some(self.note(trigger, begun.elapsed(), outcome, changed))
@@ -200,15 +199,16 @@ impl Worker {
             Err(_) => return Outcome::Refused(Refusal::Lanes(format!("no answer in {LANES:?}"))),
         }
         self.machinery.swap(&ready, before);
+        self.former = Some(before.former());
+        self.in_force.send_replace(Arc::new(InForce { ready: ready.clone(), since: wall_clock() }));
+        self.tell_watcher();
+        let review = (!ready.allows_as(before)).then(|| Arc::clone(&before.rulebook));
+        let lanes = self.machinery.lanes.clone();
         // A lane that is busy hears of it when it comes to that.
-        let (lanes, review) =
-            (self.machinery.lanes.clone(), (!ready.allows_as(before)).then(|| Arc::clone(&before.rulebook)));
         let mut told = tokio::spawn(async move { lanes.swapped(review.as_ref()).await });
         timeout(LANES, &mut told).await.ok();
-        self.former = Some(before.former());
-        self.in_force.send_replace(Arc::new(InForce { ready, since: wall_clock() }));
-        self.tell_watcher();
-        Outcome::Applied
+        let not_applied = self.machinery.change_broker(&ready, before).await;
+        Outcome::Applied(not_applied)
     }
 
     /// Runs what may take its time, on a thread that may wait, and that gives way to what serves clients. One that does not
@@ -263,10 +263,14 @@ impl Worker {
             generation: ready.rulebook.generation,
             changed,
             tests_passed: match outcome {
-                Outcome::Applied => ready.proof.passed(),
+                Outcome::Applied(_) => ready.proof.passed(),
                 _ => 0,
             },
             needs_restart,
+            not_applied: match &outcome {
+                Outcome::Applied(what) => what.clone(),
+                _ => Vec::new(),
+            },
             outcome,
         };
         let refusal = attempt.refusal();
@@ -282,7 +286,7 @@ fn log(attempt: &Attempt, ready: &Ready) {
     let Attempt { trigger, took, generation, changed, tests_passed, needs_restart, .. } = attempt;
     let (trigger, generation) = (trigger.name(), generation.0);
     match &attempt.outcome {
-        Outcome::Applied => {
+        Outcome::Applied(_) => {
             tracing::info!(trigger, generation, ?took, ?changed, tests_passed, hash = %ready.hash, "rulebook in force");
             for warning in ready.warnings.iter() {
                 tracing::warn!(place = %warning.place, help = warning.help, "{}", warning.message);

@@ -6,8 +6,7 @@ use compact_str::CompactString;
 use smallvec::SmallVec;
 
 use super::Call;
-use super::calls::Calls;
-use super::plan::OpenClause;
+use super::calls::{CallId, Calls};
 use crate::config::{AudienceRule, ListRule, QueryCall, UsersRule};
 use crate::event::{
     AttributeMatch, Clause, Event, Matcher, Path, Payload, PayloadFilter, Scalar, Slot, Template, Topic, UserId, Value,
@@ -80,8 +79,8 @@ impl CompiledAudience {
         }
     }
 
-    /// The clause for one event, and what has to be asked for it. `None` where it names nobody.
-    pub(super) fn draft(&self, event: &Event, calls: &mut Calls) -> Option<OpenClause> {
+    /// The clause for one event, and the call whose rows are its users. `None` where it names nobody.
+    pub(super) fn draft(&self, event: &Event, calls: &mut Calls) -> Option<(Clause, Option<CallId>)> {
         let mut clause = Clause { payload: self.payload.clone(), ..Clause::default() };
         if let Some(list) = &self.topics {
             clause.topics = Some(list.read(event, topic)?);
@@ -101,7 +100,7 @@ impl CompiledAudience {
             }
             Some(Users::Query(call)) => Some(calls.add(Call { query: call.query, binds: binds(call, event)? })),
         };
-        Some(OpenClause { clause, users })
+        Some((clause, users))
     }
 }
 

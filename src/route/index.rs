@@ -102,7 +102,7 @@ impl Index {
 /// Ascending lists of routes, merged.
 #[derive(Debug)]
 pub(super) struct Candidates<'i> {
-    lists: SmallVec<[&'i [u32]; 8]>,
+    lists: SmallVec<[&'i [u32]; 3]>,
 }
 
 impl Iterator for Candidates<'_> {
@@ -148,7 +148,7 @@ impl FieldIndex {
         Self { slot, values, prefixes: Prefix::chain(prefixes) }
     }
 
-    fn find<'i>(&'i self, text: &str, lists: &mut SmallVec<[&'i [u32]; 8]>) {
+    fn find<'i>(&'i self, text: &str, lists: &mut SmallVec<[&'i [u32]; 3]>) {
         if let Some(routes) = self.values.get(text) {
             lists.push(routes);
         }

@@ -12,7 +12,7 @@ use super::calls::{CallId, Calls};
 use super::script::{Routing, ScriptError, ScriptFailure, Suspended};
 use super::{Action, RouteId};
 use crate::config::QueryId;
-use crate::event::{Audience, Clause, Event, Payload, Scalar, UserId};
+use crate::event::{Audience, Clause, Event, Scalar, UserId};
 use crate::lookup::{Binds, LookupError, Rows};
 
 /// What a query call was answered.
@@ -97,15 +97,16 @@ pub(super) struct Part {
 #[derive(Debug)]
 pub(super) enum Draft {
     Done(Outcome),
-    Open(SmallVec<[OpenClause; 1]>),
+    Open(Vec<Clause>, Box<[Asked]>),
     Runs(Box<Running>),
 }
 
-/// A clause, and the call whose rows are its users.
-#[derive(Debug)]
-pub(super) struct OpenClause {
-    pub(super) clause: Clause,
-    pub(super) users: Option<CallId>,
+/// That the rows of a call are the users of a clause.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asked {
+    /// Its position among the clauses.
+    pub(super) clause: usize,
+    pub(super) call: CallId,
 }
 
 /// A script that waits for the answer to a call.
@@ -120,12 +121,6 @@ impl std::fmt::Debug for Running {
     }
 }
 
-impl OpenClause {
-    pub(super) fn is_open(&self) -> bool {
-        self.users.is_some()
-    }
-}
-
 impl Draft {
     /// Whether it leads to something else than that somebody gets the event.
     fn acts(&self) -> bool {
@@ -137,9 +132,9 @@ impl Draft {
         if !matches!(self, Self::Runs(running) if running.waits_for == call) {
             return None;
         }
-        match std::mem::replace(self, Self::Open(SmallVec::new())) {
+        match std::mem::replace(self, Self::Open(Vec::new(), Box::default())) {
             Self::Runs(running) => Some(*running),
-            Self::Done(_) | Self::Open(_) => None,
+            Self::Done(_) | Self::Open(..) => None,
         }
     }
 }
@@ -157,7 +152,7 @@ impl Plan {
         };
         let parts = parts.iter().filter_map(|part| match &part.draft {
             Draft::Done(outcome) => Some(outcome),
-            Draft::Open(_) | Draft::Runs(_) => None,
+            Draft::Open(..) | Draft::Runs(_) => None,
         });
         decided.iter().map(|decided| &decided.outcome).chain(parts).flat_map(Outcome::actions)
     }
@@ -197,7 +192,7 @@ impl Pending {
             let outcome = match (draft, &unknown) {
                 (draft, Some(failure)) if !draft.acts() => failure.outcome(),
                 (Draft::Done(outcome), _) => outcome,
-                (Draft::Open(clauses), _) => close(&event, clauses, &calls),
+                (Draft::Open(clauses, asked), _) => close(&event, clauses, &asked, &calls),
                 (Draft::Runs(_), _) => Outcome::ScriptFailed(never_answered()),
             };
             if says_payload && unknown.is_none() {
@@ -234,24 +229,17 @@ impl Failure {
 }
 
 /// The outcome of a route whose queries were answered.
-fn close(event: &Event, clauses: SmallVec<[OpenClause; 1]>, calls: &Calls) -> Outcome {
-    let mut closed = SmallVec::new();
-    for OpenClause { mut clause, users } in clauses {
-        if let Some(call) = users {
-            let rows = match calls.answer_of(call) {
-                Some(Ok(rows)) => rows,
-                Some(Err(error)) => return Outcome::LookupFailed(error.clone()),
-                None => return Outcome::LookupFailed(LookupError::Unavailable("it was not asked".to_owned())),
-            };
-            let users: SmallVec<[UserId; 1]> = users_of(rows).collect();
-            if users.is_empty() {
-                continue;
-            }
-            clause.users = Some(users);
-        }
-        closed.push(clause);
+fn close(event: &Event, mut clauses: Vec<Clause>, asked: &[Asked], calls: &Calls) -> Outcome {
+    for Asked { clause, call } in asked {
+        let rows = match calls.answer_of(*call) {
+            Some(Ok(rows)) => rows,
+            Some(Err(error)) => return Outcome::LookupFailed(error.clone()),
+            None => return Outcome::LookupFailed(LookupError::Unavailable("it was not asked".to_owned())),
+        };
+        clauses[*clause].users = Some(users_of(rows).collect());
     }
-    Outcome::of_tenant(event, closed)
+    clauses.retain(|clause| !clause.users.as_ref().is_some_and(SmallVec::is_empty));
+    Outcome::of_tenant(event, clauses)
 }
 
 fn never_answered() -> ScriptError {
@@ -273,7 +261,7 @@ impl Outcome {
         }
     }
 
-    pub(super) fn of_tenant(event: &Event, clauses: SmallVec<[Clause; 1]>) -> Self {
+    pub(super) fn of_tenant(event: &Event, clauses: Vec<Clause>) -> Self {
         if clauses.is_empty() {
             return Self::Nobody;
         }
@@ -282,15 +270,12 @@ impl Outcome {
 
     /// The outcome of a script for this event: whatever it names is of the event's tenant.
     pub(super) fn of_script(event: &Event, said: Result<Routing, ScriptError>) -> Self {
-        let Routing { mut clauses, payloads, dropped } = match said {
+        let Routing { clauses, dropped } = match said {
             Ok(routing) => routing,
             Err(error) => return Self::ScriptFailed(error),
         };
         if let Some(reason) = dropped {
             return Self::Dropped(reason);
-        }
-        for (clause, payload) in clauses.iter_mut().zip(payloads) {
-            clause.payload = payload.map_or(Payload::Whole, Payload::Own);
         }
         Self::of_tenant(event, clauses)
     }

@@ -9,7 +9,7 @@ use super::action::{self, CompiledAction};
 use super::audience::{CompiledAudience, Filters};
 use super::calls::{CALLS, CallId, Calls};
 use super::index::{Conditions, Index};
-use super::plan::{Draft, OpenClause, Part, Running};
+use super::plan::{Asked, Draft, Part, Running};
 use super::script::{EventView, Lookup, Plugin, Routing, Step};
 use super::{Answer, Call, Decided, Outcome, Pending, Plan, Scripts};
 use crate::config::{OnError, Route, RouteTarget, ScriptCall};
@@ -119,7 +119,7 @@ impl RouteTable {
         while let Some((id, call)) = pending.calls.unanswered(next) {
             next += 1;
             if let Some(answer) = call.and_then(&mut known) {
-                self.answer(&mut pending, id, answer, scripts);
+                self.answer(&mut pending, id, &answer, scripts);
             }
         }
         Plan::of(pending)
@@ -127,8 +127,8 @@ impl RouteTable {
 
     /// Takes the answer to a call of a plan. Only the first one counts. A script that waits for it goes on, and may have
     /// further questions.
-    pub fn answer(&self, pending: &mut Pending, call: CallId, answer: Answer, scripts: &mut dyn Scripts) {
-        if !pending.calls.answer(call, answer.clone()) {
+    pub fn answer(&self, pending: &mut Pending, call: CallId, answer: &Answer, scripts: &mut dyn Scripts) {
+        if !pending.calls.answer(call, answer) {
             return;
         }
         for index in 0..pending.parts.len() {
@@ -263,13 +263,16 @@ impl CompiledRoute {
         if event.tenant().is_none() && !audiences.is_empty() {
             return done(Outcome::NoTenant);
         }
-        let clauses: SmallVec<[OpenClause; 1]> =
-            audiences.iter().filter_map(|audience| audience.draft(event, calls)).collect();
-        if clauses.iter().any(OpenClause::is_open) {
-            let says_payload = clauses.iter().any(|open| !matches!(open.clause.payload, Payload::Whole));
-            return Part { route, draft: Draft::Open(clauses), says_payload };
+        let (mut clauses, mut asked) = (Vec::with_capacity(audiences.len()), Vec::new());
+        for (clause, call) in audiences.iter().filter_map(|audience| audience.draft(event, calls)) {
+            asked.extend(call.map(|call| Asked { clause: clauses.len(), call }));
+            clauses.push(clause);
         }
-        done(Outcome::of_tenant(event, clauses.into_iter().map(|open| open.clause).collect()))
+        if asked.is_empty() {
+            return done(Outcome::of_tenant(event, clauses));
+        }
+        let says_payload = clauses.iter().any(|clause| !matches!(clause.payload, Payload::Whole));
+        Part { route, draft: Draft::Open(clauses, asked.into()), says_payload }
     }
 }
 

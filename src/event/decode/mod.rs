@@ -1,11 +1,12 @@
 //! Bytes to [`Event`]: one pass over the published JSON that keeps what rules read and leaves the rest as it is.
 //!
-//! The rulebook's field paths are compiled into a trie. The parser descends only where the trie does, validates the
-//! rest and throws it away. The payload is never parsed into a tree or written again: clients get its very bytes. Of
+//! The rulebook's field paths are compiled into a trie. The reader descends only where the trie does, and checks the
+//! rest without making anything of it. The payload is never parsed into a tree or written again: clients get its very bytes. Of
 //! what plugins read, the pass notes where it stands ([`Part`]).
 //!
 //! Invariant: the only door to an [`Event`]. Whoever holds one knows that its body is one valid JSON object.
 
+mod scan;
 mod trie;
 
 use std::ops::Range;

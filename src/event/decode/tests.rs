@@ -1,3 +1,5 @@
+mod scanning;
+
 use super::*;
 
 #[expect(clippy::disallowed_methods, reason = "no time passes in these tests")]

@@ -1,12 +1,12 @@
-//! The trie of declared paths, and the parser that descends by it.
+//! The trie of declared paths, and the reader that descends by it.
 
-use std::fmt;
 use std::ops::Range;
 
 use compact_str::CompactString;
-use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use serde_json::value::RawValue;
+use serde::de::{Error as _, IgnoredAny};
+use smallvec::SmallVec;
 
+use super::scan::{Fault, Plain, Scan};
 use super::{DecodeError, Part, Path, Scalar, Slot, Value};
 
 /// A field's value as an event keeps it: text without escapes is a range of the body and costs no allocation.
@@ -23,6 +23,20 @@ pub(super) enum Field {
 }
 
 impl Field {
+    fn of(plain: Plain, body: &str) -> Self {
+        match plain {
+            Plain::Null => Self::Absent,
+            Plain::Bool(value) => Self::Bool(value),
+            Plain::Int(value) => Self::Int(value),
+            Plain::Float(value) => Self::Float(value),
+            Plain::Text(range) => match (u32::try_from(range.start), u32::try_from(range.end)) {
+                (Ok(start), Ok(end)) => Self::Text(start..end),
+                _ => Self::Owned(body[range].into()),
+            },
+            Plain::Unescaped(text) => Self::Owned(text.into()),
+        }
+    }
+
     pub(super) fn from_scalar(value: Scalar) -> Self {
         match value {
             Scalar::Null => Self::Absent,
@@ -72,7 +86,7 @@ struct Node {
     slot: Option<Slot>,
     part: Option<Part>,
     payload: bool,
-    children: Vec<(CompactString, Node)>,
+    children: Vec<(Box<str>, Node)>,
 }
 
 impl Trie {
@@ -92,8 +106,8 @@ impl Trie {
 
     fn node(&mut self, segments: &[CompactString]) -> &mut Node {
         segments.iter().fold(&mut self.root, |node, key| {
-            let index = node.children.iter().position(|(known, _)| known == key).unwrap_or_else(|| {
-                node.children.push((key.clone(), Node::default()));
+            let index = node.children.iter().position(|(known, _)| **known == **key).unwrap_or_else(|| {
+                node.children.push((key.as_str().into(), Node::default()));
                 node.children.len() - 1
             });
             &mut node.children[index].1
@@ -102,254 +116,168 @@ impl Trie {
 
     /// Reads `body`.
     pub(super) fn read(&self, body: &str, slots: usize, parts: usize) -> Result<Found, DecodeError> {
-        let mut sink = Sink {
-            base: body.as_ptr() as usize,
-            found: Found {
-                fields: std::iter::repeat_with(|| Field::Absent).take(slots).collect(),
-                parts: vec![0..0; parts],
-                payload: None,
-            },
-            duplicate: None,
+        let found = Found {
+            fields: std::iter::repeat_with(|| Field::Absent).take(slots).collect(),
+            parts: vec![0..0; parts],
+            payload: None,
         };
-        // `.` is the body without the white space around it: no need to scan it twice.
-        sink.note(&self.root, body.trim_ascii());
-        let mut parser = serde_json::Deserializer::from_str(body);
-        let result = Reader { node: &self.root, sink: &mut sink }.read(&mut parser).and_then(|()| parser.end());
-        match result {
-            Ok(()) if body.trim_ascii_start().starts_with('{') => Ok(sink.found),
-            Ok(()) => Err(DecodeError::NotAnObject),
-            Err(error) => Err(sink.duplicate.map_or(DecodeError::NotJson(error), DecodeError::DuplicateKey)),
+        let mut reader = Reader { scan: Scan::new(body), found };
+        match reader.body(&self.root) {
+            Ok(()) => Ok(reader.found),
+            Err(Refusal::NotAnObject) => Err(DecodeError::NotAnObject),
+            Err(Refusal::Duplicate(key)) => Err(DecodeError::DuplicateKey(key)),
+            Err(Refusal::Fault(fault)) => Err(DecodeError::NotJson(explained(body, &fault))),
         }
     }
 }
 
-/// Where the parser puts what it finds.
-struct Sink {
-    base: usize,
-    found: Found,
-    duplicate: Option<CompactString>,
+/// Why a body is not read.
+enum Refusal {
+    Fault(Fault),
+    NotAnObject,
+    Duplicate(CompactString),
 }
 
-impl Sink {
-    fn range(&self, part: &str) -> Range<usize> {
-        let start = part.as_ptr() as usize - self.base;
-        start..start + part.len()
+impl From<Fault> for Refusal {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+/// What is wrong with a body that was not read, and where.
+#[cold]
+fn explained(body: &str, fault: &Fault) -> serde_json::Error {
+    let literal = match (fault, serde_json::from_str::<IgnoredAny>(body)) {
+        (_, Err(error)) => return error,
+        (Fault::Literal(range), Ok(_)) => range.clone(),
+        (Fault::Syntax, Ok(_)) => return serde_json::Error::custom("it cannot be read"),
+    };
+    let what = match &body[literal.clone()] {
+        string if string.starts_with('"') => "lone surrogate in a string",
+        _ => "number out of range",
+    };
+    let before = &body[..literal.start];
+    let line = before.matches('\n').count() + 1;
+    let column = before.len() - before.rfind('\n').map_or(0, |newline| newline + 1) + 1;
+    serde_json::Error::custom(format!("{what} at line {line} column {column}"))
+}
+
+/// Reads a body, and takes down what is found in it.
+struct Reader<'t> {
+    scan: Scan<'t>,
+    found: Found,
+}
+
+impl Reader<'_> {
+    fn body(&mut self, root: &Node) -> Result<(), Refusal> {
+        let is_object = self.scan.peek() == b'{';
+        self.value(root)?;
+        self.scan.end()?;
+        if is_object { Ok(()) } else { Err(Refusal::NotAnObject) }
     }
 
-    /// Takes down where `node`'s value stands, as far as that is asked for.
-    fn note(&mut self, node: &Node, raw: &str) {
-        let range = self.range(raw);
+    fn value(&mut self, node: &Node) -> Result<(), Refusal> {
+        let first = self.scan.peek();
+        let start = self.scan.at();
+        match first {
+            b'{' => {
+                self.keep(node, Field::Object);
+                self.object(node)?;
+            }
+            b'[' => self.array(node)?,
+            _ if node.slot.is_some() => {
+                let plain = self.scan.plain()?;
+                self.keep(node, Field::of(plain, self.scan.text()));
+            }
+            _ => self.scan.pass()?,
+        }
+        let range = start..self.scan.at();
         if let Some(part) = node.part {
             self.found.parts[usize::from(part.0)] = range.clone();
         }
         if node.payload {
             self.found.payload = Some(range);
         }
-    }
-}
-
-/// Reads one value at one node of the trie.
-struct Reader<'t, 's> {
-    node: &'t Node,
-    sink: &'s mut Sink,
-}
-
-impl Reader<'_, '_> {
-    fn read<'de, D: Deserializer<'de>>(self, parser: D) -> Result<(), D::Error> {
-        parser.deserialize_any(self)
+        Ok(())
     }
 
-    fn keep(&mut self, field: Field) {
-        if let Some(slot) = self.node.slot {
-            self.sink.found.fields[usize::from(slot.0)] = field;
+    fn keep(&mut self, node: &Node, field: Field) {
+        if let Some(slot) = node.slot {
+            self.found.fields[usize::from(slot.0)] = field;
         }
     }
-}
 
-impl<'de> DeserializeSeed<'de> for Reader<'_, '_> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(mut self, parser: D) -> Result<(), D::Error> {
-        let Node { slot, part, payload, children } = self.node;
-        let is_read_twice = slot.is_some() && !children.is_empty();
-        if !payload && part.is_none() && !is_read_twice {
-            return self.read(parser);
+    fn object(&mut self, Node { children, .. }: &Node) -> Result<(), Refusal> {
+        if children.is_empty() {
+            return Ok(self.scan.pass()?);
         }
-        let raw = <&RawValue as serde::Deserialize>::deserialize(parser)?.get();
-        self.sink.note(self.node, raw);
-        if slot.is_none() && children.is_empty() {
-            return Ok(());
-        }
-        let mut inner = serde_json::Deserializer::from_str(raw);
-        Reader { node: self.node, sink: &mut *self.sink }.read(&mut inner).map_err(D::Error::custom)?;
-        // An array of which elements are declared, and which is read as a whole too.
-        if is_read_twice && raw.starts_with('[') {
-            let items = serde_json::Deserializer::from_str(raw).deserialize_seq(Items).map_err(D::Error::custom)?;
-            self.keep(Field::List(items));
-        }
-        Ok(())
-    }
-}
-
-impl<'de> Visitor<'de> for Reader<'_, '_> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a JSON value")
-    }
-
-    fn visit_bool<E>(mut self, value: bool) -> Result<(), E> {
-        self.keep(Field::Bool(value));
-        Ok(())
-    }
-
-    fn visit_i64<E>(mut self, value: i64) -> Result<(), E> {
-        self.keep(Field::Int(value));
-        Ok(())
-    }
-
-    fn visit_u64<E>(mut self, value: u64) -> Result<(), E> {
-        self.keep(match i64::try_from(value) {
-            Ok(value) => Field::Int(value),
-            Err(_) => Field::Owned(value.to_string().into()),
-        });
-        Ok(())
-    }
-
-    fn visit_f64<E>(mut self, value: f64) -> Result<(), E> {
-        self.keep(Field::Float(value));
-        Ok(())
-    }
-
-    fn visit_borrowed_str<E>(mut self, text: &'de str) -> Result<(), E> {
-        let range = self.sink.range(text);
-        self.keep(match (u32::try_from(range.start), u32::try_from(range.end)) {
-            (Ok(start), Ok(end)) => Field::Text(start..end),
-            _ => Field::Owned(text.into()),
-        });
-        Ok(())
-    }
-
-    fn visit_str<E>(mut self, text: &str) -> Result<(), E> {
-        self.keep(Field::Owned(text.into()));
-        Ok(())
-    }
-
-    fn visit_unit<E>(self) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
-        self.keep(Field::Object);
-        if self.node.children.is_empty() {
-            while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-            return Ok(());
-        }
-        let mut seen = smallvec::SmallVec::<[bool; 32]>::from_elem(false, self.node.children.len());
-        while let Some(found) = map.next_key_seed(Key { node: self.node })? {
-            let Some(index) = found else {
-                map.next_value::<IgnoredAny>()?;
-                continue;
-            };
-            let (key, node) = &self.node.children[index];
-            if std::mem::replace(&mut seen[index], true) {
-                self.sink.duplicate = Some(key.clone());
-                return Err(A::Error::custom("duplicate key"));
+        self.scan.passes(b'{');
+        let mut goes_on = !self.scan.passes(b'}');
+        let mut seen = SmallVec::<[bool; 32]>::from_elem(false, children.len());
+        while goes_on {
+            match self.scan.key(|key| children.iter().position(|(known, _)| **known == *key))? {
+                Some(index) if seen[index] => return Err(Refusal::Duplicate(children[index].0.as_ref().into())),
+                Some(index) => {
+                    seen[index] = true;
+                    self.value(&children[index].1)?;
+                }
+                None => self.scan.pass()?,
             }
-            map.next_value_seed(Reader { node, sink: &mut *self.sink })?;
+            goes_on = self.scan.goes_on(b'}')?;
         }
         Ok(())
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(mut self, mut seq: A) -> Result<(), A::Error> {
-        if !self.node.children.is_empty() {
-            return self.visit_indexed(seq);
+    /// An array that is a list to those who read it, or of which single elements are declared, `items.0.id`, or both.
+    fn array(&mut self, node: &Node) -> Result<(), Refusal> {
+        if node.slot.is_some() {
+            let mut scan = self.scan.clone();
+            let items = list(&mut scan)?;
+            self.keep(node, Field::List(items));
+            if node.children.is_empty() {
+                self.scan = scan;
+                return Ok(());
+            }
         }
-        if self.node.slot.is_none() {
-            while seq.next_element::<IgnoredAny>()?.is_some() {}
-            return Ok(());
+        if node.children.is_empty() {
+            return Ok(self.scan.pass()?);
         }
-        let items = Items.visit_seq(seq)?;
-        self.keep(Field::List(items));
-        Ok(())
-    }
-}
-
-impl Reader<'_, '_> {
-    /// An array of which single elements are declared: `items.0.id`.
-    fn visit_indexed<'de, A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
+        self.scan.passes(b'[');
+        let mut goes_on = !self.scan.passes(b']');
+        let mut digits = itoa::Buffer::new();
         for index in 0_usize.. {
-            let name = itoa::Buffer::new().format(index).to_owned();
-            let more = match self.node.children.iter().find(|(key, _)| *key == name) {
-                Some((_, node)) => seq.next_element_seed(Reader { node, sink: &mut *self.sink })?.is_some(),
-                None => seq.next_element::<IgnoredAny>()?.is_some(),
-            };
-            if !more {
+            if !goes_on {
                 break;
             }
+            let name = digits.format(index);
+            match node.children.iter().find(|(key, _)| **key == *name) {
+                Some((_, element)) => self.value(element)?,
+                None => self.scan.pass()?,
+            }
+            goes_on = self.scan.goes_on(b']')?;
         }
         Ok(())
     }
 }
 
-/// A key of an object: which child of the node it names, if any.
-struct Key<'t> {
-    node: &'t Node,
-}
-
-impl<'de> DeserializeSeed<'de> for Key<'_> {
-    type Value = Option<usize>;
-
-    fn deserialize<D: Deserializer<'de>>(self, parser: D) -> Result<Self::Value, D::Error> {
-        parser.deserialize_str(self)
+/// Takes an array; parts that are no scalars are `null`.
+fn list(scan: &mut Scan<'_>) -> Result<Box<[Scalar]>, Fault> {
+    let mut items = Vec::new();
+    scan.passes(b'[');
+    let mut goes_on = !scan.passes(b']');
+    while goes_on {
+        items.push(match scan.peek() {
+            b'{' | b'[' => scan.pass().map(|()| Scalar::Null)?,
+            _ => match scan.plain()? {
+                Plain::Null => Scalar::Null,
+                Plain::Bool(value) => Scalar::Bool(value),
+                Plain::Int(value) => Scalar::Int(value),
+                Plain::Float(value) => Scalar::Float(value),
+                Plain::Text(range) => Scalar::Text(scan.text()[range].into()),
+                Plain::Unescaped(text) => Scalar::Text(text.into()),
+            },
+        });
+        goes_on = scan.goes_on(b']')?;
     }
-}
-
-impl Visitor<'_> for Key<'_> {
-    type Value = Option<usize>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a key")
-    }
-
-    fn visit_str<E>(self, key: &str) -> Result<Self::Value, E> {
-        Ok(self.node.children.iter().position(|(known, _)| known == key))
-    }
-}
-
-/// An array that is read as a list.
-struct Items;
-
-impl<'de> Visitor<'de> for Items {
-    type Value = Box<[Scalar]>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an array")
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
-        let mut items = Vec::new();
-        while let Some(item) = seq.next_element_seed(Item)? {
-            items.push(item);
-        }
-        Ok(items.into())
-    }
-}
-
-/// An element of an array that is read as a list.
-struct Item;
-
-impl<'de> DeserializeSeed<'de> for Item {
-    type Value = Scalar;
-
-    fn deserialize<D: Deserializer<'de>>(self, parser: D) -> Result<Scalar, D::Error> {
-        let raw = <&RawValue as serde::Deserialize>::deserialize(parser)?.get();
-        match raw.as_bytes()[0] {
-            b'[' | b'{' => Ok(Scalar::Null),
-            _ => {
-                let value: serde_json::Value = serde_json::from_str(raw).map_err(D::Error::custom)?;
-                Ok(Scalar::from_json(&value).unwrap_or(Scalar::Null))
-            }
-        }
-    }
+    Ok(items.into())
 }

@@ -4,7 +4,6 @@
 
 use std::mem;
 
-use bytes::Bytes;
 use compact_str::CompactString;
 use mlua::Value;
 use smallvec::SmallVec;
@@ -12,7 +11,7 @@ use smallvec::SmallVec;
 use super::Routing;
 use super::json::{self, Writing};
 use super::value::{describe, list, scalar, user};
-use crate::event::{AttributeMatch, Clause, Comparison, Matcher, Scalar, Topic, UserId};
+use crate::event::{AttributeMatch, Clause, Comparison, Matcher, Payload, Scalar, Topic, UserId};
 
 /// Users, topics and values in conditions, of each so many in one call of the hook.
 const MOST_NAMES: usize = 10_000;
@@ -30,7 +29,6 @@ const LONGEST_TEXT: usize = 1024;
 pub(super) struct Builder {
     routing: Routing,
     clause: Clause,
-    payload: Option<Bytes>,
     /// Something says whom the present audience is about.
     is_named: bool,
     users: usize,
@@ -68,9 +66,9 @@ impl Builder {
 
     /// Ends the present audience. One that nothing was said of is none.
     fn close(&mut self) -> Result<(), String> {
-        let (clause, payload) = (mem::take(&mut self.clause), self.payload.take());
+        let clause = mem::take(&mut self.clause);
         if !mem::take(&mut self.is_named) {
-            if payload.is_none() && clause.except.is_empty() {
+            if matches!(clause.payload, Payload::Whole) && clause.except.is_empty() {
                 return Ok(());
             }
             // By itself it would be everyone else of the tenant, and a hook that has forgotten a condition says just that.
@@ -85,7 +83,6 @@ impl Builder {
             return Err(format!("at most {MOST_AUDIENCES} audiences in one call of the hook"));
         }
         self.routing.clauses.push(clause);
-        self.routing.payloads.push(payload);
         Ok(())
     }
 
@@ -148,7 +145,7 @@ impl Builder {
             Writing { most: LARGEST_PAYLOAD.min(LARGEST_PAYLOADS - self.payload_bytes), ..writing },
         )?;
         self.payload_bytes += text.len();
-        self.payload = Some(text.into());
+        self.clause.payload = Payload::Own(text.into());
         Ok(())
     }
 

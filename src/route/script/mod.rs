@@ -27,9 +27,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use compact_str::CompactString;
-use smallvec::SmallVec;
 
 use self::machine::{Machine, Waiting};
 use super::{Answer, SessionView};
@@ -167,9 +165,7 @@ impl ScriptFailure {
 #[derive(Debug, Default)]
 pub struct Routing {
     /// The audience's parts: those of whom one must hold.
-    pub clauses: SmallVec<[Clause; 1]>,
-    /// The payload that each of those gets instead of the event's, as JSON; `None` is the event's.
-    pub payloads: SmallVec<[Option<Bytes>; 1]>,
+    pub clauses: Vec<Clause>,
     /// `to:drop(reason)` was called: nobody gets the event.
     pub dropped: Option<CompactString>,
 }

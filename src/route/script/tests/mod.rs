@@ -10,8 +10,10 @@ mod suspending;
 use std::cell::RefCell;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+
 use super::*;
-use crate::event::{Envelope, Shape};
+use crate::event::{Envelope, Payload, Shape};
 
 const LIMITS: ScriptLimits = ScriptLimits { budget: Duration::from_millis(10), memory: 8 << 20 };
 
@@ -99,15 +101,17 @@ fn shown(routing: &Routing) -> String {
     if let Some(reason) = &routing.dropped {
         return format!("drop {reason}").trim_end().to_owned();
     }
-    let clause = |(clause, payload): (&Clause, &Option<Bytes>)| {
+    let clause = |clause: &Clause| {
         let mut parts = Vec::new();
         parts.extend(clause.topics.iter().flatten().map(|topic| format!("topic={topic}")));
         parts.extend(clause.users.iter().flatten().map(|user| format!("user={user}")));
         let attributes = clause.attributes.iter().flat_map(|all| all.iter());
         parts.extend(attributes.map(|condition| format!("{}~{:?}", condition.name, condition.matcher)));
         parts.extend(clause.except.iter().map(|user| format!("not={user}")));
-        parts.extend(payload.iter().map(|payload| format!("payload={}", String::from_utf8_lossy(payload))));
+        if let Payload::Own(payload) = &clause.payload {
+            parts.push(format!("payload={}", String::from_utf8_lossy(payload)));
+        }
         if parts.is_empty() { "tenant".to_owned() } else { parts.join(" ") }
     };
-    routing.clauses.iter().zip(&routing.payloads).map(clause).collect::<Vec<_>>().join(" | ")
+    routing.clauses.iter().map(clause).collect::<Vec<_>>().join(" | ")
 }
