@@ -25,11 +25,8 @@ mod reload;
 mod rights;
 mod routing;
 mod rule_tests;
-<<<<<<< HEAD
 mod runaways;
-=======
 mod shown;
->>>>>>> refs/heads/shop
 mod simulation;
 mod support;
 mod tls;

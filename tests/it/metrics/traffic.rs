@@ -19,7 +19,6 @@ event: { payload: data, tenant: data.tenant, id: data.id }
 auth:
   providers:
     - tokens: { ann: { user: 1, tenant: acme }, dan: { user: 1, tenant: globex } }
-plugins: { breaker: { failures: 1 } }
 topics: [{ match: "deal:{id}", allow: true }]
 routes:
   - { name: people, when: { data.kind: people }, to: { users: { query: people } } }
@@ -27,19 +26,13 @@ routes:
   - { name: changed, when: { data.kind: changed }, do: { forget: people } }
   - { name: by-plugin, when: { data.kind: [scripted, failing] }, script: kinds.lua }
   - { name: everyone, when: { data.kind: everyone }, to: everyone }
-  - { name: scripted, when: { data.kind: scripted }, script: fails.lua }
   - { name: deals, when: { data.kind: deal }, to: { topic: "deal:{data.deal}" } }
 "#;
 
-<<<<<<< HEAD
 const PLUGIN: (&str, &str) = (
     "kinds.lua",
     "return { route = function(event, to) if event.data.kind == 'failing' then error('it fails') end to:tenant() end }",
 );
-=======
-/// A plugin that fails each time.
-const FAILS: (&str, &str) = ("fails.lua", "return { route = function() error('it always does') end }");
->>>>>>> refs/heads/shop
 
 /// Nobody listens there, so that a connection fails.
 const NOBODY: &str = "amqp://guest:guest@127.0.0.1:1/x";
@@ -55,11 +48,7 @@ pub(super) struct Traffic {
 pub(super) async fn start() -> Traffic {
     let url = shared_vhost();
     let yaml = format!("amqp:\n  url: [\"{NOBODY}\", \"{url}\"]{FANOUT}{REST}");
-<<<<<<< HEAD
     let server = Server::start_with(&yaml, &Setup { files: &[PLUGIN], ..Setup::default() }).await;
-=======
-    let server = Server::start_with(&yaml, &Setup { files: &[FAILS], ..Setup::default() }).await;
->>>>>>> refs/heads/shop
     ready(&server).await;
     let mut ann = Client::session(&server, "ann", &["deal:1"]).await;
 
@@ -75,10 +64,7 @@ pub(super) async fn start() -> Traffic {
         ("acme", "unrouted"),
         ("acme", "changed"),
         ("acme", "scripted"),
-<<<<<<< HEAD
         ("acme", "failing"),
-=======
->>>>>>> refs/heads/shop
         ("globex", "deal"),
         ("nobody", "deal"),
     ] {
@@ -102,11 +88,7 @@ pub(super) async fn start() -> Traffic {
 async fn secure() -> Server {
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let (cert, key) = (made.cert.pem(), made.signing_key.serialize_pem());
-<<<<<<< HEAD
     let files = [("tls.crt", cert.as_str()), ("tls.key", key.as_str()), PLUGIN];
-=======
-    let files = [("tls.crt", cert.as_str()), ("tls.key", key.as_str()), FAILS];
->>>>>>> refs/heads/shop
     let asking = "  providers:\n    - http: { url: \"http://127.0.0.1:1/auth\" }";
     let yaml = format!("tls: {{ cert: tls.crt, key: tls.key }}{}", REST.replace("  providers:", asking));
     Server::start_with(&yaml, &Setup { files: &files, ..Setup::default() }).await
