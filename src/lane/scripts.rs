@@ -30,8 +30,6 @@ pub(super) struct Machines {
     /// One, and for a short time after a change two or three.
     generations: Vec<OfRulebook>,
     swept: Option<Instant>,
-    /// There are machines of one that has gone.
-    is_letting_go: bool,
     metrics: Arc<Metrics>,
 }
 
@@ -68,7 +66,7 @@ pub(super) struct OnMachines<'m> {
 impl Machines {
     /// None yet.
     pub(super) fn new(metrics: Arc<Metrics>) -> Self {
-        Self { generations: Vec::new(), swept: None, is_letting_go: false, metrics }
+        Self { generations: Vec::new(), swept: None, metrics }
     }
 
     /// Makes the machine of this plugin of a rulebook. An error says why it could not be made.
@@ -88,20 +86,20 @@ impl Machines {
 
     /// When to look whether generations have gone.
     pub(super) fn due(&self) -> Option<Instant> {
-        let wait = if self.is_letting_go { Duration::ZERO } else { SWEEP_EVERY };
-        (self.generations.len() > 1).then_some(self.swept? + wait)
+        let is_letting_go = self.generations.iter().any(OfRulebook::is_gone);
+        let wait = if is_letting_go { Duration::ZERO } else { SWEEP_EVERY };
+        (is_letting_go || self.generations.len() > 1).then_some(self.swept? + wait)
     }
 
-    /// Lets go of a machine of a rulebook that nobody holds any more. One at a time: events go on between.
+    /// Lets go of a machine of a rulebook that nobody holds any more. Of one at a time: events go on between.
     pub(super) fn sweep(&mut self, now: Instant) {
-        let is_gone = |of: &OfRulebook| of.rulebook.strong_count() == 0;
-        if let Some(at) = self.generations.iter().position(is_gone) {
-            let machine = self.generations[at].machines.iter_mut().find_map(Option::take);
-            if machine.is_none() {
+        if let Some(at) = self.generations.iter().position(OfRulebook::is_gone) {
+            let machines = &mut self.generations[at].machines;
+            drop(machines.iter_mut().find_map(Option::take));
+            if machines.iter().all(Option::is_none) {
                 self.generations.remove(at);
             }
         }
-        self.is_letting_go = self.generations.iter().any(is_gone);
         self.swept = Some(now);
     }
 
@@ -116,6 +114,12 @@ impl Machines {
         let slot = self.generations[at].machines.get_mut(usize::from(id.0))?;
         let plugin = rulebook.plugins.get(usize::from(id.0))?;
         Some(slot.get_or_insert_with(|| Machine::new(plugin, rulebook, &self.metrics)))
+    }
+}
+
+impl OfRulebook {
+    fn is_gone(&self) -> bool {
+        self.rulebook.strong_count() == 0
     }
 }
 
