@@ -177,7 +177,9 @@ impl World {
         let queries = if fastrand::bool() { Arc::clone(old) } else { queries(old.epoch + 1) };
         let next = rulebook(self.generation, &queries);
         for seat in &mut self.lanes {
-            seat.lane.prepare(&next, self.now).unwrap();
+            for plugin in next.plugins_of_lanes() {
+                seat.lane.prepare(&next, plugin, self.now).unwrap();
+            }
         }
         let before = std::mem::replace(&mut self.rulebook, next);
         self.adopt();
