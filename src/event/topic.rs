@@ -37,7 +37,8 @@ impl Topic {
             return Err(TopicError::TooLong);
         }
         // Those that are no ASCII are rare, and take longer to tell.
-        if text.bytes().any(|byte| byte.is_ascii_control()) || (!text.is_ascii() && text.chars().any(char::is_control)) {
+        if text.bytes().any(|byte| byte.is_ascii_control()) || (!text.is_ascii() && text.chars().any(char::is_control))
+        {
             return Err(TopicError::Control);
         }
         let mut parts = text.as_bytes().split(|byte| *byte == b':').peekable();

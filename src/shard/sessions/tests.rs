@@ -4,7 +4,6 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use proptest::prelude::*;
-use smallvec::SmallVec;
 
 use super::*;
 use crate::event::{
@@ -244,7 +243,7 @@ proptest! {
 
 #[test]
 fn an_audience_has_the_events_own_tenant_or_the_mark() {
-    assert!(Audience::of_tenant(&event(None), SmallVec::new()).is_none());
+    assert!(Audience::of_tenant(&event(None), Vec::new()).is_none());
     assert!(Audience::everyone(&event(Some("acme")), None).is_none());
     assert!(Audience::everyone(&event(Some("acme")), EveryTenant::if_configured(true)).is_some());
 }
@@ -255,8 +254,6 @@ fn union_of_audiences_reaches_a_session_once() {
     let (id, _) = sessions.admit(5, identity("acme", "1", "manager"));
     sessions.subscribe(id, topic("deal:1"));
     let spec = ClauseSpec { users: None, topics: Some(vec![0, 2]), role: None, except: None, payload: Some(1) };
-    let audience = || {
-        Audience::of_tenant(&event(Some("acme")), SmallVec::from_vec(vec![build(&spec), Clause::default()])).unwrap()
-    };
+    let audience = || Audience::of_tenant(&event(Some("acme")), vec![build(&spec), Clause::default()]).unwrap();
     assert_eq!(reached(&mut sessions, [audience(), audience()]), [(5, "1".to_owned())].into());
 }
