@@ -22,7 +22,7 @@ pub(crate) mod tests;
 mod told;
 pub(crate) mod words;
 
-pub(crate) use self::answers::{Mocks, shown_binds};
+pub(crate) use self::answers::{Mocks, shown_binds, unbound};
 pub(crate) use self::crowd::Crowd;
 pub use self::crowd::Person;
 pub(crate) use self::machines::{Logged, Machines};
