@@ -123,7 +123,6 @@ impl Lanes {
     }
 
     /// As [`send`](Self::send), but gives the event back where the lane is full or gone.
-    #[expect(clippy::result_large_err, reason = "the event comes back as it was, and only where it must be shed")]
     pub fn try_send(&self, delivery: Delivery) -> Result<(), Delivery> {
         self.of(delivery.event.tenant()).events.try_send(delivery).map_err(TrySendError::into_inner)
     }

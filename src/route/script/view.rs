@@ -113,12 +113,12 @@ impl Node {
     /// Appends an expression of Lua for it.
     fn write(&self, text: &mut String) {
         match self {
-            Self::Parameter(index) => text.push_str(&format!("p{index}")),
+            Self::Parameter(index) => text.extend(["p", &index.to_string()]),
             Self::Table(members) => {
                 text.push_str("f({");
                 for (name, node) in members {
                     match name {
-                        Name::Index(index) => text.push_str(&format!("[{index}]=")),
+                        Name::Index(index) => text.extend(["[", &index.to_string(), "]="]),
                         Name::Text(name) => {
                             text.push_str("[\"");
                             text.extend(name.bytes().map(|byte| format!("\\{byte:03}")));
