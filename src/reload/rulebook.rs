@@ -80,7 +80,7 @@ pub struct Rulebook {
     pub routes: RouteTable,
     /// Who may subscribe to what.
     pub topics: TopicRules,
-    /// The plugins, by [`PluginId`](crate::config::PluginId).
+    /// The plugins, by [`PluginId`].
     pub plugins: Box<[Arc<Plugin>]>,
     /// When one of them that fails is put aside.
     pub breaker: Breaker,
