@@ -1,28 +1,35 @@
--- Escalation: a deal that needs attention goes to its owner, wherever he or she is, and to the team's board: a large one
--- to the managers' board, any other one to everybody's. Who is no manager sees there that it is so, and not what it
--- is worth.
+-- Escalation: a deal that needs attention. Its owner gets it, wherever he or she is; beyond that a large deal is for the
+-- managers' board alone, and any other one for the board that all of the team look at. Who is no manager sees there that
+-- it is so, and not what it is worth.
 --
 --   - name: escalations
---     when: { data.type: deal.escalated }
+--     when: { data.type: "escalation.*" }
 --     script: escalation.lua
 --     with: { large: 100000 }
 --
--- `large` is the amount from which a deal is the managers' affair.
+-- `large` is the amount from which a deal is the managers' affair. An event that names no amount is taken for one of
+-- those: who forgets it shows nobody too much.
 
+---@type Plugin
 return {
   fields = { "data.type", "data.id", "data.deal_id", "data.board", "data.owner_id", "data.amount" },
 
   route = function(event, to, params)
     local deal = event.data
-    if deal.owner_id then
+    if deal.owner_id == nil and deal.board == nil then
+      return to:drop("the event names neither an owner nor a board")
+    end
+    if deal.owner_id ~= nil then
       to:user(deal.owner_id)
       to:also()
     end
-    if not deal.board then
+    if deal.board == nil then
       return
     end
 
-    if (tonumber(deal.amount) or 0) >= params.large then
+    -- A number, or a text of one, as money often is written.
+    local amount = tonumber(deal.amount)
+    if amount == nil or amount >= params.large then
       to:topic("managers:" .. deal.board)
       return
     end

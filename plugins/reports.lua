@@ -4,8 +4,10 @@
 --     script: reports.lua
 --     with: { open_to: [finance, manager] }
 --
--- Those roles may look at all of them; a team's report is its members' too, and one's own is one's own.
+-- Who has one of those roles may look at all of them; a team's report is its members' too, and one's own is one's own.
+-- The query `members_of_team` binds :tenant, :team and :user; any row says that the user is one.
 
+---@type Plugin
 return {
   authorize = function(session, topic, params)
     for _, role in ipairs(params.open_to) do

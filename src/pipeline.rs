@@ -151,7 +151,7 @@ impl Pipeline {
         }
 
         let amqp = Intake::new(live.clone(), lanes.clone(), Arc::clone(&metrics), SourceKind::amqp);
-        let broker = BrokerSlot::new(&origin.instance, amqp, Arc::clone(&metrics), control.clone());
+        let broker = BrokerSlot::new(&origin.instance, amqp, Arc::clone(&metrics));
         if let Some(amqp) = config.amqp.clone() {
             broker.start(amqp)?;
         }

@@ -31,6 +31,20 @@ INSERT INTO users (id, tenant_id, name, role, websocket_token, expires_at) VALUE
   (5, 'globex', 'Eve',  'sales',   'demo-eve',  UNIX_TIMESTAMP() + 30 * 86400),
   (6, 'globex', 'Fay',  'sales',   'demo-fay',  UNIX_TIMESTAMP() - 86400);
 
+-- Who is logged in to the application: what its cookie names, and until when, in seconds since 1970. Only where browsers
+-- prove themselves by that cookie (plugins/cookies.lua).
+CREATE TABLE sessions (
+  id         VARCHAR(128) PRIMARY KEY,
+  user_id    BIGINT NOT NULL,
+  expires_at BIGINT NOT NULL,
+  FOREIGN KEY (user_id) REFERENCES users (id)
+) DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
+
+INSERT INTO sessions (id, user_id, expires_at) VALUES
+  ('demo-session-ann', 1, UNIX_TIMESTAMP() + 86400),
+  ('demo-session-bob', 2, UNIX_TIMESTAMP() + 86400),
+  ('demo-session-eve', 5, UNIX_TIMESTAMP() - 86400);
+
 -- Both tenants have a deal 42, and they are not the same deal.
 CREATE TABLE deals (
   tenant_id VARCHAR(64) NOT NULL,
@@ -62,6 +76,19 @@ INSERT INTO record_access (tenant_id, record_id, user_id) VALUES
   ('acme',   77, 1),
   ('globex', 42, 4),
   ('globex', 42, 5);
+
+-- Who is of which team: a team's reports are its members'.
+CREATE TABLE team_members (
+  tenant_id VARCHAR(64) NOT NULL,
+  team_id   BIGINT NOT NULL,
+  user_id   BIGINT NOT NULL,
+  PRIMARY KEY (tenant_id, team_id, user_id),
+  FOREIGN KEY (user_id) REFERENCES users (id)
+) DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
+
+INSERT INTO team_members (tenant_id, team_id, user_id) VALUES
+  ('acme',   7, 2),
+  ('globex', 7, 5);
 
 -- What has happened, as it was published: the newest id is what pings carry, and a client that was away asks for what
 -- came after the last one it has seen. A text, and not MySQL's `JSON`, keeps a body byte for byte.

@@ -30,6 +30,19 @@ INSERT INTO users (id, tenant_id, name, role, websocket_token, expires_at) VALUE
   (5, 'globex', 'Eve',  'sales',   'demo-eve',  extract(epoch FROM now() + interval '30 days')),
   (6, 'globex', 'Fay',  'sales',   'demo-fay',  extract(epoch FROM now() - interval '1 day'));
 
+-- Who is logged in to the application: what its cookie names, and until when, in seconds since 1970. Only where browsers
+-- prove themselves by that cookie (plugins/cookies.lua).
+CREATE TABLE sessions (
+  id         text PRIMARY KEY,
+  user_id    bigint NOT NULL REFERENCES users (id),
+  expires_at bigint NOT NULL
+);
+
+INSERT INTO sessions (id, user_id, expires_at) VALUES
+  ('demo-session-ann', 1, extract(epoch FROM now() + interval '1 day')),
+  ('demo-session-bob', 2, extract(epoch FROM now() + interval '1 day')),
+  ('demo-session-eve', 5, extract(epoch FROM now() - interval '1 day'));
+
 -- Both tenants have a deal 42, and they are not the same deal.
 CREATE TABLE deals (
   tenant_id text NOT NULL,
@@ -61,6 +74,18 @@ INSERT INTO record_access (tenant_id, record_id, user_id) VALUES
   ('globex', 42, 4),
   ('globex', 42, 5);
 
+-- Who is of which team: a team's reports are its members'.
+CREATE TABLE team_members (
+  tenant_id text NOT NULL,
+  team_id   bigint NOT NULL,
+  user_id   bigint NOT NULL REFERENCES users (id),
+  PRIMARY KEY (tenant_id, team_id, user_id)
+);
+
+INSERT INTO team_members (tenant_id, team_id, user_id) VALUES
+  ('acme',   7, 2),
+  ('globex', 7, 5);
+
 -- What has happened, as it was published: the newest id is what pings carry, and a client that was away asks for what
 -- came after the last one it has seen. `json`, and not `jsonb`, keeps a body byte for byte.
 CREATE TABLE events (
@@ -82,4 +107,4 @@ COMMIT;
 -- A login of its own that can read, and no more:
 --
 --   CREATE ROLE pointsman LOGIN PASSWORD 'change-me';
---   GRANT SELECT ON users, deals, record_access, events TO pointsman;
+--   GRANT SELECT ON users, sessions, deals, record_access, team_members, events TO pointsman;

@@ -26,6 +26,19 @@ INSERT INTO users (id, tenant_id, name, role, websocket_token, expires_at) VALUE
   (5, 'globex', 'Eve',  'sales',   'demo-eve',  unixepoch('now', '+30 days')),
   (6, 'globex', 'Fay',  'sales',   'demo-fay',  unixepoch('now', '-1 day'));
 
+-- Who is logged in to the application: what its cookie names, and until when, in seconds since 1970. Only where browsers
+-- prove themselves by that cookie (plugins/cookies.lua).
+CREATE TABLE sessions (
+  id         TEXT PRIMARY KEY,
+  user_id    INTEGER NOT NULL REFERENCES users (id),
+  expires_at INTEGER NOT NULL
+);
+
+INSERT INTO sessions (id, user_id, expires_at) VALUES
+  ('demo-session-ann', 1, unixepoch('now', '+1 day')),
+  ('demo-session-bob', 2, unixepoch('now', '+1 day')),
+  ('demo-session-eve', 5, unixepoch('now', '-1 day'));
+
 -- Both tenants have a deal 42, and they are not the same deal.
 CREATE TABLE deals (
   tenant_id TEXT NOT NULL,
@@ -56,6 +69,18 @@ INSERT INTO record_access (tenant_id, record_id, user_id) VALUES
   ('acme',   77, 1),
   ('globex', 42, 4),
   ('globex', 42, 5);
+
+-- Who is of which team: a team's reports are its members'.
+CREATE TABLE team_members (
+  tenant_id TEXT NOT NULL,
+  team_id   INTEGER NOT NULL,
+  user_id   INTEGER NOT NULL REFERENCES users (id),
+  PRIMARY KEY (tenant_id, team_id, user_id)
+);
+
+INSERT INTO team_members (tenant_id, team_id, user_id) VALUES
+  ('acme',   7, 2),
+  ('globex', 7, 5);
 
 -- What has happened, as it was published: the newest id is what pings carry, and a client that was away asks for what
 -- came after the last one it has seen.

@@ -37,7 +37,7 @@ async fn attempt(parts: &AdminParts, trigger: Trigger) -> Response {
         return refusal(StatusCode::SERVICE_UNAVAILABLE, "the process is ending");
     };
     let (status, word) = match &attempt.outcome {
-        Outcome::Applied | Outcome::Unchanged => (StatusCode::OK, "ok"),
+        Outcome::Applied(_) | Outcome::Unchanged => (StatusCode::OK, "ok"),
         Outcome::Refused(refusal) if refusal.is_about_the_files() => (StatusCode::UNPROCESSABLE_ENTITY, "error"),
         Outcome::Refused(_) => (StatusCode::CONFLICT, "error"),
     };

@@ -118,12 +118,11 @@ impl Authenticator {
             let is_same = |(at, _): &(usize, Arc<Provider>)| {
                 before.is_some_and(|before| made_of.is_same(wanted, &before.made_of, *at))
             };
-            let provider = match former.iter().position(is_same) {
-                Some(at) => former.remove(at).1,
-                None => {
-                    let made = Provider::new(wanted, &made_of, metrics);
-                    Arc::new(made.map_err(|said| ProviderError { position: index + 1, said })?)
-                }
+            let provider = if let Some(at) = former.iter().position(is_same) {
+                former.remove(at).1
+            } else {
+                let made = Provider::new(wanted, &made_of, metrics);
+                Arc::new(made.map_err(|said| ProviderError { position: index + 1, said })?)
             };
             providers.push(provider);
         }

@@ -136,7 +136,7 @@ impl Provider {
             }
             // What it asked for a token is not known: any answer of that query may have been among it.
             (Void::Answers(Forgotten { query, .. }), Source::Script(script)) if script.asks(query) => {
-                asking.forget(None)
+                asking.forget(None);
             }
             (Void::Answers(_), _) => {}
             (Void::Users { tenant, users }, _) => asking.forget_users(tenant, users),

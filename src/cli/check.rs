@@ -42,6 +42,12 @@ pub(super) fn check(file: &ConfigFile, format: Format, out: &mut dyn Write, colo
 
 /// Says on `out` why a configuration does not come into force.
 pub(super) fn refuse(file: &ConfigFile, refusal: Refusal, out: &mut dyn Write, colour: bool) -> Exit {
+    if let Refusal::Tests(proof) = &refusal {
+        for failed in proof.failed() {
+            // Whoever does not read it has the exit code still.
+            writeln!(out, "{failed}\n").ok();
+        }
+    }
     let verdict = refused(file, refusal);
     human(&verdict, out, colour).ok();
     verdict.exit

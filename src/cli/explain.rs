@@ -122,13 +122,11 @@ fn try_explain(arguments: &ExplainArguments, out: &mut dyn Write, colour: bool) 
 fn given(path: &Path) -> Result<Given, Failure> {
     let bytes = read(path)?;
     let name = shown(path);
-    match String::from_utf8(bytes) {
-        Ok(text) => Ok(Given { name, text }),
-        Err(_) => {
-            let error = io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8");
-            Err(Failure::Read { path: name, error })
-        }
-    }
+    let Ok(text) = String::from_utf8(bytes) else {
+        let error = io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8");
+        return Err(Failure::Read { path: name, error });
+    };
+    Ok(Given { name, text })
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, Failure> {

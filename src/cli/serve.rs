@@ -12,7 +12,7 @@ use super::{Exit, ServeArguments, check, complain, is_coloured};
 use crate::config::ConfigFile;
 use crate::observe::{self, Metrics};
 use crate::pipeline::Pipeline;
-use crate::reload::{Origin, Ready, Reloader, Trigger};
+use crate::reload::{Origin, Ready, Refusal, Reloader, Trigger};
 use crate::runtime::{self, Hangups, Signals};
 
 /// Signals this close together are one.
@@ -52,6 +52,10 @@ async fn run(origin: Origin, control: &Handle) -> Exit {
     let (begun, metrics) = (Instant::now(), Arc::new(Metrics::new()));
     let ready = match Ready::first(&origin, &metrics).await {
         Ok(ready) => ready,
+        Err(refusal @ (Refusal::Database(_) | Refusal::Provider(_))) => {
+            complain(&refusal.to_string());
+            return Exit::Environment;
+        }
         Err(refusal) => {
             return check::refuse(&origin.file, refusal, &mut io::stderr().lock(), is_coloured(&io::stderr()));
         }

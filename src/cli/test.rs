@@ -27,7 +27,8 @@ pub(super) fn test(arguments: &TestArguments, out: &mut dyn Write, colour: bool)
         Ok((compiled, ())) => compiled,
         Err(exit) => {
             let text = String::from_utf8_lossy(&said);
-            let refused = if is_json { json!({ "ok": false, "error": text.trim() }).to_string() } else { text.into_owned() };
+            let refused =
+                if is_json { json!({ "ok": false, "error": text.trim() }).to_string() } else { text.into_owned() };
             writeln!(out, "{}", refused.trim_end()).ok();
             return exit;
         }
@@ -41,11 +42,11 @@ pub(super) fn test(arguments: &TestArguments, out: &mut dyn Write, colour: bool)
         }
     }
     let proof = prove(&rulebook, &config.auth.providers, &tests);
-    if let Some(path) = &arguments.junit {
-        if let Err(error) = write_junit(path, &proof) {
-            complain(&format!("cannot write {}: {error}", path.display()));
-            return Exit::Environment;
-        }
+    if let Some(path) = &arguments.junit
+        && let Err(error) = write_junit(path, &proof)
+    {
+        complain(&format!("cannot write {}: {error}", path.display()));
+        return Exit::Environment;
     }
     let written = match arguments.format {
         Format::Human => human(&proof, arguments.filter.is_some(), out, colour),

@@ -327,9 +327,16 @@ impl Files {
         }
     }
 
+    /// What a file is called: by the shortest path that leads to it. Where a folder is a link, `..` behind it is kept.
     fn name(&self, path: &Path) -> String {
-        let prefix = if self.embedded { "<embedded>/" } else { "" };
-        format!("{prefix}{}", path.display())
+        if self.embedded {
+            return format!("<embedded>/{}", path.display());
+        }
+        let short = plain(path);
+        let is_same =
+            || matches!((fs::canonicalize(path), fs::canonicalize(&short)), (Ok(left), Ok(right)) if left == right);
+        let shown = if short.as_os_str().len() < path.as_os_str().len() && is_same() { &short } else { path };
+        shown.display().to_string()
     }
 }
 

@@ -117,7 +117,7 @@ pub struct Amqp {
 }
 
 /// TLS to the broker: files that are read for each connection, and were good when the configuration was read.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AmqpTls {
     /// CA certificates to trust, beside those whom the system trusts.
     pub ca: Option<PathBuf>,
@@ -126,7 +126,7 @@ pub struct AmqpTls {
 }
 
 /// A certificate and its key: files, in PEM.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TlsIdentity {
     /// The certificate with its chain.
     pub cert: PathBuf,
@@ -135,7 +135,7 @@ pub struct TlsIdentity {
 }
 
 /// An exchange to declare.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 #[expect(clippy::struct_excessive_bools, reason = "these are AMQP's own words")]
 pub struct Exchange {
     /// Its name.
@@ -155,7 +155,7 @@ pub struct Exchange {
 }
 
 /// A queue to declare, bind and consume.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 #[expect(clippy::struct_excessive_bools, reason = "these are AMQP's own words")]
 pub struct Queue {
     /// Its name, `{instance}` filled in.
@@ -179,7 +179,7 @@ pub struct Queue {
 }
 
 /// A binding of a queue.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Binding {
     /// The exchange, declared above or known to the broker.
     pub exchange: String,

@@ -56,7 +56,9 @@ fn parse(given: &Given, diagnostics: &mut Diagnostics) -> Option<Node> {
 fn read_sessions(node: &Node, diagnostics: &mut Diagnostics) -> Vec<TestSession> {
     match &node.kind {
         Kind::List(items) => items.iter().filter_map(|item| read_session(None, item, diagnostics)).collect(),
-        Kind::Map(map) if !map.entries.is_empty() && map.entries.iter().all(|(_, value)| matches!(value.kind, Kind::Map(_))) => {
+        Kind::Map(map)
+            if !map.entries.is_empty() && map.entries.iter().all(|(_, value)| matches!(value.kind, Kind::Map(_))) =>
+        {
             map.entries.iter().filter_map(|(key, value)| read_session(Some(&key.text), value, diagnostics)).collect()
         }
         _ => read_session(None, node, diagnostics).into_iter().collect(),

@@ -33,7 +33,7 @@ impl Part {
 
     /// Whether it is about nobody at all: its query has named none.
     pub(super) fn names_nobody(&self) -> bool {
-        self.clause.users.as_ref().is_some_and(|users| users.is_empty())
+        self.clause.users.as_ref().is_some_and(smallvec::SmallVec::is_empty)
     }
 
     /// Whom it is about, without the scope: `subscribed to deal:42 or deal:*, and not of user 8`.

@@ -34,7 +34,7 @@ pub(super) fn wanted_of(attribute: &AttributeMatch) -> String {
 fn wanted<R>(matcher: &Matcher<R>, filled: &dyn Fn(&Template<R>) -> String) -> String {
     let each = |matchers: &[Matcher<R>]| matchers.iter().map(|matcher| wanted(matcher, filled)).collect::<Vec<_>>();
     match matcher {
-        Matcher::Equals(Scalar::Null) => "nothing".to_owned(),
+        Matcher::Equals(Scalar::Null) | Matcher::Exists(false) => "nothing".to_owned(),
         Matcher::Equals(value) => words::value(value.as_value()),
         Matcher::Template(template) => filled(template),
         Matcher::Glob(glob) => format!("like {}", words::quoted(glob.as_str())),
@@ -42,7 +42,6 @@ fn wanted<R>(matcher: &Matcher<R>, filled: &dyn Fn(&Template<R>) -> String) -> S
         Matcher::Any(matchers) => words::any_of(&each(matchers)),
         Matcher::All(matchers) => words::all_of(&each(matchers)),
         Matcher::Exists(true) => "anything".to_owned(),
-        Matcher::Exists(false) => "nothing".to_owned(),
         Matcher::Not(matcher) => format!("not {}", wanted(matcher, filled)),
         Matcher::Compare(comparison, bound) => match comparison {
             Comparison::Greater => format!("a number above {bound}"),

@@ -19,14 +19,8 @@ struct Paint {
 }
 
 const PLAIN: Paint = Paint { bold: "", green: "", red: "", yellow: "", dim: "", off: "" };
-const COLOURED: Paint = Paint {
-    bold: "\x1b[1m",
-    green: "\x1b[32m",
-    red: "\x1b[31m",
-    yellow: "\x1b[33m",
-    dim: "\x1b[2m",
-    off: "\x1b[0m",
-};
+const COLOURED: Paint =
+    Paint { bold: "\x1b[1m", green: "\x1b[32m", red: "\x1b[31m", yellow: "\x1b[33m", dim: "\x1b[2m", off: "\x1b[0m" };
 
 impl Explanation {
     /// Writes it for people.
@@ -137,10 +131,8 @@ fn one_route(route: &RouteTold, width: usize, out: &mut dyn Write, paint: &Paint
             writeln!(out, "{indent}{}", printable(&line))?;
         }
     }
-    if let Some(plugin) = &route.plugin {
-        if route.holds {
-            writeln!(out, "    {margin}  asks the plugin {}", printable(plugin))?;
-        }
+    if let (Some(plugin), true) = (&route.plugin, route.holds) {
+        writeln!(out, "    {margin}  asks the plugin {}", printable(plugin))?;
     }
     match (&route.scope, &route.says) {
         (Some(scope), _) if route.parts.len() > 1 => {

@@ -24,7 +24,7 @@ pub(crate) struct Logged {
 /// The machines of one rehearsal, each made when it is first called.
 pub(crate) struct Machines<'r> {
     rulebook: &'r Rulebook,
-    machines: Vec<Option<Vm>>,
+    by_plugin: Vec<Option<Vm>>,
     log: Rc<RefCell<Vec<Logged>>>,
     sink: LogSink,
 }
@@ -36,7 +36,7 @@ impl<'r> Machines<'r> {
         let sink: LogSink = Rc::new(move |plugin: &Plugin, line| {
             into.borrow_mut().push(Logged { plugin: plugin.name.clone(), line });
         });
-        Self { rulebook, machines: Vec::new(), log, sink }
+        Self { rulebook, by_plugin: Vec::new(), log, sink }
     }
 
     /// What was written to the log, in order. Taken once.
@@ -59,16 +59,16 @@ impl<'r> Machines<'r> {
 
     fn machine(&mut self, call: ScriptCall) -> Result<&Vm, ScriptError> {
         let index = usize::from(call.plugin.0);
-        if self.machines.len() <= index {
-            self.machines.resize_with(index + 1, || None);
+        if self.by_plugin.len() <= index {
+            self.by_plugin.resize_with(index + 1, || None);
         }
         // One that has no memory left is made anew, as in a lane.
-        let kept = self.machines[index].take().filter(|machine| !machine.is_spent());
+        let kept = self.by_plugin[index].take().filter(|machine| !machine.is_spent());
         let machine = match kept {
             Some(machine) => machine,
             None => Vm::new(&self.rulebook.plugins[index], &self.sink)?,
         };
-        Ok(self.machines[index].insert(machine))
+        Ok(self.by_plugin[index].insert(machine))
     }
 }
 

@@ -17,16 +17,16 @@ mod machines;
 mod rehearsal;
 mod story;
 mod subscribing;
-mod told;
-pub(crate) mod words;
 #[cfg(test)]
 pub(crate) mod tests;
+mod told;
+pub(crate) mod words;
 
-pub(crate) use self::answers::{Mocks, shown_binds};
-pub use self::crowd::Person;
+pub(crate) use self::answers::{Mocks, shown_binds, unbound};
 pub(crate) use self::crowd::Crowd;
-pub use self::rehearsal::Published;
+pub use self::crowd::Person;
 pub(crate) use self::machines::{Logged, Machines};
+pub use self::rehearsal::Published;
 pub(crate) use self::rehearsal::Rehearsal;
 pub use self::story::explain;
 pub(crate) use self::story::{cause, shown_forget};

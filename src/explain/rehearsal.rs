@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use compact_str::CompactString;
 
+use super::answers::unbound;
 use super::machines::{Logged, Machines};
 use crate::event::{Audience, DecodeError, Envelope, Scalar, TenantId};
 use crate::lookup::Binds;
@@ -67,12 +68,16 @@ impl Questions {
     ) -> Answer {
         let query = query_name(rulebook, call);
         let known = self.0.iter().find(|one| one.query == query && one.binds == call.binds);
-        let answer = known.map(|asked| asked.answer.clone()).unwrap_or_else(|| {
-            let answer = respond(&query, tenant, &call.binds);
+        let answer = if let Some(asked) = known {
+            asked.answer.clone()
+        } else {
+            let asked = rulebook.queries.queries.get(usize::from(call.query.0));
+            let unbound = asked.and_then(|asked| unbound(asked, tenant, &call.binds));
+            let answer = unbound.or_else(|| respond(&query, tenant, &call.binds));
             let (tenant, binds) = (tenant.cloned(), call.binds.clone());
             self.0.push(Asked { query, tenant, binds, answer: answer.clone() });
             answer
-        });
+        };
         answer.unwrap_or_else(|| otherwise.clone())
     }
 }

@@ -9,10 +9,12 @@ use super::answers::{Mocks, shown_binds};
 use super::audience::{self, Membership, Part};
 use super::crowd::{Crowd, Person};
 use super::rehearsal::{Asked, Published, Rehearsal};
-use super::told::{DecisionTold, EventTold, Explanation, LogTold, PartTold, QueryTold, Reaches, RouteTold, SessionTold};
+use super::told::{
+    DecisionTold, EventTold, Explanation, LogTold, PartTold, QueryTold, Reaches, RouteTold, SessionTold,
+};
 use super::{conditions, subscribing, words};
 use crate::config::{MockQuery, OnError};
-use crate::event::{DecodeError, Event, Scalar, Scope, TenantId};
+use crate::event::{DecodeError, Event, Scalar, Scope, TenantId, Topic};
 use crate::lookup::{Forget, Rows};
 use crate::reload::Rulebook;
 use crate::route::{Action, Answer, Decided, Outcome, RouteId, RouteKind, users_named};
@@ -128,6 +130,7 @@ fn ends(rulebook: &Rulebook, decided: &Decided) -> bool {
 }
 
 /// An answer that names everyone who is there.
+#[expect(clippy::unnecessary_wraps, reason = "an answer is one that may fail")]
 fn whoever(people: &[Person]) -> Answer {
     let rows = people.iter().map(|person| Box::from([Scalar::Text(person.user.as_str().into())])).collect();
     Ok(Arc::new(Rows { columns: Arc::from([CompactString::const_new("user_id")]), rows }))
@@ -141,8 +144,7 @@ fn route(rulebook: &Rulebook, id: RouteId, event: &Event) -> RouteTold {
         RouteKind::Fast => ("fast", None),
         RouteKind::Query => ("query", None),
         RouteKind::Action => ("action", None),
-        RouteKind::Script(call, _) => ("script", Some(rulebook.plugins[usize::from(call.plugin.0)]
-.name.to_string())),
+        RouteKind::Script(call, _) => ("script", Some(rulebook.plugins[usize::from(call.plugin.0)].name.to_string())),
     };
     RouteTold {
         name: rulebook.routes.name(id).into(),
@@ -247,8 +249,7 @@ fn parts(rulebook: &Rulebook, id: RouteId, event: &Event, held: &Held<'_>) -> Ve
         return parts.map(told).collect();
     }
     let each = drafted.iter().map(|one| {
-        let missing: Vec<String> =
-            one.missing.iter().map(|slot| rulebook.decoder.path(*slot).to_string()).collect();
+        let missing: Vec<String> = one.missing.iter().map(|slot| rulebook.decoder.path(*slot).to_string()).collect();
         let part = one.clause.as_ref().and_then(|_| parts.next());
         PartTold {
             says: part.map_or_else(|| "nobody".to_owned(), Part::says),
@@ -286,6 +287,10 @@ fn sessions(
         if gets_it == Reaches::Yes && other.flatten().is_some_and(|other| Some(other) != sure) {
             notes.push("what it gets of the payload depends on what the queries answer".to_owned());
         }
+        let by_words = by_words(held, person, is_unknown && is_of_tenant);
+        if by_words != gets_it {
+            notes.push("these words are not what live delivery does: that is a fault of Pointsman".to_owned());
+        }
         SessionTold {
             name: person.name.to_string(),
             user: person.user.to_string(),
@@ -295,9 +300,24 @@ fn sessions(
             because,
             payload: sure.filter(|_| gets_it == Reaches::Yes).and_then(|payload| raw(payload)),
             notes,
+            by_words,
         }
     });
     each.collect()
+}
+
+/// Whether a session gets the event by the expressions as they are told.
+fn by_words(held: &[Held<'_>], person: &Person, may_be_named: bool) -> Reaches {
+    let parts =
+        held.iter().filter(|held| !held.is_unknown).flat_map(|held| held.parts.iter().map(move |part| (held, part)));
+    let memberships: Vec<Membership> = parts.map(|(held, part)| held.membership(part, person)).collect();
+    if memberships.contains(&Membership::In) && !may_be_named {
+        Reaches::Yes
+    } else if may_be_named || memberships.iter().any(|membership| matches!(membership, Membership::If(_))) {
+        Reaches::Depends
+    } else {
+        Reaches::No
+    }
 }
 
 /// By which part of which route a session gets the event, or which parts it fails.
@@ -324,10 +344,10 @@ fn because<'r>(held: &[Held<'r>], person: &Person, gets_it: Reaches) -> (Option<
         Reaches::Depends => {
             let mut ifs: Vec<String> = held.iter().filter(|held| held.is_unknown).map(unknown).collect();
             for (held, part) in all() {
-                if let Membership::If(on) = held.membership(part, person) {
-                    if !ifs.contains(&on) {
-                        ifs.push(on);
-                    }
+                if let Membership::If(on) = held.membership(part, person)
+                    && !ifs.contains(&on)
+                {
+                    ifs.push(on);
                 }
             }
             (None, ifs)
@@ -341,7 +361,7 @@ fn unknown(held: &Held<'_>) -> String {
 
 /// What is odd about a session: topics that no client of its kind would be subscribed to.
 fn notes(rulebook: &Rulebook, person: &Person, respond: super::rehearsal::Respond<'_>) -> Vec<String> {
-    let denied = |topic: &&crate::event::Topic| {
+    let denied = |topic: &&Topic| {
         let wish = subscribing::wish(rulebook, person, topic, respond);
         wish.verdict == Verdict::Denied && wish.error.is_none()
     };
@@ -351,8 +371,7 @@ fn notes(rulebook: &Rulebook, person: &Person, respond: super::rehearsal::Respon
 
 fn decision(rulebook: &Rulebook, rehearsal: &Rehearsal, held: &[Held<'_>], sessions: &[SessionTold]) -> DecisionTold {
     let decided = rehearsal.decision.decided();
-    let routes: Vec<String> =
-        decided.iter().map(|decided| rulebook.routes.name(decided.route).into()).collect();
+    let routes: Vec<String> = decided.iter().map(|decided| rulebook.routes.name(decided.route).into()).collect();
     let depends = held.iter().any(Held::depends);
     let cause = if depends { None } else { cause(rehearsal) };
     let named: Vec<String> = routes.iter().map(|route| format!("`{route}`")).collect();
@@ -399,8 +418,8 @@ fn query(asked: &Asked) -> QueryTold {
         Some(Err(error)) => (None, Some(error.to_string())),
         Some(Ok(rows)) => {
             let names = || rows.columns.iter().map(ToString::to_string);
-            let row = |row: &Box<[Scalar]>| names().zip(row.iter().map(json)).collect();
-            (Some(rows.rows.iter().map(row).collect()), None)
+            let row = |row: &[Scalar]| names().zip(row.iter().map(json)).collect();
+            (Some(rows.rows.iter().map(|cells| row(cells)).collect()), None)
         }
     };
     let shown = format!("{} ({})", asked.query, shown_binds(asked.tenant.as_ref(), &asked.binds));
@@ -413,11 +432,11 @@ fn query(asked: &Asked) -> QueryTold {
 }
 
 fn shown_rows(rows: &Rows) -> String {
-    let row = |row: &Box<[Scalar]>| {
+    let row = |row: &[Scalar]| {
         let cells = rows.columns.iter().zip(row).map(|(column, value)| format!("{column} = {value}"));
         cells.collect::<Vec<_>>().join(", ")
     };
-    let shown: Vec<String> = rows.rows.iter().take(SHOWN_ROWS).map(row).collect();
+    let shown: Vec<String> = rows.rows.iter().take(SHOWN_ROWS).map(|cells| row(cells)).collect();
     let count = words::counted(rows.rows.len(), "row", "rows");
     match rows.rows.len() {
         0 => "no rows".to_owned(),

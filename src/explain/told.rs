@@ -170,6 +170,9 @@ pub struct SessionTold {
     pub payload: Option<Box<RawValue>>,
     /// What is odd about the session itself.
     pub notes: Vec<String>,
+    /// Whether it gets the event as the words say. Live delivery's own answer is `gets_it`.
+    #[serde(skip)]
+    pub by_words: Reaches,
 }
 
 impl Explanation {

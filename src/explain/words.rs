@@ -21,7 +21,7 @@ pub(super) fn value(value: Value<'_>) -> String {
         }
         Value::Object => "an object".to_owned(),
         Value::Absent => "missing".to_owned(),
-        other => other.text().map(|text| text.into_owned()).unwrap_or_default(),
+        other => other.text().map(std::borrow::Cow::into_owned).unwrap_or_default(),
     }
 }
 

@@ -182,8 +182,7 @@ impl Answers {
         queries: &Arc<Queries>,
         owner: &Owner,
         call: Call,
-        waiter: Waiter,
-        holder: Holder,
+        (waiter, holder): (Waiter, Holder),
         has_room: bool,
         now: Instant,
     ) -> Asked {

@@ -290,7 +290,7 @@ impl Authorizer {
         let Some(call) = wanted.call().cloned() else { return };
         wanted.stage = Stage::UnderWay;
         let (owner, queries) = (Owner(Some(tenant.clone())), &open.subject.rulebook.queries);
-        match means.answers.ask(queries, &owner, call, Waiter::Topic(ticket), Holder::Line, true, means.now) {
+        match means.answers.ask(queries, &owner, call, (Waiter::Topic(ticket), Holder::Line), true, means.now) {
             Asked::Known(answer) => self.answered(tenant, ticket, &answer, means),
             Asked::Started(ask) => {
                 line.in_flight += 1;

@@ -179,7 +179,7 @@ impl Queue {
         &mut self,
         number: u64,
         call: CallId,
-        answer: Answer,
+        answer: &Answer,
         machines: &mut Machines,
         now: Instant,
     ) {

@@ -26,7 +26,7 @@ use crate::shard::{Review, Reviewed, ShardId, ShardSet, Subscriber, Verdict};
 /// How long the events of a tenant wait for a review.
 pub const REVIEW_TIME: Duration = Duration::from_secs(5);
 /// How long a review may take for which no event waits.
-pub const SWAP_REVIEW_TIME: Duration = Duration::from_secs(60);
+pub const SWAP_REVIEW_TIME: Duration = Duration::from_mins(1);
 /// Topics that a review asks about at once. Shards hold back with more until there are fewer.
 pub const REVIEW_OPEN: usize = 4_096;
 /// Words that one review takes up, each for itself. Where there are more, it is about all calls of their queries.
@@ -34,13 +34,16 @@ const WORDS: usize = 64;
 /// Rulebooks by which subscriptions may have come about, at most. Where there are more, each is judged as a new one.
 const BEFORE: usize = 4;
 
+/// Rulebooks by one of which each subscription came about. `None`: nobody knows which.
+pub(super) type Before = Option<Vec<Arc<Rulebook>>>;
+
 /// What a review is about.
 #[derive(Clone, Debug)]
 pub(super) enum About {
     /// These answers are no longer good.
     Forgotten(Vec<Forgotten>),
-    /// Other rules are in force than these, by one of which each subscription came about. `None`: nobody knows which.
-    Swapped(Option<Vec<Arc<Rulebook>>>),
+    /// Other rules are in force than these.
+    Swapped(Before),
 }
 
 /// The reviews of a lane, of one kind.
@@ -280,7 +283,7 @@ impl About {
 }
 
 /// Adds rulebooks to those by which subscriptions may have come about.
-pub(super) fn widen(before: &mut Option<Vec<Arc<Rulebook>>>, more: Option<Vec<Arc<Rulebook>>>) {
+pub(super) fn widen(before: &mut Before, more: Before) {
     let (Some(known), Some(more)) = (before.as_mut(), more) else {
         *before = None;
         return;

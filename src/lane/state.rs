@@ -200,7 +200,7 @@ impl Lane {
             match (waiter, &owner.0) {
                 (Waiter::Event { number, call }, _) => {
                     if let Some(queue) = self.queues.get_mut(&owner) {
-                        queue.answered(number, call, answer.clone(), &mut self.machines, now);
+                        queue.answered(number, call, answer, &mut self.machines, now);
                     }
                 }
                 (Waiter::Topic(ticket), Some(tenant)) => {
@@ -280,8 +280,8 @@ impl Lane {
             // An event that has calls waits.
             let Some(rulebook) = queue.rulebook_of(number) else { continue };
             let waiter = Waiter::Event { number, call: id };
-            match answers.ask(&rulebook.queries, owner, call, waiter, Holder::Queue, queue.has_room(), now) {
-                Asked::Known(answer) => queue.answered(number, id, answer, machines, now),
+            match answers.ask(&rulebook.queries, owner, call, (waiter, Holder::Queue), queue.has_room(), now) {
+                Asked::Known(answer) => queue.answered(number, id, &answer, machines, now),
                 Asked::Joined => {}
                 Asked::Started(ask) => {
                     queue.started();

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::review::{About, Reviews, widen};
+use super::review::{About, Before, Reviews, widen};
 use super::state::Effect;
 use crate::event::TenantId;
 use crate::reload::Rulebook;
@@ -23,7 +23,7 @@ pub(super) struct Swap {
     /// Those whose turn has not come.
     tenants: VecDeque<TenantId>,
     /// By which rules they have what they have, and by which they are judged.
-    rules: Option<(Option<Vec<Arc<Rulebook>>>, Arc<Rulebook>)>,
+    rules: Option<(Before, Arc<Rulebook>)>,
 }
 
 impl Default for Swap {

@@ -192,13 +192,11 @@ impl Wanted {
                     let call = Call { query, binds };
                     let known = means.answers.known(&rulebook.queries, &of.owner(), &call, means.now);
                     asked.push(call);
-                    match known {
-                        Some(answer) => answer,
-                        None => {
-                            (self.stage, *suspended) = (Stage::Waiting, Some(waits));
-                            return;
-                        }
-                    }
+                    let Some(answer) = known else {
+                        (self.stage, *suspended) = (Stage::Waiting, Some(waits));
+                        return;
+                    };
+                    answer
                 }
             };
             step = means.machines.at(rulebook, means.now).resume_authorize(*script, waits, answer);

@@ -31,13 +31,7 @@ impl<'t> Unmocked<'t> {
         self.say(query, tenant, binds, names)
     }
 
-    fn say(
-        &self,
-        query: &str,
-        tenant: Option<&TenantId>,
-        binds: &Binds,
-        shown: impl Fn() -> String,
-    ) -> Option<Answer> {
+    fn say(&self, query: &str, tenant: Option<&TenantId>, binds: &Binds, shown: impl Fn() -> String) -> Option<Answer> {
         let mocks = Mocks(&self.test.queries);
         let answer = mocks.answer(query, tenant, binds);
         if answer.is_none() {

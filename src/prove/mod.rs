@@ -9,9 +9,9 @@ mod mocked;
 mod proof;
 mod report;
 mod subscribe;
-mod token;
 #[cfg(test)]
 mod tests;
+mod token;
 
 use std::time::Instant;
 

@@ -33,7 +33,9 @@ pub(super) fn why(
     match about {
         "route" => routes(told, case),
         "reaches" => sessions(told, test, case, reached),
-        "dropped" => told.routes.iter().filter_map(|route| Some(format!("`{}`: {}", route.name, route.says.as_ref()?))).collect(),
+        "dropped" => {
+            told.routes.iter().filter_map(|route| Some(format!("`{}`: {}", route.name, route.says.as_ref()?))).collect()
+        }
         _ => Vec::new(),
     }
 }
@@ -63,8 +65,8 @@ fn sessions(told: &Explanation, test: &RuleTest, case: &EventTest, reached: &BTr
     for (number, session) in told.sessions.iter().enumerate() {
         let (name, because) = (&test.sessions[number].name, &session.because);
         match (expected.value.contains(&SessionIndex(number)), reached.contains_key(&number)) {
-            (true, false) if because.is_empty() => notes.push(format!("{name} does not get it: {}", told.decision.says)),
-            (true, false) => notes.push(format!("{name} does not get it: {}", because.join("; and ")))  ,
+            (true, false) if because.is_empty() => notes.push(format!("{name} does not get it, as nobody does")),
+            (true, false) => notes.push(format!("{name} does not get it: {}", because.join("; and "))),
             (false, true) => {
                 let route = session.route.as_deref().unwrap_or("?");
                 notes.push(format!("{name} gets it by `{route}`: {}", because.join("; ")));

@@ -14,6 +14,9 @@ pub(super) fn differences(rulebook: &Rulebook, test: &RuleTest, case: &Subscribe
     let each = |session| wish(rulebook, &Person::from(session), &case.topic, &respond);
     let wishes: Vec<Wish> = test.sessions.iter().map(each).collect();
     let mut differences = mocked.into_differences();
+    if !differences.is_empty() {
+        return differences;
+    }
     let rule = rulebook.topics.deciding(&case.topic).map(ToString::to_string);
     let by = rule.as_ref().map_or_else(
         || format!("no topic rule matches {}, so nobody may", case.topic),

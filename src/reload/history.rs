@@ -44,8 +44,8 @@ impl Trigger {
 /// What an attempt came to.
 #[derive(Debug)]
 pub enum Outcome {
-    /// The files are in force.
-    Applied,
+    /// The files are in force. The broker did not take this of them.
+    Applied(Vec<String>),
     /// They were in force already.
     Unchanged,
     /// They do not come into force.
@@ -71,6 +71,8 @@ pub struct Attempt {
     pub tests_passed: usize,
     /// Sections that need a restart to be what the files say. The rest applies.
     pub needs_restart: Vec<&'static str>,
+    /// What the broker did not take, and what to do about it.
+    pub not_applied: Vec<String>,
 }
 
 /// The last attempts, the newest first. Cheap to clone.
@@ -81,7 +83,7 @@ impl Attempt {
     /// The name of what came of it.
     pub fn result(&self) -> &'static str {
         match self.outcome {
-            Outcome::Applied => "applied",
+            Outcome::Applied(_) => "applied",
             Outcome::Unchanged => "unchanged",
             Outcome::Refused(_) => "refused",
         }
@@ -91,7 +93,7 @@ impl Attempt {
     pub fn refusal(&self) -> Option<&Refusal> {
         match &self.outcome {
             Outcome::Refused(refusal) => Some(refusal),
-            Outcome::Applied | Outcome::Unchanged => None,
+            Outcome::Applied(_) | Outcome::Unchanged => None,
         }
     }
 
@@ -107,6 +109,7 @@ impl Attempt {
             "duration_ms": self.took.as_secs_f64() * 1e3,
             "tests_passed": self.tests_passed,
             "needs_restart": self.needs_restart,
+            "not_applied": self.not_applied,
         });
         if let Some(refusal) = self.refusal() {
             value["reason"] = json!(refusal.reason());
@@ -158,6 +161,7 @@ mod tests {
             changed: vec!["a.yaml".to_owned()],
             tests_passed: 0,
             needs_restart: Vec::new(),
+            not_applied: Vec::new(),
         })
     }
 

@@ -5,11 +5,13 @@
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
+use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
+use tokio::time::timeout;
 
 use super::{Live, Ready};
 use crate::auth;
@@ -22,6 +24,9 @@ use crate::shard::{Admission, Interest, ShardSettings, Shards};
 use crate::source::Intake;
 use crate::source::amqp::{self, Broker};
 use crate::tls::CertificateFiles;
+
+/// How long a change waits for the broker.
+const BROKER: Duration = Duration::from_secs(10);
 
 /// What runs, as far as a change reaches it.
 #[derive(Debug)]
@@ -74,7 +79,6 @@ pub struct BrokerSlot {
     instance: Arc<str>,
     intake: Intake,
     metrics: Arc<Metrics>,
-    control: Handle,
     broker: Arc<watch::Sender<Option<Arc<Broker>>>>,
 }
 
@@ -91,11 +95,28 @@ impl Machinery {
         if !same_queries || !before.config.ping.is_same(&config.ping) {
             self.heart.begin_anew(ready);
         }
-        self.broker.change(config.amqp.as_ref());
         if self.fixed.takes_key(config) {
             self.key.send_replace(config.admin.key.clone().map(Arc::new));
         }
         self.note(ready);
+    }
+
+    /// Has the broker be as this says, where that is not as `before`. Answers what of it could not be applied.
+    pub(super) async fn change_broker(&self, ready: &Ready, before: &Ready) -> Vec<String> {
+        if ready.sections.same(&before.sections, "amqp") {
+            return Vec::new();
+        }
+        let (broker, amqp) = (self.broker.clone(), ready.config.amqp.clone());
+        // A broker that does not answer is waited for elsewhere. A later change comes after this one all the same.
+        let mut changing = tokio::spawn(async move {
+            let refused = broker.change(amqp).await;
+            for what in &refused {
+                tracing::warn!("not applied to the broker: {what}");
+            }
+            refused
+        });
+        let late = || vec![format!("the broker has not answered in {BROKER:?}: it goes on being tried")];
+        timeout(BROKER, &mut changing).await.map_or_else(|_| late(), Result::unwrap_or_default)
     }
 
     /// Says what is in force.
@@ -172,9 +193,9 @@ fn spawn_heart(ready: &Ready, interest: &Arc<Interest>, shards: &Shards, control
 
 impl BrokerSlot {
     /// The place of a broker whose events go there, in which there is none.
-    pub fn new(instance: &str, intake: Intake, metrics: Arc<Metrics>, control: Handle) -> Self {
+    pub fn new(instance: &str, intake: Intake, metrics: Arc<Metrics>) -> Self {
         let broker = Arc::new(watch::Sender::new(None));
-        Self { instance: instance.into(), intake, metrics, control, broker }
+        Self { instance: instance.into(), intake, metrics, broker }
     }
 
     /// The broker that is there, if there is one.
@@ -211,19 +232,23 @@ impl BrokerSlot {
         }
     }
 
-    /// From now on there is this one, or none.
-    fn change(&self, amqp: Option<&Amqp>) {
+    /// From now on there is this one, or none. Answers what could not be applied.
+    async fn change(&self, amqp: Option<Amqp>) -> Vec<String> {
         match (self.get(), amqp) {
-            (None, None) => {}
-            (Some(broker), Some(amqp)) => super::seams::change(&broker, amqp.clone()),
+            (None, None) => Vec::new(),
+            (Some(broker), Some(amqp)) => broker.change(amqp).await.err().unwrap_or_default(),
             (None, Some(amqp)) => {
-                if let Err(error) = self.start(amqp.clone()) {
-                    tracing::error!(%error, "the system has no room for a broker's connection");
-                }
+                let started = self.start(amqp);
+                started
+                    .err()
+                    .map(|error| format!("the system has no room for a connection: {error}"))
+                    .into_iter()
+                    .collect()
             }
             (Some(broker), None) => {
                 self.broker.send_replace(None);
-                self.control.spawn(async move { broker.stop().await });
+                broker.stop().await;
+                Vec::new()
             }
         }
     }

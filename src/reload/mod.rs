@@ -21,7 +21,6 @@ mod refusal;
 mod reloader;
 mod report;
 mod rulebook;
-mod seams;
 mod sources;
 mod watch;
 

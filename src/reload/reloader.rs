@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{Instant, timeout};
 
 use super::history::{Attempt, History, Outcome, Trigger};
@@ -14,9 +13,10 @@ use super::machinery::Machinery;
 use super::ready::{Draft, Former, Origin};
 use super::watch::{self as watching, Watched};
 use super::{Generation, Ready, Refusal, Sources};
+use crate::runtime::give_way;
 
 /// How long reading, compiling and testing may take together.
-const DRAFT: Duration = Duration::from_secs(60);
+const DRAFT: Duration = Duration::from_mins(1);
 /// How long lanes may take to prepare.
 const LANES: Duration = Duration::from_secs(10);
 /// Those who may wait for an attempt. More wait to be heard.
@@ -56,7 +56,7 @@ struct Worker {
     /// What was read last, whatever came of it.
     read: Sources,
     /// A reading that has not come back in its time.
-    stuck: Option<JoinHandle<()>>,
+    stuck: Option<oneshot::Receiver<()>>,
 }
 
 impl Reloader {
@@ -107,9 +107,8 @@ impl Reloader {
 
 impl Worker {
     async fn run(mut self, mut orders: mpsc::Receiver<Order>, mut changes: mpsc::Receiver<()>, took: Duration) {
-        let ready = self.ready();
-        self.machinery.note(&ready);
-        self.note(Trigger::Boot, took, Outcome::Applied, Vec::new());
+        self.machinery.note(&self.ready());
+        self.note(Trigger::Boot, took, Outcome::Applied(Vec::new()), Vec::new());
         self.tell_watcher();
         let mut waiting = Vec::new();
         loop {
@@ -148,7 +147,7 @@ impl Worker {
         }
         let shown = |path: &std::path::Path| path.display().to_string();
         let changed = match &outcome {
-            Outcome::Applied => self.ready().sources.changed_since(&before.sources).map(shown).collect(),
+            Outcome::Applied(_) => self.ready().sources.changed_since(&before.sources).map(shown).collect(),
             _ => self.read.changed_since(&before.sources).map(shown).collect(),
         };
         Some(self.note(trigger, begun.elapsed(), outcome, changed))
@@ -200,34 +199,42 @@ impl Worker {
             Err(_) => return Outcome::Refused(Refusal::Lanes(format!("no answer in {LANES:?}"))),
         }
         self.machinery.swap(&ready, before);
+        self.former = Some(before.former());
+        self.in_force.send_replace(Arc::new(InForce { ready: ready.clone(), since: wall_clock() }));
+        self.tell_watcher();
+        let review = (!ready.allows_as(before)).then(|| Arc::clone(&before.rulebook));
+        let lanes = self.machinery.lanes.clone();
         // A lane that is busy hears of it when it comes to that.
-        let (lanes, review) =
-            (self.machinery.lanes.clone(), (!ready.allows_as(before)).then(|| Arc::clone(&before.rulebook)));
         let mut told = tokio::spawn(async move { lanes.swapped(review.as_ref()).await });
         timeout(LANES, &mut told).await.ok();
-        self.former = Some(before.former());
-        self.in_force.send_replace(Arc::new(InForce { ready, since: wall_clock() }));
-        self.tell_watcher();
-        Outcome::Applied
+        let not_applied = self.machinery.change_broker(&ready, before).await;
+        Outcome::Applied(not_applied)
     }
 
-    /// Runs what may take its time, on a thread that may wait. One that does not come back is waited for by the next
-    /// attempt, not by a second thread.
+    /// Runs what may take its time, on a thread that may wait, and that gives way to what serves clients. One that does not
+    /// come back is waited for by the next attempt, not by a second thread.
     async fn on_a_thread<T: Send + 'static>(
         &mut self,
         work: impl FnOnce() -> Result<T, Refusal> + Send + 'static,
     ) -> Result<T, Refusal> {
         if let Some(stuck) = &mut self.stuck {
+            // Nothing is said: it is dropped.
             timeout(DRAFT, stuck).await.map_err(|_| Refusal::Hangs)?.ok();
             self.stuck = None;
         }
-        let (done, result) = oneshot::channel();
-        let thread = spawn_blocking(move || drop(done.send(work())));
+        let ((done, result), (alive, end)) = (oneshot::channel(), oneshot::channel());
+        let work = move || {
+            give_way();
+            drop(done.send(work()));
+            drop(alive);
+        };
+        let thread = std::thread::Builder::new().name("reload".to_owned()).spawn(work);
+        thread.map_err(|error| Refusal::Broken(format!("the system has no thread for it: {error}")))?;
         match timeout(DRAFT, result).await {
             Ok(Ok(result)) => result,
             Ok(Err(_)) => Err(Refusal::Broken("its thread has panicked".to_owned())),
             Err(_) => {
-                self.stuck = Some(thread);
+                self.stuck = Some(end);
                 Err(Refusal::Hangs)
             }
         }
@@ -256,10 +263,14 @@ impl Worker {
             generation: ready.rulebook.generation,
             changed,
             tests_passed: match outcome {
-                Outcome::Applied => ready.proof.passed(),
+                Outcome::Applied(_) => ready.proof.passed(),
                 _ => 0,
             },
             needs_restart,
+            not_applied: match &outcome {
+                Outcome::Applied(what) => what.clone(),
+                _ => Vec::new(),
+            },
             outcome,
         };
         let refusal = attempt.refusal();
@@ -275,7 +286,7 @@ fn log(attempt: &Attempt, ready: &Ready) {
     let Attempt { trigger, took, generation, changed, tests_passed, needs_restart, .. } = attempt;
     let (trigger, generation) = (trigger.name(), generation.0);
     match &attempt.outcome {
-        Outcome::Applied => {
+        Outcome::Applied(_) => {
             tracing::info!(trigger, generation, ?took, ?changed, tests_passed, hash = %ready.hash, "rulebook in force");
             for warning in ready.warnings.iter() {
                 tracing::warn!(place = %warning.place, help = warning.help, "{}", warning.message);

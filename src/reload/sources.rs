@@ -142,7 +142,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
         let write = |name: &str, text: &str| fs::write(at(name), text).unwrap();
-        ["main", "same", "gone"].iter().for_each(|name| write(name, "1"));
+        for name in ["main", "same", "gone"] {
+            write(name, "1");
+        }
         let look = |names: [&str; 3]| Sources::look(&Watch { files: names.map(at).to_vec(), folders: Vec::new() });
         let before = look(["main", "same", "gone"]);
         write("main", "2");

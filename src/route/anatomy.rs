@@ -11,7 +11,7 @@ use super::plan::users_of;
 use super::table::Target;
 use super::{Call, RouteId, RouteTable};
 use crate::config::{OnError, ScriptCall};
-use crate::event::{Clause, Event, Matcher, Slot, UserId, Value};
+use crate::event::{Clause, Event, Matcher, Slot, Template, UserId, Value};
 use crate::lookup::Rows;
 
 /// What a route asks for, to decide.
@@ -100,7 +100,7 @@ impl CompiledAudience {
                 conditions.iter().flat_map(|(_, matcher)| matcher.places()).copied().collect()
             }
         };
-        let except = self.except.iter().flat_map(|template| template.places()).copied();
+        let except = self.except.iter().flat_map(Template::places).copied();
         let mut missing = Vec::new();
         for slot in topics.chain(users).chain(attributes).chain(except) {
             let value = event.field(slot);
@@ -116,7 +116,7 @@ impl CompiledAudience {
 impl List {
     fn slots(&self) -> Vec<Slot> {
         match self {
-            Self::Each(templates) => templates.iter().flat_map(|template| template.places()).copied().collect(),
+            Self::Each(templates) => templates.iter().flat_map(Template::places).copied().collect(),
             Self::Field(slot) => vec![*slot],
         }
     }

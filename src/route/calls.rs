@@ -43,9 +43,9 @@ impl Calls {
     }
 
     /// Takes an answer. `false` where there is one: only the first one counts.
-    pub(super) fn answer(&mut self, CallId(index): CallId, answer: Answer) -> bool {
+    pub(super) fn answer(&mut self, CallId(index): CallId, answer: &Answer) -> bool {
         let Some((_, slot)) = self.calls.get_mut(index).filter(|(_, slot)| slot.is_none()) else { return false };
-        *slot = Some(answer);
+        *slot = Some(answer.clone());
         true
     }
 

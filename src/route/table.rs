@@ -119,7 +119,7 @@ impl RouteTable {
         while let Some((id, call)) = pending.calls.unanswered(next) {
             next += 1;
             if let Some(answer) = call.and_then(&mut known) {
-                self.answer(&mut pending, id, answer, scripts);
+                self.answer(&mut pending, id, &answer, scripts);
             }
         }
         Plan::of(pending)
@@ -127,8 +127,8 @@ impl RouteTable {
 
     /// Takes the answer to a call of a plan. Only the first one counts. A script that waits for it goes on, and may have
     /// further questions.
-    pub fn answer(&self, pending: &mut Pending, call: CallId, answer: Answer, scripts: &mut dyn Scripts) {
-        if !pending.calls.answer(call, answer.clone()) {
+    pub fn answer(&self, pending: &mut Pending, call: CallId, answer: &Answer, scripts: &mut dyn Scripts) {
+        if !pending.calls.answer(call, answer) {
             return;
         }
         for index in 0..pending.parts.len() {

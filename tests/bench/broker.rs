@@ -161,20 +161,31 @@ impl Stamps {
     }
 
     fn stamp(&self, number: u64) -> Outcome<()> {
-        self.of(number)?.store(self.clock(), Ordering::Release);
+        self.stamp_at(number, self.clock())
+    }
+
+    /// This event was published then, or should have been.
+    pub(crate) fn stamp_at(&self, number: u64, nanoseconds: u64) -> Outcome<()> {
+        self.of(number)?.store(nanoseconds, Ordering::Release);
         Ok(())
+    }
+
+    /// When this event was published.
+    pub(crate) fn at(&self, number: u64) -> Outcome<u64> {
+        Ok(self.of(number)?.load(Ordering::Acquire))
     }
 
     /// Nanoseconds since this event was published.
     pub(crate) fn age(&self, number: u64) -> Outcome<u64> {
-        Ok(self.clock() - self.of(number)?.load(Ordering::Acquire))
+        Ok(self.clock() - self.at(number)?)
     }
 
     fn of(&self, number: u64) -> Outcome<&AtomicU64> {
         Ok(self.at.get(usize::try_from(number)?).ok_or("an event that nobody published")?)
     }
 
-    fn clock(&self) -> u64 {
+    /// Now, in nanoseconds.
+    pub(crate) fn clock(&self) -> u64 {
         u64::try_from(self.base.elapsed().as_nanos()).expect("less than 500 years")
     }
 }

@@ -1,6 +1,6 @@
 //! The project's own benchmarks: the built program beside the least that could do the same work, in one run.
 //!
-//! `cargo bench --bench bench -- t1` (or `t3`, `t4`, `t5`, `t7`, `t8`, or `all`, which is the default) prints a table for the README.
+//! `cargo bench --bench bench -- t1` (or `t3`, `t4`, `t5`, `t7`, `t8`, `t9`, `swaps`, `guests`, or `all`, which is the default) prints a table for the README.
 //! `--short` only shows that everything works; its figures mean nothing.
 //!
 //! Machines differ and are noisy, so what counts is the ratio to the baseline that ran in turn with the program, pinned
@@ -14,7 +14,9 @@ mod broker;
 mod client;
 mod consumer;
 mod crowd;
+mod feed;
 mod frame;
+mod guests;
 mod load;
 mod machine;
 mod micro;
@@ -24,12 +26,14 @@ mod report;
 mod server;
 mod stats;
 mod support;
+mod swaps;
 mod t1;
 mod t3;
 mod t4;
 mod t5;
 mod t7;
 mod t8;
+mod t9;
 mod targeted;
 
 use std::env;
@@ -60,7 +64,7 @@ struct Arguments {
     /// A form of some seconds that only shows that everything works
     #[arg(long)]
     short: bool,
-    /// How often each subject is measured, in turn [default: 5 for t1 and t4, 3 for t3, 7 for t5, 21 for t7 and t8]
+    /// How often each subject is measured, in turn [default: 5 for t1, t4 and t9, 3 for t3, 7 for t5, 21 for t7 and t8]
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1000))]
     rounds: Option<u16>,
     /// Measure the baseline beside itself: how exact a ratio is on this machine
@@ -85,6 +89,12 @@ enum Work {
     T7,
     /// One event by a script
     T8,
+    /// Reload of 500 routes and 20 plugins while events flow
+    T9,
+    /// 200 changes of rules while events flow: nothing lost, doubled or mixed
+    Swaps,
+    /// One tenant's plugins run away: what others' events take meanwhile
+    Guests,
     /// Everything
     All,
 }
@@ -148,13 +158,22 @@ fn measure(arguments: &Arguments) -> Outcome<()> {
     if asked(Work::T8) {
         writeln!(out, "{}", t8::run(options)?)?;
     }
-    if asked(Work::T4) || asked(Work::T5) {
+    if asked(Work::Swaps) {
+        writeln!(out, "{}", swaps::run(options)?)?;
+    }
+    if [Work::T4, Work::T5, Work::T9, Work::Guests].into_iter().any(asked) {
         let broker = Broker::start(options.cores)?;
         if asked(Work::T4) {
             writeln!(out, "{}", t4::run(options, &broker)?)?;
         }
         if asked(Work::T5) {
             writeln!(out, "{}", t5::run(options, &broker)?)?;
+        }
+        if asked(Work::T9) {
+            writeln!(out, "{}", t9::run(options, &broker)?)?;
+        }
+        if asked(Work::Guests) {
+            writeln!(out, "{}", guests::run(options, &broker)?)?;
         }
     }
     if let Some(note) = watch.note() {

@@ -66,26 +66,37 @@ fn the_manifests_of_kubernetes_say_what_the_shipped_configuration_needs() {
     let grace: u64 = pod["spec"]["terminationGracePeriodSeconds"].as_str().unwrap().parse().unwrap();
     assert!(grace > 10, "the default of `drain` is 10s");
 
-    // The directory that the pod gets is one that the program can read, links and all.
+    // The directory that the pod gets is one that the program can read, links and all; nothing is left out.
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mount = tempfile::tempdir().unwrap();
     let version = mount.path().join("..2026_11_24_08_00_00.1");
-    fs::create_dir_all(version.join("routes")).unwrap();
-    fs::copy(root.join("config/rabbitmq.yaml"), version.join("rabbitmq.yaml")).unwrap();
-    let items = pod["spec"]["volumes"][0]["projected"]["sources"][1]["configMap"]["items"].as_array().unwrap();
-    for item in items {
-        let (key, path) = (item["key"].as_str().unwrap(), item["path"].as_str().unwrap());
-        fs::copy(root.join("config/routes").join(key), version.join(path)).unwrap();
+    let sources = pod["spec"]["volumes"][0]["projected"]["sources"].as_array().unwrap();
+    let mut held = Vec::new();
+    for item in sources.iter().flat_map(|source| source["configMap"]["items"].as_array().unwrap()) {
+        let path = item["path"].as_str().unwrap();
+        assert_eq!(Path::new(path).file_name().unwrap(), item["key"].as_str().unwrap());
+        fs::create_dir_all(version.join(path).parent().unwrap()).unwrap();
+        fs::copy(root.join(path), version.join(path)).unwrap();
+        held.push(path.to_owned());
     }
-    assert_eq!(items.len(), fs::read_dir(root.join("config/routes")).unwrap().count());
+    let shipped = |folder: &str, ending: &str| {
+        let entries = fs::read_dir(root.join(folder)).unwrap().map(|entry| entry.unwrap().file_name());
+        let names = entries.map(|name| format!("{folder}/{}", name.to_str().unwrap()));
+        names.filter(|name| name.ends_with(ending) && !name.ends_with(".d.lua")).collect::<Vec<_>>()
+    };
+    let mut needed = [shipped("config/routes", ".yaml"), shipped("plugins", ".lua")].concat();
+    needed.push("config/rabbitmq.yaml".to_owned());
+    held.sort();
+    needed.sort();
+    assert_eq!(held, needed);
     symlink(version.file_name().unwrap(), mount.path().join("..data")).unwrap();
-    for name in ["rabbitmq.yaml", "routes"] {
+    for name in ["config", "plugins"] {
         symlink(Path::new("..data").join(name), mount.path().join(name)).unwrap();
     }
     let mut check = Command::new(POINTSMAN);
     // As in the pod.
     check.env_clear().env("POINTSMAN_ADMIN_LISTEN", "0.0.0.0:9090").env("POINTSMAN_ADMIN_KEY", "k");
-    let said = run(check.args(["check", "--config"]).arg(mount.path().join("rabbitmq.yaml")));
+    let said = run(check.args(["check", "--config"]).arg(mount.path().join("config/rabbitmq.yaml")));
     let direct =
         run(Command::new(POINTSMAN).env_clear().args(["check", "--config"]).arg(root.join("config/rabbitmq.yaml")));
     let summary = |said: &str| said.split_once("is fine").map(|(_, rest)| rest.to_owned());

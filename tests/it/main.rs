@@ -25,6 +25,8 @@ mod reload;
 mod rights;
 mod routing;
 mod rule_tests;
+mod runaways;
+mod shown;
 mod simulation;
 mod support;
 mod tls;

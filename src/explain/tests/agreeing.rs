@@ -1,5 +1,7 @@
 //! The explanation is held against what live delivery does, over audiences and sessions of all kinds.
 
+use std::fmt::Write;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -60,7 +62,7 @@ fn configuration(routes: &[(Vec<String>, bool)]) -> String {
         .to_owned();
     for (index, (audiences, goes_on)) in routes.iter().enumerate() {
         let audiences = audiences.join(", ");
-        text.push_str(&format!("  - {{ name: r{index}, to: [{audiences}], continue: {goes_on} }}\n"));
+        writeln!(text, "  - {{ name: r{index}, to: [{audiences}], continue: {goes_on} }}").unwrap();
     }
     text
 }
@@ -101,24 +103,22 @@ proptest! {
         let names_somebody = told.routes.iter().flat_map(|route| &route.parts).any(|part| part.names_somebody);
         for (number, told) in told.sessions.iter().enumerate() {
             let context = format!("{told:?}\n{yaml}\n{body}");
-            match &given {
-                Some(reached) => {
-                    let expected = if reached.contains_key(&number) { Reaches::Yes } else { Reaches::No };
-                    prop_assert_eq!(told.gets_it, expected, "{}", context);
-                    let payload = reached.get(&number).map(|payload| String::from_utf8(payload.clone()).unwrap());
-                    prop_assert_eq!(told.payload.as_ref().map(|raw| raw.get().to_owned()), payload, "{}", context);
-                }
-                None => {
-                    let nobody = reached(Vec::new()).contains_key(&number);
-                    let own = reached(vec![told.user.clone()]).contains_key(&number);
-                    let expected = match (nobody, own) {
-                        (true, _) => Reaches::Yes,
-                        (false, true) => Reaches::Depends,
-                        (false, false) => Reaches::No,
-                    };
-                    prop_assert_eq!(told.gets_it, expected, "{}", context);
-                }
+            if let Some(reached) = &given {
+                let expected = if reached.contains_key(&number) { Reaches::Yes } else { Reaches::No };
+                prop_assert_eq!(told.gets_it, expected, "{}", context);
+                let payload = reached.get(&number).map(|payload| String::from_utf8(payload.clone()).unwrap());
+                prop_assert_eq!(told.payload.as_ref().map(|raw| raw.get().to_owned()), payload, "{}", context);
+            } else {
+                let nobody = reached(Vec::new()).contains_key(&number);
+                let own = reached(vec![told.user.clone()]).contains_key(&number);
+                let expected = match (nobody, own) {
+                    (true, _) => Reaches::Yes,
+                    (false, true) => Reaches::Depends,
+                    (false, false) => Reaches::No,
+                };
+                prop_assert_eq!(told.gets_it, expected, "{}", context);
             }
+            prop_assert_eq!(told.by_words, told.gets_it, "{}", context);
             // Whatever came, something says why: it was found by reading the expression as live code does.
             prop_assert!(!told.because.is_empty() || !names_somebody, "{}", context);
             prop_assert_eq!(told.route.is_some(), told.gets_it == Reaches::Yes, "{}", context);

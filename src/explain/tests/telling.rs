@@ -76,6 +76,7 @@ fn told(body: &str, queries: &str) -> String {
     let mut human = Vec::new();
     told.render(&mut human, false).unwrap();
     let human = String::from_utf8(human).unwrap();
+    assert!(told.sessions.iter().all(|session| session.by_words == session.gets_it), "{human}");
     for told in [&json, &human] {
         assert!(!told.contains("very-secret"), "{told}");
     }

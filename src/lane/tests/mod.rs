@@ -6,6 +6,8 @@ mod bounds;
 mod order;
 mod revoking;
 mod rights;
+mod scripts;
+mod swapping;
 mod threads;
 
 use std::num::NonZeroUsize;
@@ -120,11 +122,13 @@ fn rulebook_of(generation: Generation, kinds: &[&str]) -> Rulebook {
     let ask = |query| TopicAllow::Query(QueryCall { query: QueryId(query), with: vec![("id".into(), id.clone())] });
     let topic = |pattern: &str, allow| TopicRule { pattern: TopicPattern::parse(pattern).unwrap(), allow };
     let topics = vec![topic("free:{id}", TopicAllow::Always), topic("ask:{id}", ask(7)), topic("kept:{id}", ask(8))];
-    let shape =
-        Shape { payload: path("data"), tenant: Some(path("data.tenant")), id: Some(path("data.id")), kind: None };
-    let rules = Rules { event: shape, routes, topics, plugins: Plugins::default() };
+    let rules = Rules { event: shape(), routes, topics, plugins: Plugins::default() };
     let queries = Queries { epoch: 1, queries: queries().into(), lookups: None };
     Rulebook::compile(generation, rules, Arc::new(queries)).unwrap()
+}
+
+fn shape() -> Shape {
+    Shape { payload: path("data"), tenant: Some(path("data.tenant")), id: Some(path("data.id")), kind: None }
 }
 
 /// An event of this kind, or of `kind record`.

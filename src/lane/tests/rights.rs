@@ -22,7 +22,7 @@ impl Bench {
     }
 
     /// The one review that was ordered last.
-    fn order(&self) -> Arc<Review> {
+    pub(super) fn order(&self) -> Arc<Review> {
         let orders = self.others.iter().filter_map(|effect| match effect {
             Effect::Review(order) => Some(Arc::clone(order)),
             _ => None,
@@ -30,14 +30,14 @@ impl Bench {
         orders.last().unwrap()
     }
 
-    fn review_sent(&mut self, order: &Arc<Review>, shards: usize) {
+    pub(super) fn review_sent(&mut self, order: &Arc<Review>, shards: usize) {
         let mut effects = Vec::new();
         self.lane.review_sent(order, ShardSet::first(shards), self.now, &mut effects);
         self.take(effects);
     }
 
     /// What a shard has to say of a review: connections and their topics.
-    fn reviewed(&mut self, order: &Arc<Review>, shard: u8, sessions: &[(u32, &[&str])], is_last: bool) {
+    pub(super) fn reviewed(&mut self, order: &Arc<Review>, shard: u8, sessions: &[(u32, &[&str])], is_last: bool) {
         let subscriber = |(index, topics): &(u32, &[&str])| Subscriber {
             connection: ConnectionKey { index: *index, generation: 0 },
             user: UserId::new("7").unwrap(),
@@ -51,7 +51,7 @@ impl Bench {
         self.take(effects);
     }
 
-    fn tick(&mut self) {
+    pub(super) fn tick(&mut self) {
         let mut effects = Vec::new();
         self.lane.tick(self.now, &mut effects);
         self.take(effects);

@@ -143,6 +143,22 @@ fn requests_are_answered_to_their_shard() {
 }
 
 #[test]
+fn lanes_are_made_ready_and_have_sessions_judged_anew_after_a_change() {
+    let mut running = Running::start(2, 16);
+    running.join(1, "acme");
+    let next = super::scripts::rulebook_with(super::scripts::SETTING);
+    running.control.block_on(running.lanes.prepare(&next)).unwrap();
+    let held = running.metrics.script("p.lua").held();
+    assert!(held > 20_000, "each lane has a machine: {held}");
+    running.control.block_on(running.lanes.swapped(None));
+    running.control.block_on(running.lanes.swapped(Some(&next)));
+    match running.control.block_on(running.inboxes[1].recv()).unwrap() {
+        ToShard::Review(order) => assert!(order.tenant.as_str() == "acme" && order.patterns.is_none()),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
 fn lanes_end_when_the_control_runtime_is_gone() {
     let Running { control, lanes, threads, inboxes, rulebook, metrics, .. } = Running::start(1, 4);
     let delivery = delivery(&rulebook, Some("acme"), "ask", 1, Receipt::none());

@@ -139,6 +139,11 @@ impl ScriptMeter {
         self.put_aside[index(hook)].get()
     }
 
+    /// Bytes that all its machines hold.
+    pub fn held(&self) -> i64 {
+        self.memory.get()
+    }
+
     /// A machine of it that held so many bytes now holds so many.
     pub fn memory(&self, held: usize, holds: usize) {
         let signed = |bytes| i64::try_from(bytes).unwrap_or(i64::MAX);

@@ -22,7 +22,8 @@ pub(super) const HOOKS: [Hook; 3] = [Hook::Route, Hook::Authorize, Hook::Authent
 
 /// Compiles a plugin. See [`Plugin::compile`].
 pub(super) fn compile(file: &PluginFile, limits: ScriptLimits) -> Result<Plugin, Vec<PluginFault>> {
-    let text = file.text();
+    // Some editors begin a file with a mark of its encoding.
+    let text = file.text().trim_start_matches('\u{feff}');
     let bytecode = bytecode(text).map_err(|fault| vec![fault])?;
     let host = Host::new(limits, Box::new(|_| ()));
     let sandbox = Sandbox::new(Rc::clone(&host)).map_err(|error| vec![fault(None, error.to_string())])?;

@@ -88,7 +88,7 @@ fn actions_are_known_before_other_routes_have_their_answers_and_whatever_these_a
     assert_eq!(plan.actions().map(say).collect::<Vec<_>>(), expected);
     let Plan::Waits(mut pending) = plan else { panic!("the first route asks") };
     let (id, _) = pending.take_calls().next().unwrap();
-    table.answer(&mut pending, id, Err(LookupError::Unavailable("down".to_owned())), &mut NoScripts);
+    table.answer(&mut pending, id, &Err(LookupError::Unavailable("down".to_owned())), &mut NoScripts);
     assert_eq!(pending.finish().actions().map(say).collect::<Vec<_>>(), expected);
 }
 

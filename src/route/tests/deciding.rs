@@ -76,7 +76,7 @@ pub(super) fn check_with(
 /// The calls that these routes make, and what they decide.
 pub(super) fn decide(plugins: &mut Plugins, routes: Vec<Route>, body: &str, answers: Vec<Answer>) -> (String, String) {
     let mut decoder = Decoder::new(shape());
-    let table = RouteTable::compile(routes, &plugins.plugins, &mut decoder);
+    let table = RouteTable::compile(routes, &plugins.compiled, &mut decoder);
     let (mut said_calls, mut answers) = (Vec::new(), answers.into_iter());
     let decision = match table.decide(decode(&decoder, body), plugins) {
         Plan::Decided(decision) => decision,
@@ -87,7 +87,7 @@ pub(super) fn decide(plugins: &mut Plugins, routes: Vec<Route>, body: &str, answ
                 for (id, call) in calls {
                     let binds: Vec<String> = call.binds.iter().map(|(name, value)| format!("{name}={value}")).collect();
                     said_calls.push(format!("{}({})", call.query.0, binds.join(",")));
-                    table.answer(&mut pending, id, answers.next().expect("an answer"), plugins);
+                    table.answer(&mut pending, id, &answers.next().expect("an answer"), plugins);
                 }
             }
             pending.finish()
@@ -319,8 +319,8 @@ fn only_the_first_answer_to_a_call_counts_and_none_counts_as_failed() {
     };
     let mut twice = ask();
     let (id, _) = twice.take_calls().next().unwrap();
-    table.answer(&mut twice, id, rows(&[Scalar::Int(1)]), &mut NoScripts);
-    table.answer(&mut twice, id, down(), &mut NoScripts);
+    table.answer(&mut twice, id, &rows(&[Scalar::Int(1)]), &mut NoScripts);
+    table.answer(&mut twice, id, &down(), &mut NoScripts);
     assert_eq!(say(&table, &twice.finish()), "r -> acme: users 1");
     assert!(!ask().is_answered());
     assert!(matches!(ask().finish().decided(), [Decided { outcome: Outcome::LookupFailed(_), .. }]));

@@ -12,7 +12,7 @@ use crate::route::script::{EventView, LogSink, Plugin, Routing, ScriptLimits, St
 
 /// Plugins on machines of their own. Queries are called `q0` and so on.
 pub(super) struct Plugins {
-    pub(super) plugins: Vec<Arc<Plugin>>,
+    pub(super) compiled: Vec<Arc<Plugin>>,
     vms: Vec<Vm>,
     /// Calls of hooks, and answers that were taken.
     pub(super) runs: Vec<ScriptCall>,
@@ -50,7 +50,7 @@ impl Plugins {
         let plugins: Vec<_> = files.map(compile).collect();
         let log: LogSink = Rc::new(|_, line| panic!("{line:?}"));
         let vms = plugins.iter().map(|plugin| Vm::new(plugin, &log).unwrap()).collect();
-        Self { plugins, vms, runs: Vec::new() }
+        Self { compiled: plugins, vms, runs: Vec::new() }
     }
 
     /// Those whose `route` hooks do these.
@@ -218,7 +218,7 @@ fn a_payload_of_its_own_is_that_of_its_audience_alone() {
     let plugin = "to:user(1) to:payload({ a = 1 }) to:also() to:user(2) to:also() to:user(3) to:payload({ a = 1 })";
     let mut plugins = Plugins::routing(&[plugin]);
     let mut decoder = Decoder::new(shape());
-    let table = RouteTable::compile(vec![script(0, OnError::Drop)], &plugins.plugins, &mut decoder);
+    let table = RouteTable::compile(vec![script(0, OnError::Drop)], &plugins.compiled, &mut decoder);
     let event = decode(&decoder, BODY);
     let Plan::Decided(decision) = table.decide(event, &mut plugins) else { panic!("nothing is to be asked") };
     let (event, audiences) = decision.into_audiences();
@@ -238,7 +238,7 @@ fn what_would_be_forgotten_should_a_plugin_fail_is_known_before() {
     let foretold = |routes: Vec<Route>| {
         let mut plugins = Plugins::routing(&[waits, waits, "error('boom')"]);
         let mut decoder = Decoder::new(shape());
-        let table = RouteTable::compile(routes, &plugins.plugins, &mut decoder);
+        let table = RouteTable::compile(routes, &plugins.compiled, &mut decoder);
         let plan = table.decide(decode(&decoder, BODY), &mut plugins);
         let of = |actions: &mut dyn Iterator<Item = &Action>| {
             actions
@@ -266,15 +266,15 @@ fn answers_that_are_known_are_used_and_what_comes_up_by_them_too() {
     let plugin = "to:users(lookup('q1')) lookup('q2') lookup('q3') lookup('q4')";
     let mut plugins = Plugins::routing(&[plugin]);
     let mut decoder = Decoder::new(shape());
-    let table = RouteTable::compile(vec![script(0, OnError::Drop)], &plugins.plugins, &mut decoder);
+    let table = RouteTable::compile(vec![script(0, OnError::Drop)], &plugins.compiled, &mut decoder);
     let plan = table.decide(decode(&decoder, BODY), &mut plugins);
     let known = |call: &Call| (call.query.0 != 3).then(|| rows(&[Scalar::Int(7)]));
     let Plan::Waits(mut pending) = table.with_known(plan, &mut plugins, known) else { panic!("one is not known") };
     let calls: Vec<_> = pending.take_calls().collect();
     assert_eq!(calls.iter().map(|(_, call)| call.query.0).collect::<Vec<_>>(), [3]);
     assert!(pending.take_calls().next().is_none() && !pending.is_answered());
-    table.answer(&mut pending, calls[0].0, rows(&[]), &mut plugins);
-    table.answer(&mut pending, calls[0].0, down(), &mut plugins);
+    table.answer(&mut pending, calls[0].0, &rows(&[]), &mut plugins);
+    table.answer(&mut pending, calls[0].0, &down(), &mut plugins);
     assert_eq!(pending.take_calls().map(|(_, call)| call.query.0).collect::<Vec<_>>(), [4]);
     let said = format!("{:?}", pending.finish().decided());
     assert!(

@@ -183,13 +183,13 @@ fn lua_condition(matcher: &Matcher<Path>) -> String {
 fn lua_audience(rule: &AudienceRule) -> String {
     let mut lua = "do\nlocal is_somebody, is_named = true, false\n".to_owned();
     if let Some(list) = &rule.topics {
-        write!(lua, "local topics = {}\nif #topics == 0 then is_somebody = false end\n", lua_list(list, "topics"))
+        writeln!(lua, "local topics = {}\nif #topics == 0 then is_somebody = false end", lua_list(list, "topics"))
             .unwrap();
     }
     for (index, (_, matcher)) in rule.attributes.iter().enumerate() {
-        write!(
+        writeln!(
             lua,
-            "local condition{index} = {}\nif condition{index} == nil then is_somebody = false end\n",
+            "local condition{index} = {}\nif condition{index} == nil then is_somebody = false end",
             lua_condition(matcher)
         )
         .unwrap();
@@ -197,14 +197,14 @@ fn lua_audience(rule: &AudienceRule) -> String {
     match &rule.users {
         None => {}
         Some(UsersRule::List(list)) => {
-            write!(lua, "local users = {}\nif #users == 0 then is_somebody = false end\n", lua_list(list, "users"))
+            writeln!(lua, "local users = {}\nif #users == 0 then is_somebody = false end", lua_list(list, "users"))
                 .unwrap();
         }
         Some(UsersRule::Query(QueryCall { query, with })) => {
             let bind = lua_template(&with[0].1.to_string());
-            write!(lua, "local bind = {bind}\nif bind == nil or type(bind) == 'table' then is_somebody = false end\n")
+            writeln!(lua, "local bind = {bind}\nif bind == nil or type(bind) == 'table' then is_somebody = false end")
                 .unwrap();
-            write!(lua, "local users = is_somebody and lookup('q{}', {{ record = bind }})\n", query.0).unwrap();
+            writeln!(lua, "local users = is_somebody and lookup('q{}', {{ record = bind }})", query.0).unwrap();
         }
     }
     lua.push_str("if is_somebody then\n");
@@ -212,7 +212,7 @@ fn lua_audience(rule: &AudienceRule) -> String {
         lua.push_str("to:topics(topics) is_named = true\n");
     }
     for (index, (name, _)) in rule.attributes.iter().enumerate() {
-        write!(lua, "to:where({{ {name} = condition{index} }}) is_named = true\n").unwrap();
+        writeln!(lua, "to:where({{ {name} = condition{index} }}) is_named = true").unwrap();
     }
     if rule.users.is_some() {
         lua.push_str("to:users(users) is_named = true\n");
@@ -220,7 +220,7 @@ fn lua_audience(rule: &AudienceRule) -> String {
     lua.push_str("if not is_named then to:tenant() end\n");
     for except in &rule.except {
         let except = lua_template(&except.to_string());
-        write!(lua, "for _, user in users_of({except}) do to:except_user(user) end\n").unwrap();
+        writeln!(lua, "for _, user in users_of({except}) do to:except_user(user) end").unwrap();
     }
     lua.push_str("to:also()\nend\nend\n");
     lua
@@ -232,9 +232,11 @@ fn lua_route(number: usize, route: &Route) -> String {
     lua.push_str("local function users_of(value) return users(value ~= nil and type(value) ~= 'table' and { value } or {}) end\n");
     for (path, matcher) in &route.when {
         let condition = lua_matcher(matcher, &lua_field(&path.to_string()));
-        write!(lua, "if not ({condition}) then error('does not hold') end\n").unwrap();
+        writeln!(lua, "if not ({condition}) then error('does not hold') end").unwrap();
     }
-    audiences.iter().for_each(|audience| lua.push_str(&lua_audience(audience)));
+    for audience in audiences {
+        lua.push_str(&lua_audience(audience));
+    }
     lua.push_str("end\n");
     lua
 }
@@ -243,7 +245,7 @@ fn lua_plugin(routes: &[Route], declares: bool) -> String {
     let mut lua = PRELUDE.to_owned();
     routes.iter().enumerate().for_each(|(number, route)| lua.push_str(&lua_route(number, route)));
     let fields = if declares { "fields = { 'data.a', 'data.b', 'data.o', 'data.large', 'data.list' },\n" } else { "" };
-    write!(lua, "return {{ {fields} route = function(event, to, params) routes[params.n](event, to) end }}\n").unwrap();
+    writeln!(lua, "return {{ {fields} route = function(event, to, params) routes[params.n](event, to) end }}").unwrap();
     lua
 }
 
@@ -352,9 +354,12 @@ fn body() -> impl Strategy<Value = String> {
         let list = list.prop_map(|items| format!("[{}]", items.iter().map(json).collect::<Vec<_>>().join(",")));
         prop_oneof![6 => scalar().prop_map(|value| json(&value)), 1 => list, 1 => scalar().prop_map(|value| format!(r#"{{"c":{}}}"#, json(&value)))]
     };
-    prop::collection::hash_map(prop::sample::select(&["a", "b", "o", "list"]), field(), 0..5).prop_flat_map(|fields| {
-        let fields: String = fields.iter().map(|(name, value)| format!(",{name:?}:{value}")).collect();
-        large().prop_map(move |large| format!(r#"{{"data":{{"tenant":"acme","large":{}{fields}}}}}"#, json(&large)))
+    let maybe = || prop::option::weighted(0.8, field());
+    ([maybe(), maybe(), maybe(), maybe()], large()).prop_map(|(fields, large)| {
+        let fields = ["a", "b", "o", "list"].into_iter().zip(fields);
+        let fields = fields.filter_map(|(name, value)| Some(format!(",{name:?}:{}", value?)));
+        let fields: Vec<String> = fields.collect();
+        format!(r#"{{"data":{{"tenant":"acme","large":{}{}}}}}"#, json(&large), fields.concat())
     })
 }
 
@@ -369,13 +374,13 @@ fn decided(plugins: &mut Plugins, routes: Vec<Route>, body: &str) -> (Vec<String
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(300))]
+    #![proptest_config(ProptestConfig::with_cases(800))]
 
     #[test]
     fn a_rule_and_its_twin_in_lua_decide_alike(
         fast in prop::collection::vec(fast_route(), 1..5),
         declares in any::<bool>(),
-        bodies in prop::collection::vec(body(), 1..8),
+        bodies in prop::collection::vec(body(), 1..16),
     ) {
         let lua = lua_plugin(&fast, declares);
         let mut plugins = Plugins::with_sites(&lua, (0..fast.len()).map(|n| serde_json::json!({ "n": n })));

@@ -3,12 +3,12 @@
 //! Where lanes are full this stops reading, and the prefetch bounds what the client's own queue holds meanwhile.
 
 use std::pin::pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::FutureExt;
+use lapin::Channel;
 use lapin::options::{BasicAckOptions, BasicCancelOptions};
-use lapin::{Channel, Consumer};
 use tokio::sync::mpsc::{self, error::TryRecvError};
 use tokio::time::{sleep, timeout};
 
@@ -16,10 +16,12 @@ use super::acks::{Ack, AckWindow};
 use super::connection::{Break, next};
 use super::feed::Feed;
 use super::handed::Handed;
-use super::topology::Consumed;
+use super::line::{Came, Left, Line, Turn};
 use crate::lane::{Delivery, Receipt};
 use crate::observe::QueueMeter;
 
+/// Deliveries that can be out at most: those of a consumer, and of some that it followed.
+const OUT: usize = 1 << 20;
 /// When nothing more is settled for so long, what is settled is acknowledged.
 const QUIET: Duration = Duration::from_millis(5);
 /// Events that are decoded before the first of them is handed on, where so many are there.
@@ -30,14 +32,14 @@ const TOGETHER: usize = 64;
 
 /// Counts what came and is not acknowledged. What is still out when the connection goes is out no longer.
 #[derive(Debug)]
-pub(super) struct Owed {
+struct Owed {
     meter: QueueMeter,
     out: AtomicUsize,
 }
 
 impl Owed {
     /// Nothing yet.
-    pub(super) fn new(meter: QueueMeter) -> Self {
+    fn new(meter: QueueMeter) -> Self {
         Self { meter, out: AtomicUsize::new(0) }
     }
 
@@ -59,74 +61,162 @@ impl Drop for Owed {
     }
 }
 
-/// Consumes until told to stop or until something breaks. After a stop it waits for what lanes still hold.
-pub(super) async fn consume(
-    feed: Feed,
-    handed: Option<Handed>,
-    consumed: Consumed,
-    owed: &Owed,
-    prefetch: u16,
-) -> Break {
-    let Consumed { channel, mut consumer } = consumed;
-    let tag = consumer.tag();
-    // The broker has no more than the prefetch out, so there is always room for a receipt.
-    let (settled, receipts) = mpsc::channel(usize::from(prefetch));
-    let mut acknowledging = pin!(acknowledge(&channel, receipts, owed, prefetch));
-    let end = tokio::select! {
+/// What reading tells acknowledging.
+#[derive(Debug)]
+struct Word {
+    /// The consumer's prefetch.
+    prefetch: AtomicU16,
+    /// All deliveries up to this one are done with, whatever lanes still hold: nobody will ask. 0 while that is not so.
+    settled: AtomicU64,
+}
+
+/// Consumes, these first, until told to stop or to go on without acknowledgements, or until something breaks. After a
+/// stop it waits for what lanes still hold.
+pub(super) async fn consume(line: &mut Line, first: Vec<Came>) -> Left {
+    let owed = Owed::new(line.tap.meter.clone());
+    // There is always room for a receipt.
+    let (settled, receipts) = mpsc::channel(OUT);
+    let prefetch = line.tap.queue.prefetch;
+    let word = Word { prefetch: AtomicU16::new(prefetch), settled: AtomicU64::new(0) };
+    let mut window = AckWindow::new(line.last + 1, prefetch);
+    for came in first.iter().filter(|came| !came.owed) {
+        window.skip(came.delivery.delivery_tag);
+    }
+    let channel = line.channel.clone();
+    let mut acknowledging = pin!(acknowledge(&channel, window, receipts, &owed, &word));
+    let mut left = tokio::select! {
         biased;
         // Without an error it ends only after reading has.
-        told = &mut acknowledging => told.map_or_else(Break::Channel, |()| Break::Stop),
-        end = read(feed, handed.as_ref(), &mut consumer, owed, settled) => end,
+        told = &mut acknowledging => Left::Over(told.map_or_else(Break::Channel, |()| Break::Stop)),
+        left = read(line, first, &owed, settled, &word) => left,
     };
-    if matches!(end, Break::Stop) {
-        // What cannot be told to the broker any more, it will find out.
-        channel.basic_cancel(tag, BasicCancelOptions::default()).await.ok();
-        acknowledging.await.ok();
+    // What cannot be told to the broker any more, it will find out.
+    match &mut left {
+        Left::Over(Break::Stop) => {
+            channel.basic_cancel(line.consumer.tag(), BasicCancelOptions::default()).await.ok();
+            acknowledging.await.ok();
+        }
+        Left::Over(Break::Retired) => {
+            acknowledging.await.ok();
+            channel.close(200, "OK".into()).await.ok();
+        }
+        Left::Changed(came) => {
+            acknowledging.await.ok();
+            // The broker shall wait for nothing from now on.
+            for came in came.iter_mut().filter(|came| came.owed) {
+                channel.basic_ack(came.delivery.delivery_tag, BasicAckOptions::default()).await.ok();
+                came.owed = false;
+            }
+        }
+        Left::Over(_) => {}
     }
-    end
+    left
 }
 
 /// Decodes and hands on, in order. `settled` goes with it: when reading has ended and all receipts are in, there is
 /// nothing more to acknowledge.
-async fn read(
-    mut feed: Feed,
-    handed: Option<&Handed>,
-    consumer: &mut Consumer,
-    owed: &Owed,
-    settled: mpsc::Sender<u64>,
-) -> Break {
+async fn read(line: &mut Line, first: Vec<Came>, owed: &Owed, settled: mpsc::Sender<u64>, word: &Word) -> Left {
+    if !hand_on(line, first, owed, &settled).await {
+        return Left::Over(Break::Stop);
+    }
     let mut decoded = Vec::with_capacity(TOGETHER);
     loop {
         let mut delivery = tokio::select! {
             biased;
-            () = feed.stop.requested() => return Break::Stop,
-            delivery = next(consumer) => Some(delivery),
+            () = line.feed.stop.requested() => return Left::Over(Break::Stop),
+            Some(turn) = line.turns.recv() => match follow(line, turn, owed, &settled, word).await {
+                None => continue,
+                Some(left) => return left,
+            },
+            delivery = next(&mut line.consumer) => Some(delivery),
         };
         let mut end = None;
         while let Some(next_one) = delivery {
             match next_one {
                 Some(Ok(delivery)) => {
                     owed.came();
-                    decoded.extend(decode(&feed, handed, delivery, &settled));
+                    line.last = delivery.delivery_tag;
+                    decoded.extend(decode(&line.feed, line.tap.handed.as_ref(), delivery, &settled));
                 }
                 Some(Err(error)) => end = Some(Break::Channel(error)),
                 None => end = Some(Break::Cancelled),
             }
             let more = end.is_none() && decoded.len() < TOGETHER;
-            delivery = if more { next(consumer).now_or_never() } else { None };
+            delivery = if more { next(&mut line.consumer).now_or_never() } else { None };
         }
-        for (delivery, mark) in decoded.drain(..) {
-            if !feed.intake.send(delivery).await {
-                return Break::Stop;
-            }
-            if let Some((handed, mark)) = handed.zip(mark) {
-                handed.note(mark);
+        for decoded in decoded.drain(..) {
+            if !send(line, decoded).await {
+                return Left::Over(Break::Stop);
             }
         }
         if let Some(end) = end {
-            return end;
+            return Left::Over(end);
         }
     }
+}
+
+/// Does what the line is told. `None` where reading goes on.
+async fn follow(line: &mut Line, turn: Turn, owed: &Owed, settled: &mpsc::Sender<u64>, word: &Word) -> Option<Left> {
+    let broken = |error| Some(Left::Over(Break::Channel(error)));
+    match turn {
+        Turn::Switch(tap, done) => {
+            let prefetch = tap.queue.prefetch;
+            let came = match line.follow(tap).await {
+                Ok(came) => came,
+                Err(error) => return broken(error),
+            };
+            done.send(()).ok();
+            if line.tap.queue.no_ack {
+                if line.last > 0 {
+                    word.settled.store(line.last, Ordering::Relaxed);
+                    settled.try_send(line.last).ok();
+                }
+                return Some(Left::Changed(came));
+            }
+            word.prefetch.store(prefetch, Ordering::Relaxed);
+            (!hand_on(line, came, owed, settled).await).then_some(Left::Over(Break::Stop))
+        }
+        Turn::Retire(done) => {
+            let came = match line.end().await {
+                Ok(came) => came.into_iter().map(|delivery| Came { delivery, owed: true }).collect(),
+                Err(error) => return broken(error),
+            };
+            hand_on(line, came, owed, settled).await;
+            done.send(()).ok();
+            Some(Left::Over(Break::Retired))
+        }
+    }
+}
+
+/// Hands on what came while one consumer followed another. `false` where the lanes have ended.
+async fn hand_on(line: &mut Line, came: Vec<Came>, owed: &Owed, settled: &mpsc::Sender<u64>) -> bool {
+    for Came { delivery, owed: is_owed } in came {
+        line.last = delivery.delivery_tag;
+        let decoded = if is_owed {
+            owed.came();
+            decode(&line.feed, line.tap.handed.as_ref(), delivery, settled)
+        } else {
+            line.tap.meter.message();
+            line.feed.decode(delivery, Receipt::none()).map(|delivery| (delivery, None))
+        };
+        if let Some(decoded) = decoded
+            && !send(line, decoded).await
+        {
+            return false;
+        }
+    }
+    true
+}
+
+/// Hands an event on, and notes that. `false` where the lanes have ended.
+async fn send(line: &Line, (delivery, mark): (Delivery, Option<u64>)) -> bool {
+    if !line.feed.intake.send(delivery).await {
+        return false;
+    }
+    if let Some((handed, mark)) = line.tap.handed.as_ref().zip(mark) {
+        handed.note(mark);
+    }
+    true
 }
 
 /// The event, and what it is known again by. `None` where there is nothing to hand on: then it is settled already.
@@ -150,14 +240,16 @@ fn decode(
 /// Acknowledges what is settled, until nothing can be any more.
 async fn acknowledge(
     channel: &Channel,
+    mut window: AckWindow,
     mut settled: mpsc::Receiver<u64>,
     owed: &Owed,
-    prefetch: u16,
+    word: &Word,
 ) -> lapin::Result<()> {
-    let (mut window, mut acks) = (AckWindow::new(prefetch), Vec::new());
-    let (mut open, nap) = (true, nap(prefetch));
+    let (mut acks, mut open) = (Vec::new(), true);
     while open || window.pending() {
-        let tag = match nap {
+        let prefetch = word.prefetch.load(Ordering::Relaxed);
+        window.adapt(prefetch);
+        let tag = match nap(prefetch) {
             _ if !window.pending() => Ok(settled.recv().await),
             Some(nap) => {
                 sleep(nap).await;
@@ -169,13 +261,18 @@ async fn acknowledge(
             }
             None => timeout(QUIET, settled.recv()).await.map_err(drop),
         };
+        let all_up_to = word.settled.load(Ordering::Relaxed);
+        if all_up_to > 0 {
+            window.settle_up_to(all_up_to);
+            open = false;
+        }
         match tag {
             Ok(Some(tag)) => {
                 window.settle(tag);
                 while let Ok(tag) = settled.try_recv() {
                     window.settle(tag);
                 }
-                if !window.due() {
+                if open && !window.due() {
                     continue;
                 }
             }

@@ -38,22 +38,45 @@ enum Fate {
 }
 
 impl AckWindow {
-    /// A fresh channel's window, for a consumer of this prefetch.
-    pub(super) fn new(prefetch: u16) -> Self {
-        Self { oldest: 1, fates: VecDeque::new(), pending: 0, batch: usize::from(prefetch / 4).max(1) }
+    /// The window of a channel whose deliveries are of concern from this one on, for a consumer of this prefetch.
+    pub(super) fn new(first: u64, prefetch: u16) -> Self {
+        Self { oldest: first, fates: VecDeque::new(), pending: 0, batch: batch(prefetch) }
+    }
+
+    /// The consumer has another prefetch from now on.
+    pub(super) fn adapt(&mut self, prefetch: u16) {
+        self.batch = batch(prefetch);
+    }
+
+    /// This delivery wants no acknowledgement: it came to a consumer that gives none.
+    pub(super) fn skip(&mut self, tag: u64) {
+        if let Some(fate) = self.fate(tag).filter(|fate| **fate == Fate::Out) {
+            *fate = Fate::Acknowledged;
+        }
+    }
+
+    /// All deliveries up to this one, which has come, are done with.
+    pub(super) fn settle_up_to(&mut self, tag: u64) {
+        for tag in self.oldest..=tag {
+            self.settle(tag);
+        }
     }
 
     /// This delivery is done with. Each is settled once.
     pub(super) fn settle(&mut self, tag: u64) {
-        // A tag below the window cannot come from this channel's deliveries.
-        let Some(index) = tag.checked_sub(self.oldest).and_then(|index| usize::try_from(index).ok()) else { return };
+        if let Some(fate) = self.fate(tag).filter(|fate| **fate == Fate::Out) {
+            *fate = Fate::Settled;
+            self.pending += 1;
+        }
+    }
+
+    /// `None` for a delivery before the window.
+    fn fate(&mut self, tag: u64) -> Option<&mut Fate> {
+        let index = usize::try_from(tag.checked_sub(self.oldest)?).ok()?;
         if index >= self.fates.len() {
             self.fates.resize(index + 1, Fate::Out);
         }
-        if self.fates[index] == Fate::Out {
-            self.fates[index] = Fate::Settled;
-            self.pending += 1;
-        }
+        self.fates.get_mut(index)
     }
 
     /// Whether some are settled and not acknowledged: in a moment they should be, however few they are.
@@ -95,6 +118,11 @@ impl AckWindow {
     }
 }
 
+/// So many are worth an acknowledgement at once.
+fn batch(prefetch: u16) -> usize {
+    usize::from(prefetch / 4).max(1)
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
@@ -111,7 +139,7 @@ mod tests {
 
     #[test]
     fn in_order_one_acknowledgement_stands_for_many() {
-        let mut window = AckWindow::new(8);
+        let mut window = AckWindow::new(1, 8);
         window.settle(1);
         assert!(window.pending() && !window.due());
         window.settle(2);
@@ -123,7 +151,7 @@ mod tests {
 
     #[test]
     fn behind_one_that_stays_out_each_is_acknowledged_alone() {
-        let mut window = AckWindow::new(100);
+        let mut window = AckWindow::new(1, 100);
         for tag in [1, 3, 4] {
             window.settle(tag);
         }
@@ -134,6 +162,33 @@ mod tests {
         assert_eq!(flush(&mut window), [Ack::UpTo(2)], "4 is no longer known to the broker");
         window.settle(5);
         assert_eq!(flush(&mut window), [Ack::UpTo(6)]);
+    }
+
+    #[test]
+    fn deliveries_of_a_consumer_without_acknowledgements_are_passed_over() {
+        let mut window = AckWindow::new(1000, 4);
+        window.settle(999);
+        assert!(!window.pending(), "before its time");
+        for tag in [1000, 1002] {
+            window.skip(tag);
+        }
+        window.settle(1001);
+        assert_eq!(flush(&mut window), [Ack::UpTo(1001)]);
+        window.settle(1003);
+        assert_eq!(flush(&mut window), [Ack::UpTo(1003)]);
+    }
+
+    #[test]
+    fn when_nothing_is_waited_for_any_more_all_that_came_is_settled() {
+        let mut window = AckWindow::new(1, 100);
+        for tag in [1, 3] {
+            window.settle(tag);
+        }
+        assert_eq!((flush(&mut window), flush(&mut window)), (vec![Ack::UpTo(1)], vec![Ack::One(3)]));
+        window.settle_up_to(5);
+        assert_eq!(flush(&mut window), [Ack::UpTo(5)]);
+        window.settle_up_to(5);
+        assert!(!window.pending());
     }
 
     /// The broker's side of a channel: what is out, and what it says of a delivery that is not.
@@ -172,7 +227,7 @@ mod tests {
             prefetch in 1_u16..40,
             steps in prop::collection::vec((0_u8..8, any::<prop::sample::Index>()), 1..400),
         ) {
-            let (mut broker, mut window) = (Broker::default(), AckWindow::new(prefetch));
+            let (mut broker, mut window) = (Broker::default(), AckWindow::new(1, prefetch));
             let (mut held, mut settled) = (Vec::new(), BTreeSet::new());
             let flush_both = |window: &mut AckWindow, broker: &mut Broker, settled: &mut BTreeSet<u64>| {
                 for ack in flush(window) {

@@ -1,4 +1,5 @@
-//! One connection, from its first byte to its last: connect, declare, consume, and say why it ended.
+//! One connection, from its first byte to its last: connect, declare, consume, do what a change asks, and say why it
+//! ended.
 
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
@@ -6,18 +7,21 @@ use std::pin::{Pin, pin};
 use std::time::Duration;
 
 use futures_util::Stream;
+use lapin::protocol::AMQPErrorKind;
 use lapin::tcp::AMQPUriTcpExt;
-use lapin::{Connection, ConnectionProperties, Event};
-use tokio::task::{JoinError, JoinSet};
+use lapin::{Connection, ConnectionProperties, ErrorKind, Event};
+use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::acknowledged::{self, Owed};
+use super::change::{Asked, Refused};
+use super::crew::Crew;
 use super::endpoint::Endpoint;
 use super::fault::{Fault, Step};
 use super::feed::Feed;
-use super::topology::{self, Consumed};
-use super::{tls, unacknowledged};
-use crate::config::Amqp;
+use super::taps::Tap;
+use super::topology::{self, Asking};
+use super::{change, tls};
+use crate::config::{AmqpTls, Exchange, Queue};
 
 /// TCP, handshake and declarations take no longer than this.
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
@@ -25,6 +29,31 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 const FINISH_WITHIN: Duration = Duration::from_secs(3);
 /// Saying goodbye to the broker takes no longer than this.
 const CLOSE_WITHIN: Duration = Duration::from_secs(1);
+
+/// What a connection is for.
+#[derive(Debug)]
+pub(super) struct Task {
+    pub(super) endpoint: Endpoint,
+    pub(super) tls: AmqpTls,
+    /// The broker knows it as this.
+    pub(super) name: String,
+    pub(super) exchanges: Vec<Exchange>,
+    pub(super) taps: Vec<Tap>,
+    /// Whether it may consume as soon as all is declared, or waits for the word.
+    pub(super) waits: bool,
+}
+
+/// What a connection is told.
+#[derive(Debug)]
+pub(super) enum Order {
+    /// Consume, now that all is declared.
+    Go,
+    /// Do this, and go on.
+    Change(Vec<Asked>),
+    /// Of these queues, which are all that are consumed: hand on what has come, or waits in one that goes with this
+    /// connection; then end.
+    Leave(Vec<Queue>),
+}
 
 /// How a connection ended.
 #[derive(Debug)]
@@ -38,12 +67,20 @@ pub(super) enum End {
 /// What becomes known of a connection while it lives.
 #[derive(Debug)]
 pub(super) enum News {
-    /// All is declared and consumed.
+    /// All is declared.
+    Ready,
+    /// All is consumed.
     Up,
     /// The broker is short of something, and takes nothing from this connection until it is not any more.
     Blocked(String),
     /// It takes again.
     Unblocked,
+    /// What a change asked is done, but for these.
+    Changed(Vec<Refused>),
+    /// As it was told to leave: nothing more comes of it.
+    HandedOn,
+    /// It is over.
+    End(End),
 }
 
 /// Why consuming one queue ended.
@@ -51,27 +88,29 @@ pub(super) enum News {
 pub(super) enum Break {
     /// As asked, or because there are no lanes any more.
     Stop,
+    /// As asked: this queue alone.
+    Retired,
     /// The broker cancelled the consumer.
     Cancelled,
     /// The channel, or the connection under it, has failed.
     Channel(lapin::Error),
 }
 
-/// Connects, and consumes until told to stop or until anything breaks. `tell` hears how it goes.
+/// Connects, and consumes until told to stop or to leave, or until anything breaks. `tell` hears how it goes.
 ///
 /// Whatever it leaves behind ends with the event loop that it ran on.
-pub(super) async fn run(endpoint: &Endpoint, amqp: &Amqp, name: &str, feed: &Feed, tell: impl Fn(News)) -> End {
+pub(super) async fn run(task: Task, feed: &Feed, mut orders: mpsc::Receiver<Order>, tell: &impl Fn(News)) -> End {
     let deadline = Instant::now() + CONNECT_WITHIN;
     let mut stop = feed.stop.clone();
     let connection = tokio::select! {
         biased;
         () = stop.requested() => return End::Stopped,
-        connection = connect(endpoint, amqp, name, deadline) => match connection {
+        connection = connect(&task, deadline) => match connection {
             Ok(connection) => connection,
             Err(fault) => return End::Lost(fault, None),
         },
     };
-    let end = work(&connection, endpoint, amqp, feed, deadline, tell).await;
+    let end = work(&connection, task, feed, &mut orders, deadline, tell).await;
     // Also after most failures: a queue of ours alone is free for the next connection only when the broker knows.
     if connection.status().connected() {
         timeout(CLOSE_WITHIN, connection.close(200, "OK".into())).await.ok();
@@ -82,78 +121,124 @@ pub(super) async fn run(endpoint: &Endpoint, amqp: &Amqp, name: &str, feed: &Fee
 /// Declares, and consumes.
 async fn work(
     connection: &Connection,
-    endpoint: &Endpoint,
-    amqp: &Amqp,
+    task: Task,
     feed: &Feed,
+    orders: &mut mpsc::Receiver<Order>,
     deadline: Instant,
-    tell: impl Fn(News),
+    tell: &impl Fn(News),
 ) -> End {
-    let up = Cell::new(false);
-    let mut failure = pin!(failure(connection, endpoint, |news| if up.get() {
+    let since = Cell::new(None);
+    let endpoint = &task.endpoint;
+    let mut failure = pin!(failure(connection, endpoint, |news| if since.get().is_some() {
         tell(news);
     }));
     let mut stop = feed.stop.clone();
-    let mut asked = Step::Opening;
-    let declared = tokio::select! {
+    let begun = begin(connection, &task, feed, orders, deadline, tell);
+    let mut crew = tokio::select! {
         biased;
         () = stop.requested() => return End::Stopped,
         // An answer says more than the failure that comes with it.
-        declared = timeout_at(deadline, topology::declare(connection, endpoint, amqp, &mut asked)) => declared,
+        begun = begun => match begun {
+            Ok(Some(crew)) => crew,
+            Ok(None) => return End::Stopped,
+            Err(fault) => return End::Lost(fault, None),
+        },
         fault = &mut failure => return End::Lost(fault, None),
     };
-    let consumed = match declared {
-        Ok(Ok(consumed)) => consumed,
-        Ok(Err(fault)) => return End::Lost(fault, None),
-        Err(_elapsed) => return End::Lost(Fault::silent(endpoint, &asked, CONNECT_WITHIN), None),
-    };
-    up.set(true);
+    let now = Instant::now();
+    since.set(Some(now));
     tell(News::Up);
     if connection.status().blocked() {
         tell(News::Blocked("it did not say of what".into()));
     }
-    let since = Instant::now();
     tokio::select! {
         biased;
-        fault = failure => End::Lost(fault, Some(since.elapsed())),
-        fault = consume(endpoint, amqp, feed, consumed) => match fault {
+        fault = failure => End::Lost(fault, Some(now.elapsed())),
+        fault = consume(connection, endpoint, feed, &mut crew, orders, tell) => match fault {
             None => End::Stopped,
-            Some(fault) => End::Lost(fault, Some(since.elapsed())),
+            Some(fault) => End::Lost(fault, Some(now.elapsed())),
         },
     }
 }
 
-/// Consumes all queues until told to stop, or until the first of them breaks.
-async fn consume(endpoint: &Endpoint, amqp: &Amqp, feed: &Feed, consumed: Vec<Consumed>) -> Option<Fault> {
-    let mut consumers = JoinSet::new();
-    let by_queue = feed.handed.iter().zip(feed.meters.iter());
-    for ((queue, consumed), (handed, meter)) in amqp.queues.iter().zip(consumed).zip(by_queue) {
-        let (handed, meter) = (handed.clone(), meter.clone());
-        let (feed, name, prefetch, no_ack) = (feed.clone(), queue.name.clone(), queue.prefetch, queue.no_ack);
-        consumers.spawn(async move {
-            let end = if no_ack {
-                unacknowledged::consume(feed, consumed, &meter, &name).await
-            } else {
-                acknowledged::consume(feed, handed, consumed, &Owed::new(meter), prefetch).await
-            };
-            (name, end)
-        });
+/// Declares, waits for the word where that is asked, and starts to consume. `None` where the word is not to.
+async fn begin(
+    connection: &Connection,
+    task: &Task,
+    feed: &Feed,
+    orders: &mut mpsc::Receiver<Order>,
+    deadline: Instant,
+    tell: &impl Fn(News),
+) -> Result<Option<Crew>, Fault> {
+    let endpoint = &task.endpoint;
+    let mut asked = Step::Opening;
+    let mut asking = Asking { endpoint, step: &mut asked };
+    let queues = task.taps.iter().map(|tap| &tap.queue);
+    let declared = timeout_at(deadline, topology::declare(connection, &task.exchanges, queues, &mut asking)).await;
+    let silent = |asked: &Step| Fault::silent(endpoint, asked, CONNECT_WITHIN);
+    let channels = declared.unwrap_or_else(|_elapsed| Err(silent(&asked)))?;
+    let mut crew = Crew::new(endpoint, feed.clone());
+    let mut all: Vec<_> = task.taps.iter().cloned().zip(channels).collect();
+    tell(News::Ready);
+    let mut deadline = deadline;
+    if task.waits {
+        if !matches!(orders.recv().await, Some(Order::Go)) {
+            return Ok(None);
+        }
+        deadline = Instant::now() + CONNECT_WITHIN;
     }
+    let mut consumers = Vec::with_capacity(all.len());
+    for (tap, channel) in &all {
+        let mut asking = Asking { endpoint, step: &mut asked };
+        let consumer = timeout_at(deadline, topology::consume(&mut asking, channel, &tap.queue)).await;
+        consumers.push(consumer.unwrap_or_else(|_elapsed| Err(silent(&asked)))?);
+    }
+    for ((tap, channel), consumer) in all.drain(..).zip(consumers) {
+        crew.add(tap, channel, consumer);
+    }
+    Ok(Some(crew))
+}
+
+/// Consumes all queues, and does what it is told, until told to stop, or until the first of them breaks.
+async fn consume(
+    connection: &Connection,
+    endpoint: &Endpoint,
+    feed: &Feed,
+    crew: &mut Crew,
+    orders: &mut mpsc::Receiver<Order>,
+    tell: &impl Fn(News),
+) -> Option<Fault> {
     let mut stop = feed.stop.clone();
-    let fault = |ended: Result<(String, Break), JoinError>| match ended {
-        Ok((_, Break::Stop)) => None,
-        Ok((queue, Break::Cancelled)) => Some(Fault::cancelled(&queue)),
-        Ok((queue, Break::Channel(error))) => Some(Fault::refused(endpoint, &Step::Consumed(queue), &error)),
-        Err(error) => Some(Fault::local(error)),
-    };
-    tokio::select! {
-        biased;
-        () = stop.requested() => {}
-        Some(ended) = consumers.join_next() => if let Some(fault) = fault(ended) {
-            return Some(fault);
-        },
+    loop {
+        let order = tokio::select! {
+            biased;
+            () = stop.requested() => break,
+            fault = crew.ended() => match fault {
+                None => break,
+                fault => return fault,
+            },
+            Some(order) = orders.recv() => order,
+        };
+        let leaves = matches!(order, Order::Leave(_));
+        let done = async {
+            match order {
+                Order::Change(asked) => tell(News::Changed(change::apply(connection, endpoint, crew, asked).await)),
+                Order::Leave(queues) => change::leave(connection, endpoint, crew, &queues).await,
+                Order::Go => {}
+            }
+        };
+        tokio::select! {
+            biased;
+            () = stop.requested() => break,
+            () = done => {}
+        }
+        if leaves {
+            tell(News::HandedOn);
+            break;
+        }
     }
     // The other queues stop for the same reason, and finish what they have begun.
-    timeout(FINISH_WITHIN, async { while consumers.join_next().await.is_some() {} }).await.ok();
+    timeout(FINISH_WITHIN, crew.all_ended()).await.ok();
     None
 }
 
@@ -162,10 +247,11 @@ pub(super) fn next<S: Stream + Unpin>(stream: &mut S) -> impl Future<Output = Op
     poll_fn(move |context| Pin::new(&mut *stream).poll_next(context))
 }
 
-async fn connect(endpoint: &Endpoint, amqp: &Amqp, name: &str, deadline: Instant) -> Result<Connection, Fault> {
-    let tls = endpoint.tls().then(|| tls::connector(&amqp.tls)).transpose()?;
+async fn connect(task: &Task, deadline: Instant) -> Result<Connection, Fault> {
+    let endpoint = &task.endpoint;
+    let tls = endpoint.tls().then(|| tls::connector(&task.tls)).transpose()?;
     let refused = |error| Fault::refused(endpoint, &Step::Connecting, &error);
-    let properties = ConnectionProperties::default().with_connection_name(name.into());
+    let properties = ConnectionProperties::default().with_connection_name(task.name.as_str().into());
     let runtime = lapin::runtime::default_runtime().map_err(refused)?;
     let connecting = Connection::connector(
         endpoint.uri(),
@@ -192,9 +278,16 @@ async fn failure(connection: &Connection, endpoint: &Endpoint, tell: impl Fn(New
         match event {
             Event::ConnectionBlocked(reason) => tell(News::Blocked(reason)),
             Event::ConnectionUnblocked => tell(News::Unblocked),
+            // What was refused concerns one channel. Who asked there is told.
+            Event::Error(error) if is_of_a_channel(&error) => {}
             Event::Error(error) => return Fault::refused(endpoint, &Step::Connected, &error),
             _ => {}
         }
     }
     std::future::pending().await
+}
+
+/// Whether the broker closed a channel, and the connection goes on.
+fn is_of_a_channel(error: &lapin::Error) -> bool {
+    matches!(error.kind(), ErrorKind::ProtocolError(error) if matches!(error.kind(), AMQPErrorKind::Soft(_)))
 }

@@ -12,6 +12,7 @@ const HEARTBEAT: u16 = 10;
 const FRAME_MAX: u32 = 32 << 10;
 
 /// Where a broker is, and as whom to connect to it.
+#[derive(Clone)]
 pub(super) struct Endpoint {
     uri: AMQPUri,
     tls: bool,
@@ -67,6 +68,12 @@ impl Endpoint {
     /// The virtual host.
     pub(super) fn vhost(&self) -> &str {
         &self.uri.vhost
+    }
+
+    /// Whether the other is the same vhost of the same broker, reached in the same way, as whomever.
+    pub(super) fn is_place_of(&self, other: &Self) -> bool {
+        let place = |of: &Self| (of.uri.authority.host.clone(), of.uri.authority.port, of.uri.vhost.clone(), of.tls);
+        place(self) == place(other)
     }
 
     /// As whom.

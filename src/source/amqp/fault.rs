@@ -32,8 +32,12 @@ pub(super) enum Step {
     Queue(String),
     /// Binding a queue to an exchange.
     Binding(String, String),
+    /// Taking away a binding of a queue to an exchange.
+    Unbinding(String, String),
     /// Starting to consume a queue.
     Consuming(String),
+    /// Ending to consume a queue for good.
+    Retiring(String),
     /// Consuming a queue.
     Consumed(String),
     /// Consuming, whichever queue it was.
@@ -48,6 +52,10 @@ impl fmt::Display for Step {
             Self::Exchange(name) => write!(f, "declaring exchange `{name}`"),
             Self::Queue(name) => write!(f, "declaring queue `{name}`"),
             Self::Binding(queue, exchange) => write!(f, "binding queue `{queue}` to exchange `{exchange}`"),
+            Self::Unbinding(queue, exchange) => {
+                write!(f, "taking away a binding of queue `{queue}` to exchange `{exchange}`")
+            }
+            Self::Retiring(name) => write!(f, "giving up queue `{name}`"),
             Self::Consuming(name) => write!(f, "starting to consume queue `{name}`"),
             Self::Consumed(name) => write!(f, "consuming queue `{name}`"),
             Self::Connected => f.write_str("consuming"),
@@ -98,6 +106,25 @@ impl Fault {
     pub(super) fn too_long(step: &Step) -> Self {
         let text = format!("{step}: a name or key is longer than 255 bytes; shorten it");
         Self { cause: BrokerFault::topology, text }
+    }
+
+    /// Queue that is read from a place of one's own: a stream.
+    pub(super) fn stream(queue: &str) -> Self {
+        let text = format!(
+            "queue `{queue}` is a stream, and `prefetch` and `no_ack` of one that is being read stay as they are until \
+             the next connection to the broker; restart, or have the connection closed there"
+        );
+        Self { cause: BrokerFault::topology, text }
+    }
+
+    /// Whether the broker says that there is no such thing.
+    pub(super) fn is_absence(error: &lapin::Error) -> bool {
+        matches!(error.kind(), ErrorKind::ProtocolError(broker) if broker.get_id() == NOT_FOUND)
+    }
+
+    /// Whether it is about what is declared, and not about the connection: what was declared before may do still.
+    pub(super) fn is_refusal(&self) -> bool {
+        matches!(self.cause, BrokerFault::topology | BrokerFault::permission)
     }
 
     /// What went wrong in this step.

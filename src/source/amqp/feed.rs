@@ -6,12 +6,10 @@ use bytes::Bytes;
 use prometheus_client::metrics::counter::Counter;
 use tokio::sync::watch;
 
-use super::handed::Handed;
 use super::topology;
-use crate::config::Queue;
 use crate::event::{Envelope, Scalar};
 use crate::lane::{Delivery, Receipt};
-use crate::observe::{DropCause, Metrics, QueueMeter, SourceKind};
+use crate::observe::{DropCause, Metrics, SourceKind};
 use crate::source::Intake;
 
 /// Bytes of a body at most. The broker would let 128 MiB pass.
@@ -24,41 +22,47 @@ pub(super) struct Feed {
     pub(super) stop: Stop,
     pub(super) shed: Counter,
     pub(super) repeated: Counter,
-    /// By queue; none where a queue goes with its connection, or owes nothing: nothing of it comes again.
-    pub(super) handed: Arc<[Option<Handed>]>,
-    /// By queue.
-    pub(super) meters: Arc<[QueueMeter]>,
     too_large: Counter,
 }
 
-/// The word that it is time to stop.
+/// The word that it is time to stop: for all, or for one connection.
 #[derive(Clone, Debug)]
-pub(super) struct Stop(watch::Receiver<bool>);
+pub(super) struct Stop {
+    all: watch::Receiver<bool>,
+    own: Option<watch::Receiver<bool>>,
+}
 
 impl Stop {
     /// Says it when the channel does, or when that is gone.
-    pub(super) fn new(channel: watch::Receiver<bool>) -> Self {
-        Self(channel)
+    pub(super) fn new(all: watch::Receiver<bool>) -> Self {
+        Self { all, own: None }
     }
 
     /// Waits for it.
     pub(super) async fn requested(&mut self) {
-        self.0.wait_for(|stop| *stop).await.ok();
+        let all = self.all.wait_for(|stop| *stop);
+        match &mut self.own {
+            None => drop(all.await),
+            Some(own) => tokio::select! {
+                _ = all => {}
+                _ = own.wait_for(|stop| *stop) => {}
+            },
+        }
     }
 }
 
 impl Feed {
-    /// `instance` is the part of queues' names that is another one at each start: metrics call it `{instance}`.
-    pub(super) fn new(intake: Intake, metrics: &Arc<Metrics>, stop: Stop, queues: &[Queue], instance: &str) -> Self {
-        let meter = |queue: &Queue| match instance {
-            "" => metrics.queue(&queue.name),
-            _ => metrics.queue(&queue.name.replace(instance, "{instance}")),
-        };
-        let handed = |queue: &Queue| (!queue.exclusive && !queue.no_ack).then(|| Handed::new(queue.prefetch));
+    /// Until `stop` says that it is time.
+    pub(super) fn new(intake: Intake, metrics: &Arc<Metrics>, stop: Stop) -> Self {
         let too_large = metrics.rejected(SourceKind::amqp, "too_large");
         let (shed, repeated) = (metrics.drops(DropCause::shed), metrics.drops(DropCause::repeated));
-        let (handed, meters) = (queues.iter().map(handed).collect(), queues.iter().map(meter).collect());
-        Self { intake, stop, shed, repeated, handed, meters, too_large }
+        Self { intake, stop, shed, repeated, too_large }
+    }
+
+    /// The same for one connection, which may be told to stop by itself.
+    pub(super) fn until(&self, own: watch::Receiver<bool>) -> Self {
+        let stop = Stop { all: self.stop.all.clone(), own: Some(own) };
+        Self { stop, ..self.clone() }
     }
 
     /// The event of a delivery. `None` for a bad one, which is counted, logged, and settled already.

@@ -30,6 +30,21 @@ impl Handed {
         Self(Arc::new(Ring { marks, next: AtomicUsize::new(0), hasher: DefaultHashBuilder::default() }))
     }
 
+    /// For one more consumer of this prefetch while what earlier ones got may still come again: what is remembered stays.
+    pub(super) fn also_for(&self, prefetch: u16) -> Self {
+        let most = usize::from(u16::MAX);
+        let length = (self.0.marks.len() + usize::from(prefetch)).min(2 * most);
+        let all = self.0.marks.len();
+        let next = self.0.next.load(Ordering::Relaxed);
+        // From the oldest to the newest, behind room that is overwritten last.
+        let kept = (0..all).map(|back| self.0.marks[(next + back) % all].load(Ordering::Relaxed));
+        let kept: Vec<u64> = kept.skip(all.saturating_sub(length)).collect();
+        let next = kept.len();
+        let rest = std::iter::repeat_n(0, length - next);
+        let marks = kept.into_iter().chain(rest).map(AtomicU64::new).collect();
+        Self(Arc::new(Ring { marks, next: AtomicUsize::new(next), hasher: self.0.hasher.clone() }))
+    }
+
     /// What a delivery is known again by.
     pub(super) fn mark(&self, exchange: &str, routing_key: &str, body: &[u8]) -> u64 {
         self.0.hasher.hash_one((exchange, routing_key, body)) | 1
@@ -65,5 +80,21 @@ mod tests {
             handed.note(mark(body));
         }
         assert_eq!(["a", "b", "c", "d"].map(|body| handed.has(mark(body))), [false, true, true, true]);
+    }
+
+    #[test]
+    fn for_another_prefetch_what_is_known_stays_known() {
+        let handed = Handed::new(3);
+        let mark = |body: &str| handed.mark("events", "key", body.as_bytes());
+        for body in ["a", "b", "c", "d"] {
+            handed.note(mark(body));
+        }
+        let more = handed.also_for(2);
+        for body in ["e", "f"] {
+            more.note(more.mark("events", "key", body.as_bytes()));
+        }
+        assert_eq!(["a", "b", "f"].map(|body| more.has(mark(body))), [false, true, true]);
+        more.note(mark("g"));
+        assert_eq!(["c", "d", "e", "g"].map(|body| more.has(mark(body))), [true; 4]);
     }
 }

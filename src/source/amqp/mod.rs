@@ -1,9 +1,12 @@
 //! RabbitMQ as a source: the only home of the AMQP client.
 //!
-//! One thread of its own supervises one connection at a time. When that is lost it is given up with everything that
-//! belongs to it, event loop, sockets and threads, and a new one is made from nothing: connect, declare, consume. There
-//! is no half-dead connection to repair, and nothing of the old one, an acknowledgement least of all, can reach the
+//! One thread of its own supervises a connection, which has another. When that is lost it is given up with everything
+//! that belongs to it, event loop, sockets and threads, and a new one is made from nothing: connect, declare, consume.
+//! There is no half-dead connection to repair, and nothing of the old one, an acknowledgement least of all, can reach the
 //! new one.
+//!
+//! A change of the configuration is a plan of steps, done on the connection that is there; one to another broker or
+//! vhost makes the new connection first, and leaves the old one in order.
 //!
 //! Invariant: no credentials in states, errors and logs.
 
@@ -11,12 +14,19 @@ mod acknowledged;
 mod acks;
 mod backlog;
 mod backoff;
+mod change;
 mod connection;
+mod crew;
 mod endpoint;
 mod fault;
 mod feed;
 mod handed;
+mod line;
+mod link;
+mod plan;
+mod renewal;
 mod supervisor;
+mod taps;
 mod tls;
 mod told;
 mod topology;
@@ -27,7 +37,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::SecretString;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, oneshot, watch};
 
 pub use self::endpoint::UrlError;
 use self::feed::{Feed, Stop};
@@ -40,6 +50,14 @@ use crate::observe::{BrokerPhase, Metrics};
 pub struct Broker {
     stop: watch::Sender<bool>,
     state: watch::Receiver<BrokerState>,
+    changes: mpsc::Sender<Change>,
+}
+
+/// Another configuration, and who wants to know what became of it.
+#[derive(Debug)]
+struct Change {
+    amqp: Amqp,
+    done: oneshot::Sender<Result<(), Vec<String>>>,
 }
 
 /// How it stands with the broker.
@@ -92,9 +110,11 @@ pub fn start(amqp: Amqp, instance: &str, intake: Intake, metrics: Arc<Metrics>) 
     let (stop, stopping) = watch::channel(false);
     let (telling, state) = watch::channel(BrokerState::Connecting);
     metrics.broker_phase(BrokerPhase::connecting);
-    let feed = Feed::new(intake, &metrics, Stop::new(stopping), &amqp.queues, instance);
-    supervisor::spawn(amqp, format!("pointsman {instance}"), feed, metrics, telling)?;
-    Ok(Broker { stop, state })
+    let feed = Feed::new(intake, &metrics, Stop::new(stopping));
+    // One at a time; who comes with another waits.
+    let (changes, changing) = mpsc::channel(1);
+    supervisor::spawn(amqp, instance, feed, metrics, (telling, changing))?;
+    Ok(Broker { stop, state, changes })
 }
 
 /// Whether this can be a broker's URL.
@@ -117,6 +137,27 @@ impl Broker {
         }
         drop(end);
         std::future::pending().await
+    }
+
+    /// Goes on as this says, and says what of it could not be applied, and what to do about that. The rest is applied:
+    /// the connection stays, and so do queues that do not change.
+    ///
+    /// - A changed `prefetch` or `no_ack` is a new consumer of the same queue.
+    /// - A queue that is configured no longer and goes with this process is emptied first; others stay at the broker.
+    /// - What is the same broker and vhost in the same way stays connected; other credentials, and other files for TLS,
+    ///   are tried by a connection beside, and used from the next one on.
+    /// - Another broker or vhost is connected to first, and left alone where that does not work; when all is declared
+    ///   there, the queues of the old one are left in order.
+    ///
+    /// While there is no connection, all of it is for the next one to declare, and nothing is wrong. One that is refused
+    /// what is new then goes on with what was declared before.
+    ///
+    /// Takes some seconds at most for each thing that the broker does not answer.
+    pub async fn change(&self, amqp: Amqp) -> Result<(), Vec<String>> {
+        let over = || vec!["the source of events has ended: nothing of `amqp` can change any more".to_owned()];
+        let (done, outcome) = oneshot::channel();
+        self.changes.send(Change { amqp, done }).await.map_err(|_ended| over())?;
+        outcome.await.unwrap_or_else(|_ended| Err(over()))
     }
 
     /// Stops consuming, acknowledges what lanes still finish, and closes the connection: returns when that is done,

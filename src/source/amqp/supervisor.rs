@@ -1,39 +1,44 @@
 //! One connection after the other, for as long as it takes.
-//!
-//! Invariant: each connection runs on an event loop of its own that ends with it, so that nothing of a connection
-//! outlives it. The client library's own threads and sockets end only with the event loop that they were made on: one
-//! that waits for a silent peer would stay for ever.
 
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::runtime::{Builder, Runtime};
-use tokio::sync::watch;
-use tokio::time::Instant;
+use tokio::runtime::Builder;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep};
 
-use super::BrokerState;
 use super::backoff::Backoff;
-use super::connection::{self, End, News};
+use super::connection::{End, News};
 use super::endpoint::{Endpoint, UrlError};
-use super::fault::Fault;
 use super::feed::Feed;
+use super::link::Link;
+use super::plan::Topology;
+use super::renewal::{same_url, warn_of};
+use super::taps::Taps;
 use super::told::Told;
+use super::{BrokerState, Change};
 use crate::config::{Amqp, WhenLost};
 use crate::observe::Metrics;
 
 /// What is known over all connections.
-struct Supervisor {
-    amqp: Amqp,
-    name: String,
-    feed: Feed,
+#[derive(Debug)]
+pub(super) struct Supervisor {
+    /// As configured.
+    pub(super) wanted: Amqp,
+    /// What is declared and consumed, or was when there was a connection last.
+    pub(super) current: Topology,
+    pub(super) name: String,
+    pub(super) feed: Feed,
+    pub(super) taps: Taps,
     metrics: Arc<Metrics>,
     state: watch::Sender<BrokerState>,
-    endpoints: Vec<Result<Endpoint, UrlError>>,
+    changes: mpsc::Receiver<Change>,
+    pub(super) endpoints: Vec<Result<Endpoint, UrlError>>,
     /// Of each endpoint, what the log was told.
     told: Vec<Told>,
-    /// Which endpoint is tried next.
-    turn: usize,
+    /// Which endpoint is tried next, or is connected to.
+    pub(super) turn: usize,
     backoff: Backoff,
     /// Since when there is no connection, after there was one.
     lost_at: Option<Instant>,
@@ -41,40 +46,57 @@ struct Supervisor {
 
 /// Starts the thread. The state says when it has ended.
 pub(super) fn spawn(
-    amqp: Amqp,
-    name: String,
+    wanted: Amqp,
+    instance: &str,
     feed: Feed,
     metrics: Arc<Metrics>,
-    state: watch::Sender<BrokerState>,
+    (state, changes): (watch::Sender<BrokerState>, mpsc::Receiver<Change>),
 ) -> io::Result<()> {
-    // For the time between connections. Made here, so that it cannot fail later.
-    let between = Builder::new_current_thread().enable_time().build()?;
-    let endpoints: Vec<_> = amqp.urls.iter().map(Endpoint::parse).collect();
-    let told = endpoints.iter().map(|_| Told::default()).collect();
-    let backoff = Backoff::default();
-    let mut supervisor =
-        Supervisor { amqp, name, feed, metrics, state, endpoints, told, turn: 0, backoff, lost_at: None };
-    std::thread::Builder::new().name("amqp".into()).spawn(move || {
-        let end = supervisor.supervise(&between);
-        enter(&supervisor.metrics, &supervisor.state, end);
+    // Made here, so that it cannot fail later.
+    let runtime = Builder::new_current_thread().enable_time().build()?;
+    let endpoints: Vec<_> = wanted.urls.iter().map(Endpoint::parse).collect();
+    let mut supervisor = Supervisor {
+        current: Topology::of(&wanted),
+        wanted,
+        name: format!("pointsman {instance}"),
+        feed,
+        taps: Taps::new(Arc::clone(&metrics), instance),
+        metrics,
+        state,
+        changes,
+        told: endpoints.iter().map(|_| Told::default()).collect(),
+        endpoints,
+        turn: 0,
+        backoff: Backoff::default(),
+        lost_at: None,
+    };
+    std::thread::Builder::new().name("amqp-supervisor".into()).spawn(move || {
+        let end = runtime.block_on(supervisor.supervise());
+        supervisor.enter(end);
     })?;
     Ok(())
 }
 
 impl Supervisor {
-    fn supervise(&mut self, between: &Runtime) -> BrokerState {
+    async fn supervise(&mut self) -> BrokerState {
         loop {
-            let End::Lost(fault, up) = self.round() else { return BrokerState::Stopped };
+            let End::Lost(fault, up) = self.round().await else { return BrokerState::Stopped };
             let reason = fault.to_string();
-            if self.amqp.when_lost == WhenLost::Exit && !fault.passes() {
+            if self.wanted.when_lost == WhenLost::Exit && !fault.passes() {
                 tracing::error!(reason, "the broker is lost, and `when_lost` says exit");
                 return BrokerState::GaveUp { reason };
             }
             let retry_in = self.backoff.lost(up.unwrap_or_default(), fastrand::f64());
+            // The log comes last, so that whoever reads it finds it so.
+            self.enter(BrokerState::Lost { reason: reason.clone(), retry_in });
             self.log(&reason, retry_in, up.is_some());
-            enter(&self.metrics, &self.state, BrokerState::Lost { reason, retry_in });
-            if between.block_on(self.stopped_within(retry_in)) {
-                return BrokerState::Stopped;
+            let mut stop = self.feed.stop.clone();
+            tokio::select! {
+                biased;
+                () = stop.requested() => return BrokerState::Stopped,
+                // Perhaps it is what was wrong: the next try comes at once.
+                Some(change) = self.changes.recv() => self.take_over(change),
+                () = sleep(retry_in) => {}
             }
         }
     }
@@ -98,16 +120,35 @@ impl Supervisor {
         &mut self.told[(self.turn + all - 1) % all]
     }
 
-    async fn stopped_within(&self, wait: Duration) -> bool {
-        tokio::time::timeout(wait, self.feed.stop.clone().requested()).await.is_ok()
+    /// While there is no connection: this is for the next one.
+    fn take_over(&mut self, Change { amqp, done }: Change) {
+        self.adopt(amqp);
+        if self.lost_at.is_none() {
+            // What never was declared is nothing to come back to.
+            self.current = Topology::of(&self.wanted);
+        }
+        tracing::info!("the broker's configuration has changed: the next connection declares it");
+        done.send(Ok(())).ok();
+    }
+
+    /// From now on this is wanted.
+    pub(super) fn adopt(&mut self, amqp: Amqp) {
+        if !same_urls(&amqp, &self.wanted) {
+            self.endpoints = amqp.urls.iter().map(Endpoint::parse).collect();
+            self.told = self.endpoints.iter().map(|_| Told::default()).collect();
+            self.turn = 0;
+        }
+        self.wanted = amqp;
     }
 
     /// Tries the endpoints in turn, from the one that was good last, until one works; then until that is lost. Where
     /// none works, answers what was wrong with the last one.
-    fn round(&mut self) -> End {
+    async fn round(&mut self) -> End {
         let mut end = End::Lost(UrlError::Unreadable.into(), None);
-        for left in (0..self.endpoints.len()).rev() {
-            end = self.attempt(self.turn);
+        let mut left = self.endpoints.len();
+        while left > 0 {
+            left -= 1;
+            end = self.attempt().await;
             if let End::Lost(fault, _) = &end {
                 self.metrics.broker_faults(fault.cause).inc();
             }
@@ -126,60 +167,133 @@ impl Supervisor {
                 }
                 End::Stopped => break,
             }
+            if let Ok(change) = self.changes.try_recv() {
+                self.take_over(change);
+                left = self.endpoints.len();
+            }
         }
         end
     }
 
-    fn attempt(&mut self, turn: usize) -> End {
-        let endpoint = match &self.endpoints[turn] {
-            Ok(endpoint) => endpoint,
-            Err(error) => return End::Lost((*error).into(), None),
-        };
-        let runtime = match Builder::new_current_thread().enable_all().build() {
-            Ok(runtime) => runtime,
-            Err(error) => return End::Lost(Fault::local(error), None),
-        };
-        let tell = |news| self.tell(endpoint, news);
-        let end = runtime.block_on(connection::run(endpoint, &self.amqp, &self.name, &self.feed, tell));
-        runtime.shutdown_background();
+    /// Tries one endpoint. Where it does not take what is wanted, what was there before will do.
+    async fn attempt(&mut self) -> End {
+        let wanted = Topology::of(&self.wanted);
+        let mut end = self.connection(wanted.clone()).await;
+        if let End::Lost(fault, None) = &end
+            && fault.is_refusal()
+            && !self.current.plan(&wanted).is_empty()
+        {
+            let reason = fault.to_string();
+            tracing::warn!(reason, "the broker refuses what has changed: what was declared before is tried");
+            end = self.connection(self.current.clone()).await;
+        }
         if let End::Lost(_, Some(_)) = end {
             self.lost_at = Some(Instant::now());
         }
         end
     }
 
-    fn tell(&self, endpoint: &Endpoint, news: News) {
-        let enter = |state| enter(&self.metrics, &self.state, state);
-        // The log comes last, so that whoever reads it finds it so.
-        match news {
-            News::Up => {
-                self.metrics.broker_connects().inc();
-                enter(BrokerState::Consuming);
-                if let Some(lost_at) = self.lost_at {
-                    tracing::info!(broker = %endpoint, lost_for = ?lost_at.elapsed(), "connected to the broker again");
-                } else {
-                    tracing::info!(broker = %endpoint, "connected to the broker");
-                }
+    /// One connection that declares this, from its beginning to its end.
+    async fn connection(&mut self, topology: Topology) -> End {
+        match self.link(self.turn, &topology, false) {
+            Ok(link) => self.follow(link, topology).await,
+            Err(fault) => End::Lost(fault, None),
+        }
+    }
+
+    /// Follows a connection that declares this to its end, and changes what is to change meanwhile.
+    async fn follow(&mut self, mut link: Link, topology: Topology) -> End {
+        loop {
+            match self.hear(&mut link).await {
+                News::End(end) => return end,
+                News::Up => break,
+                _ => {}
             }
+        }
+        self.current = topology;
+        self.up(&link);
+        // Where it had to be content with what was there before.
+        match self.renew(&mut link).await {
+            Ok(unapplied) => warn_of(&unapplied),
+            Err(end) => return end,
+        }
+        let mut stop = self.feed.stop.clone();
+        loop {
+            let news = tokio::select! {
+                biased;
+                () = stop.requested() => self.hear(&mut link).await,
+                news = link.news() => news,
+                Some(change) = self.changes.recv() => match self.change(&mut link, change).await {
+                    Some(end) => return end,
+                    None => continue,
+                },
+            };
+            match news {
+                News::End(end) => return end,
+                news => self.tell(&link.endpoint, news),
+            }
+        }
+    }
+
+    /// What a connection says next that must be heeded. Has it stop when it is time for that.
+    pub(super) async fn hear(&self, link: &mut Link) -> News {
+        let mut stop = self.feed.stop.clone();
+        loop {
+            let news = tokio::select! {
+                biased;
+                () = stop.requested() => {
+                    link.stop();
+                    link.news().await
+                }
+                news = link.news() => news,
+            };
+            match news {
+                news @ (News::Blocked(_) | News::Unblocked) => self.tell(&link.endpoint, news),
+                news => return news,
+            }
+        }
+    }
+
+    /// It is connected, and consumes.
+    pub(super) fn up(&self, link: &Link) {
+        let broker = &link.endpoint;
+        self.metrics.broker_connects().inc();
+        self.enter(BrokerState::Consuming);
+        // The log comes last, so that whoever reads it finds it so.
+        if let Some(lost_at) = self.lost_at {
+            tracing::info!(%broker, lost_for = ?lost_at.elapsed(), "connected to the broker again");
+        } else {
+            tracing::info!(%broker, "connected to the broker");
+        }
+    }
+
+    fn tell(&self, broker: &Endpoint, news: News) {
+        match news {
             News::Blocked(reason) => {
-                enter(BrokerState::Blocked { reason: reason.clone() });
+                self.enter(BrokerState::Blocked { reason: reason.clone() });
                 tracing::warn!(
-                    broker = %endpoint,
+                    %broker,
                     reason,
                     "the broker blocks this connection: no more events come than `prefetch` lets out; free what it is \
                      short of there"
                 );
             }
             News::Unblocked => {
-                enter(BrokerState::Consuming);
-                tracing::info!(broker = %endpoint, "the broker blocks this connection no more");
+                self.enter(BrokerState::Consuming);
+                tracing::info!(%broker, "the broker blocks this connection no more");
             }
+            _ => {}
         }
+    }
+
+    /// It stands so from now on.
+    fn enter(&self, now: BrokerState) {
+        self.metrics.broker_phase(now.phase());
+        self.state.send_replace(now);
     }
 }
 
-/// It stands so from now on.
-fn enter(metrics: &Metrics, state: &watch::Sender<BrokerState>, now: BrokerState) {
-    metrics.broker_phase(now.phase());
-    state.send_replace(now);
+/// Whether both name the same brokers, in the same order, as the same users.
+pub(super) fn same_urls(one: &Amqp, other: &Amqp) -> bool {
+    one.urls.len() == other.urls.len() && one.urls.iter().zip(&other.urls).all(|(one, other)| same_url(one, other))
 }

@@ -4,47 +4,47 @@ use std::future::Future;
 
 use lapin::options::{
     BasicConsumeOptions, BasicQosOptions, ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions,
+    QueueDeleteOptions,
 };
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 use lapin::{Channel, Connection, Consumer, ExchangeKind};
 
 use super::endpoint::Endpoint;
 use super::fault::{Fault, Step};
-use crate::config::{Amqp, Exchange, Queue};
+use crate::config::{Binding, Exchange, Queue};
 use crate::event::Scalar;
 
-/// One queue that is consumed on a channel of its own.
-#[derive(Debug)]
-pub(super) struct Consumed {
-    pub(super) channel: Channel,
-    pub(super) consumer: Consumer,
-}
-
-/// Declares everything and starts to consume every queue, in the order of the configuration.
+/// Declares exchanges, and declares and binds queues, each of these on a channel of its own, which comes back.
 ///
-/// `step` always holds what the broker was asked last, for whoever loses patience.
+/// `asking` always holds what the broker was asked last, for whoever loses patience.
 pub(super) async fn declare(
     connection: &Connection,
-    endpoint: &Endpoint,
-    amqp: &Amqp,
-    step: &mut Step,
-) -> Result<Vec<Consumed>, Fault> {
-    let mut asking = Asking { endpoint, step };
+    exchanges: &[Exchange],
+    queues: impl Iterator<Item = &Queue>,
+    asking: &mut Asking<'_>,
+) -> Result<Vec<Channel>, Fault> {
     let channel = asking.ask(Step::Opening, connection.create_channel()).await?;
-    for exchange in &amqp.exchanges {
-        declare_exchange(&mut asking, &channel, exchange).await?;
+    for exchange in exchanges {
+        declare_exchange(asking, &channel, exchange).await?;
     }
-    let mut all = Vec::with_capacity(amqp.queues.len());
-    for queue in &amqp.queues {
+    let mut channels = Vec::new();
+    for queue in queues {
         let channel = asking.ask(Step::Opening, connection.create_channel()).await?;
-        declare_queue(&mut asking, &channel, queue).await?;
-        let consumer = consume(&mut asking, &channel, queue).await?;
-        all.push(Consumed { channel, consumer });
+        declare_queue(asking, &channel, queue).await?;
+        for binding in &queue.bind {
+            bind(asking, &channel, &queue.name, binding).await?;
+        }
+        channels.push(channel);
     }
-    Ok(all)
+    Ok(channels)
 }
 
-async fn declare_exchange(asking: &mut Asking<'_>, channel: &Channel, exchange: &Exchange) -> Result<(), Fault> {
+/// Declares an exchange, or checks that it is there.
+pub(super) async fn declare_exchange(
+    asking: &mut Asking<'_>,
+    channel: &Channel,
+    exchange: &Exchange,
+) -> Result<(), Fault> {
     let step = Step::Exchange(exchange.name.clone());
     let kind = match exchange.kind.as_str() {
         "direct" => ExchangeKind::Direct,
@@ -64,7 +64,8 @@ async fn declare_exchange(asking: &mut Asking<'_>, channel: &Channel, exchange: 
     asking.ask(step, channel.exchange_declare(name, kind, options, arguments)).await
 }
 
-async fn declare_queue(asking: &mut Asking<'_>, channel: &Channel, queue: &Queue) -> Result<(), Fault> {
+/// Declares a queue, or checks that it is there.
+pub(super) async fn declare_queue(asking: &mut Asking<'_>, channel: &Channel, queue: &Queue) -> Result<(), Fault> {
     let step = Step::Queue(queue.name.clone());
     let options = QueueDeclareOptions {
         passive: queue.passive,
@@ -74,37 +75,87 @@ async fn declare_queue(asking: &mut Asking<'_>, channel: &Channel, queue: &Queue
         nowait: false,
     };
     let (name, arguments) = (short(&queue.name, &step)?, table(&queue.arguments, &step)?);
-    asking.ask(step, channel.queue_declare(name.clone(), options, arguments)).await?;
-    for binding in &queue.bind {
-        let step = Step::Binding(queue.name.clone(), binding.exchange.clone());
-        let (exchange, key) = (short(&binding.exchange, &step)?, short(&binding.routing_key, &step)?);
-        let arguments = table(&binding.arguments, &step)?;
-        let bound = channel.queue_bind(name.clone(), exchange, key, QueueBindOptions::default(), arguments);
-        asking.ask(step, bound).await?;
-    }
-    Ok(())
+    asking.ask(step, channel.queue_declare(name, options, arguments)).await.map(drop)
 }
 
-async fn consume(asking: &mut Asking<'_>, channel: &Channel, queue: &Queue) -> Result<Consumer, Fault> {
+/// Binds a queue.
+pub(super) async fn bind(
+    asking: &mut Asking<'_>,
+    channel: &Channel,
+    queue: &str,
+    binding: &Binding,
+) -> Result<(), Fault> {
+    let step = Step::Binding(queue.to_owned(), binding.exchange.clone());
+    let (queue, exchange) = (short(queue, &step)?, short(&binding.exchange, &step)?);
+    let (key, arguments) = (short(&binding.routing_key, &step)?, table(&binding.arguments, &step)?);
+    asking.ask(step, channel.queue_bind(queue, exchange, key, QueueBindOptions::default(), arguments)).await
+}
+
+/// Takes a binding away. It may be away already, and its exchange too.
+pub(super) async fn unbind(
+    asking: &mut Asking<'_>,
+    channel: &Channel,
+    queue: &str,
+    binding: &Binding,
+) -> Result<(), Fault> {
+    let step = Step::Unbinding(queue.to_owned(), binding.exchange.clone());
+    let (queue, exchange) = (short(queue, &step)?, short(&binding.exchange, &step)?);
+    let (key, arguments) = (short(&binding.routing_key, &step)?, table(&binding.arguments, &step)?);
+    let unbound = async {
+        match channel.queue_unbind(queue, exchange, key, arguments).await {
+            Err(error) if Fault::is_absence(&error) => Ok(()),
+            answer => answer,
+        }
+    };
+    asking.ask(step, unbound).await
+}
+
+/// How many messages of a queue are ready, and how many consumers it has.
+pub(super) async fn look(asking: &mut Asking<'_>, channel: &Channel, queue: &str) -> Result<(u32, u32), Fault> {
+    let step = Step::Retiring(queue.to_owned());
+    let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+    let name = short(queue, &step)?;
+    let queue = asking.ask(step, channel.queue_declare(name, options, FieldTable::default())).await?;
+    Ok((queue.message_count(), queue.consumer_count()))
+}
+
+/// Deletes a queue.
+pub(super) async fn delete(asking: &mut Asking<'_>, channel: &Channel, queue: &str) -> Result<(), Fault> {
+    let step = Step::Retiring(queue.to_owned());
+    let name = short(queue, &step)?;
+    asking.ask(step, channel.queue_delete(name, QueueDeleteOptions::default())).await.map(drop)
+}
+
+/// Starts to consume a queue.
+pub(super) async fn consume(asking: &mut Asking<'_>, channel: &Channel, queue: &Queue) -> Result<Consumer, Fault> {
     let step = Step::Consuming(queue.name.clone());
-    let name = short(&queue.name, &step)?;
+    short(&queue.name, &step)?;
+    asking.ask(step, start_consumer(channel, queue)).await
+}
+
+/// As [`consume`], for whoever says by himself what was asked: a queue that was declared, so that its name will do.
+pub(super) async fn start_consumer(channel: &Channel, queue: &Queue) -> lapin::Result<Consumer> {
     if !queue.no_ack {
-        asking.ask(step.clone(), channel.basic_qos(queue.prefetch, BasicQosOptions::default())).await?;
+        channel.basic_qos(queue.prefetch, BasicQosOptions::default()).await?;
     }
     let options = BasicConsumeOptions { no_ack: queue.no_ack, ..BasicConsumeOptions::default() };
     // The broker chooses the consumer's tag.
     let tag = ShortString::default();
-    asking.ask(step, channel.basic_consume(name, tag, options, FieldTable::default())).await
+    channel.basic_consume(queue.name.as_str().into(), tag, options, FieldTable::default()).await
 }
 
 /// Who asks what of which broker.
-struct Asking<'a> {
-    endpoint: &'a Endpoint,
-    step: &'a mut Step,
+pub(super) struct Asking<'a> {
+    pub(super) endpoint: &'a Endpoint,
+    pub(super) step: &'a mut Step,
 }
 
 impl Asking<'_> {
-    async fn ask<T>(&mut self, step: Step, answer: impl Future<Output = lapin::Result<T>>) -> Result<T, Fault> {
+    pub(super) async fn ask<T>(
+        &mut self,
+        step: Step,
+        answer: impl Future<Output = lapin::Result<T>>,
+    ) -> Result<T, Fault> {
         *self.step = step;
         answer.await.map_err(|error| Fault::refused(self.endpoint, self.step, &error))
     }

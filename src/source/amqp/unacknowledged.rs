@@ -12,54 +12,95 @@ use tokio::time::{Instant, sleep_until};
 
 use super::backlog::Backlog;
 use super::connection::{Break, next};
-use super::feed::Feed;
-use super::topology::Consumed;
+use super::line::{Came, Left, Line, Turn};
 use crate::lane::{Delivery, Receipt};
-use crate::observe::QueueMeter;
 use crate::source::Intake;
 
 /// At most one line in the log in this time.
 const LOG_EVERY: Duration = Duration::from_secs(1);
 
-/// Consumes until told to stop or until something breaks. After a stop what waits is handed on still.
-pub(super) async fn consume(mut feed: Feed, consumed: Consumed, meter: &QueueMeter, queue: &str) -> Break {
-    let Consumed { channel, mut consumer } = consumed;
-    let mut waiting = Waiting::new(feed.intake.clone());
+/// Consumes, these first, until told to stop or to go on with acknowledgements, or until something breaks. After a stop
+/// what waits is handed on still.
+pub(super) async fn consume(line: &mut Line, first: Vec<Came>) -> Left {
+    let mut waiting = Waiting::new(line.feed.intake.clone());
     let mut shedding = Shedding { unlogged: 0, log_at: Instant::now() };
+    for Came { delivery, .. } in first {
+        shedding.unlogged += take(line, &mut waiting, delivery);
+    }
     loop {
         let delivery = tokio::select! {
             biased;
-            () = feed.stop.requested() => break,
+            () = line.feed.stop.requested() => break,
+            Some(turn) = line.turns.recv() => match follow(line, &mut waiting, turn).await {
+                None => continue,
+                Some(left) => return left,
+            },
             going = waiting.go_on(), if waiting.any() => {
                 if going {
                     continue;
                 }
-                return Break::Stop;
+                return Left::Over(Break::Stop);
             }
             () = sleep_until(shedding.log_at), if shedding.unlogged > 0 => {
-                shedding.log(queue);
+                shedding.log(&line.tap.queue.name);
                 continue;
             }
-            delivery = next(&mut consumer) => delivery,
+            delivery = next(&mut line.consumer) => delivery,
         };
-        let delivery = match delivery {
-            Some(Ok(delivery)) => delivery,
-            Some(Err(error)) => return Break::Channel(error),
-            None => return Break::Cancelled,
-        };
-        meter.message();
-        let bytes = delivery.data.len();
-        if let Some(delivery) = feed.decode(delivery, Receipt::none()) {
-            let shed = waiting.offer(delivery, bytes);
-            feed.shed.inc_by(shed);
-            shedding.unlogged += shed;
+        match delivery {
+            Some(Ok(delivery)) => shedding.unlogged += take(line, &mut waiting, delivery),
+            Some(Err(error)) => return Left::Over(Break::Channel(error)),
+            None => return Left::Over(Break::Cancelled),
         }
         // Other tasks, the heartbeat among them, get their turn however fast the broker is.
         tokio::task::consume_budget().await;
     }
-    channel.basic_cancel(consumer.tag(), BasicCancelOptions::default()).await.ok();
-    while waiting.any() && waiting.go_on().await {}
-    Break::Stop
+    line.channel.basic_cancel(line.consumer.tag(), BasicCancelOptions::default()).await.ok();
+    waiting.empty().await;
+    Left::Over(Break::Stop)
+}
+
+/// Takes what came. Answers how many older events were shed for it.
+fn take(line: &mut Line, waiting: &mut Waiting, delivery: lapin::message::Delivery) -> u64 {
+    line.tap.meter.message();
+    line.last = delivery.delivery_tag;
+    let bytes = delivery.data.len();
+    let Some(delivery) = line.feed.decode(delivery, Receipt::none()) else { return 0 };
+    let shed = waiting.offer(delivery, bytes);
+    line.feed.shed.inc_by(shed);
+    shed
+}
+
+/// Does what the line is told. `None` where reading goes on.
+async fn follow(line: &mut Line, waiting: &mut Waiting, turn: Turn) -> Option<Left> {
+    match turn {
+        // Nothing of it concerns who does not acknowledge.
+        Turn::Switch(tap, done) if tap.queue.no_ack => {
+            line.tap = tap;
+            done.send(()).ok();
+            None
+        }
+        Turn::Switch(tap, done) => match line.follow(tap).await {
+            Ok(came) => {
+                waiting.empty().await;
+                done.send(()).ok();
+                Some(Left::Changed(came))
+            }
+            Err(error) => Some(Left::Over(Break::Channel(error))),
+        },
+        Turn::Retire(done) => match line.end().await {
+            Ok(came) => {
+                for delivery in came {
+                    take(line, waiting, delivery);
+                }
+                waiting.empty().await;
+                done.send(()).ok();
+                line.channel.close(200, "OK".into()).await.ok();
+                Some(Left::Over(Break::Retired))
+            }
+            Err(error) => Some(Left::Over(Break::Channel(error))),
+        },
+    }
 }
 
 /// What lanes have not taken yet: the one that is being sent, and those behind it.
@@ -107,6 +148,11 @@ impl Waiting {
             }
         }
         true
+    }
+
+    /// Waits until all is with the lanes, or these have ended.
+    async fn empty(&mut self) {
+        while self.any() && self.go_on().await {}
     }
 
     fn try_send(&mut self, delivery: Delivery) {

@@ -1,6 +1,7 @@
 //! RabbitMQ as a source, against real nodes: what the tests of this share.
 
 mod broken;
+mod change;
 mod flow;
 
 use std::sync::Arc;

@@ -24,9 +24,15 @@ routes:
   - { name: people, when: { data.kind: people }, to: { users: { query: people } } }
   - { name: broken, when: { data.kind: broken }, to: { users: { query: broken, with: { text: "{data.kind}" } } } }
   - { name: changed, when: { data.kind: changed }, do: { forget: people } }
+  - { name: by-plugin, when: { data.kind: [scripted, failing] }, script: kinds.lua }
   - { name: everyone, when: { data.kind: everyone }, to: everyone }
   - { name: deals, when: { data.kind: deal }, to: { topic: "deal:{data.deal}" } }
 "#;
+
+const PLUGIN: (&str, &str) = (
+    "kinds.lua",
+    "return { route = function(event, to) if event.data.kind == 'failing' then error('it fails') end to:tenant() end }",
+);
 
 /// Nobody listens there, so that a connection fails.
 const NOBODY: &str = "amqp://guest:guest@127.0.0.1:1/x";
@@ -41,7 +47,8 @@ pub(super) struct Traffic {
 
 pub(super) async fn start() -> Traffic {
     let url = shared_vhost();
-    let server = Server::start(&format!("amqp:\n  url: [\"{NOBODY}\", \"{url}\"]{FANOUT}{REST}")).await;
+    let yaml = format!("amqp:\n  url: [\"{NOBODY}\", \"{url}\"]{FANOUT}{REST}");
+    let server = Server::start_with(&yaml, &Setup { files: &[PLUGIN], ..Setup::default() }).await;
     ready(&server).await;
     let mut ann = Client::session(&server, "ann", &["deal:1"]).await;
 
@@ -56,13 +63,16 @@ pub(super) async fn start() -> Traffic {
         ("acme", "everyone"),
         ("acme", "unrouted"),
         ("acme", "changed"),
+        ("acme", "scripted"),
+        ("acme", "failing"),
         ("globex", "deal"),
         ("nobody", "deal"),
     ] {
         server.publish(serde_json::from_str(&event(tenant, kind)).unwrap()).await;
     }
-    ann.next_event().await;
-    ann.next_event().await;
+    for _ in 0..3 {
+        ann.next_event().await;
+    }
     assert_eq!(server.post("/publish", "no event".to_owned()).await.status, 400);
 
     let mut stranger = Client::connect(&server).await;
@@ -70,7 +80,7 @@ pub(super) async fn start() -> Traffic {
         stranger.send(&json!({ "access_token": "guessed" })).await;
     }
     assert_eq!(stranger.closed().await, Some(4401));
-    server.wait_for_metric("pointsman_routed_events_total{outcome=\"dropped\"}", 3).await;
+    server.wait_for_metric("pointsman_routed_events_total{outcome=\"dropped\"}", 4).await;
     server.wait_for_metric("pointsman_connections", 1).await;
     Traffic { server, secure: secure().await, _ann: ann }
 }
@@ -78,7 +88,7 @@ pub(super) async fn start() -> Traffic {
 async fn secure() -> Server {
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let (cert, key) = (made.cert.pem(), made.signing_key.serialize_pem());
-    let files = [("tls.crt", cert.as_str()), ("tls.key", key.as_str())];
+    let files = [("tls.crt", cert.as_str()), ("tls.key", key.as_str()), PLUGIN];
     let asking = "  providers:\n    - http: { url: \"http://127.0.0.1:1/auth\" }";
     let yaml = format!("tls: {{ cert: tls.crt, key: tls.key }}{}", REST.replace("  providers:", asking));
     Server::start_with(&yaml, &Setup { files: &files, ..Setup::default() }).await

@@ -35,6 +35,7 @@ async fn check(database: Database) {
     let world = World::start(database).await;
     people_get_what_they_may_see(&world).await;
     tokens_come_from_the_database_and_from_the_endpoint(&world).await;
+    plugins_decide_where_the_rules_say_so(&world).await;
     rights_that_change_count_at_once(&world).await;
     who_is_removed_is_put_out(&world).await;
     what_is_for_operators_is_for_them(&world).await;
@@ -122,6 +123,68 @@ async fn tokens_come_from_the_database_and_from_the_endpoint(world: &World) {
         client.send(&json!({ "access_token": token })).await;
         client.expect(&json!({ "status": "error", "error": "access denied" })).await;
     }
+}
+
+async fn plugins_decide_where_the_rules_say_so(world: &World) {
+    let server = &world.server;
+    // Cookies of the application are tokens: a session that is there, and none that is not, has ended, or is no cookie.
+    let topics = ["record:42", "managers:sales", "board:sales", "report:sales:2026-11"];
+    let mut ann = Client::session(server, "session.demo-session-ann", &topics).await;
+    let topics = ["record:42", "board:sales", "report:team:7", "report:own:2"];
+    let mut bob = Client::session(server, "session.demo-session-bob", &topics).await;
+    for cookie in ["session.nobody", "session.demo-session-eve", "session.demo-session-ann' --"] {
+        let mut client = Client::connect(server).await;
+        client.send(&json!({ "access_token": cookie })).await;
+        client.expect(&json!({ "status": "error", "error": "access denied" })).await;
+    }
+    // Reports are for roles, teams, and whose own they are.
+    let others = ["report:sales:2026-11", "report:team:8", "report:team:x", "report:own:1", "report:team:*"];
+    bob.send(&json!({ "subscribe": others })).await;
+    bob.expect(&json!({ "subscribed": [], "denied": others })).await;
+    let mut cleo = Client::session(server, "demo-cleo", &["record:42"]).await;
+    let mut dan = Client::session(server, "demo-dan", &["record:42", "board:sales", "report:team:7"]).await;
+
+    let figures = event("figures.changed", "acme", &json!({ "kind": "team", "report_id": 7, "margin": 4 }));
+    let deal = |amount: u32, margin: u32| {
+        let fields = json!({ "deal_id": 42, "board": "sales", "owner_id": 3, "amount": amount, "margin": margin });
+        event("escalation.raised", "acme", &fields)
+    };
+    world
+        .publish(&[
+            event("file.uploaded", "acme", &json!({ "record_id": 42, "actor_id": 3, "margin": 1 })),
+            deal(250_000, 2),
+            deal(5, 3),
+            figures.clone(),
+            event("figures.changed", "acme", &json!({ "kind": "sales", "report_id": "2026-11", "margin": 5 })),
+            last("acme"),
+            last("globex"),
+        ])
+        .await;
+    let (file, escalation, changed) = ("file.uploaded", "escalation.raised", "figures.changed");
+    assert_eq!(
+        gets(&mut ann, "margin").await,
+        list([(file, json!(1)), (escalation, json!(2)), (escalation, json!(3)), (changed, json!(5))])
+    );
+    assert_eq!(
+        gets(&mut bob, "margin").await,
+        list([(file, json!(1)), (escalation, Value::Null), (changed, json!(4))])
+    );
+    assert_eq!(gets(&mut cleo, "margin").await, list([(escalation, json!(2)), (escalation, json!(3))]));
+    assert_eq!(gets(&mut dan, "margin").await, list([]));
+
+    // Who leaves the team loses its report; who logs out is put out, however long answers are kept.
+    world.execute("DELETE FROM team_members WHERE tenant_id = 'acme' AND team_id = 7 AND user_id = 2").await;
+    world.publish(&[event("team.changed", "acme", &json!({ "team_id": 7 })), figures, last("acme")]).await;
+    assert_eq!(gets(&mut bob, "").await, list([]));
+    bob.send(&json!({ "subscribe": ["report:team:7"] })).await;
+    bob.expect(&json!({ "subscribed": [], "denied": ["report:team:7"] })).await;
+    world.execute("DELETE FROM sessions WHERE id = 'demo-session-bob'").await;
+    world.publish(&[event("user.removed", "acme", &json!({ "user_id": 2 })), last("acme")]).await;
+    assert_eq!(bob.closed().await, Some(4403));
+    gets(&mut ann, "").await;
+    let mut bob = Client::connect(server).await;
+    bob.send(&json!({ "access_token": "session.demo-session-bob" })).await;
+    bob.expect(&json!({ "error": "access denied" })).await;
 }
 
 async fn rights_that_change_count_at_once(world: &World) {

@@ -40,7 +40,9 @@ async fn a_folder_behind_a_link_is_taken_up_when_the_link_is_moved() {
         symlink(format!("releases/{version}"), top.join("current.new")).unwrap();
         fs::rename(top.join("current.new"), top.join("current")).unwrap();
     };
-    ["v1", "v2", "v3"].iter().for_each(|version| release(version));
+    for version in ["v1", "v2", "v3"] {
+        release(version);
+    }
     point_to("v1");
     let stage = Stage::start_in(folder, "current/pointsman.yaml").await;
     for version in ["v2", "v3", "v1"] {

@@ -3,8 +3,11 @@
 mod api;
 mod edits;
 mod layouts;
+mod plugins;
 mod refused;
+mod sessions;
 mod settings;
+mod swaps;
 
 use std::fs;
 use std::path::Path;
@@ -104,9 +107,8 @@ impl Stage {
                 ticks.tick().await;
             }
         };
-        if timeout(DEADLINE, held).await.is_err() {
-            panic!("{what}: it never came; {:#?}\n{:#?}", self.rulebook().await, self.attempts().await);
-        }
+        let held = timeout(DEADLINE, held).await;
+        assert!(held.is_ok(), "{what}: it never came; {:#?}\n{:#?}", self.rulebook().await, self.attempts().await);
     }
 
     /// Has the files taken up at once. Answers the status and the answer.

@@ -102,3 +102,28 @@ async fn a_pipe_in_the_place_of_a_file_holds_up_nothing() {
     stage.write("pointsman.yaml", &rules("again"));
     stage.until_in_force("a file again", "again").await;
 }
+
+const TEST: &str = "
+- name: everyone of the tenant gets it
+  event: { tenant: acme, data: 1 }
+  sessions:
+    ann: { user: 1, tenant: acme }
+    dan: { user: 1, tenant: globex }
+  expect: { route: good, reaches: [ann] }
+";
+
+#[tokio::test]
+async fn rules_that_fail_their_tests_do_not_come_into_force() {
+    let stage = Stage::start(&[("pointsman.yaml", &*rules("good")), ("tests/first.yaml", TEST)]).await;
+    assert_eq!(stage.rulebook().await["tests_passed"], 1);
+    let nobody = rules("good").replace("{ tenant: true }", "{ user: 2 }");
+    stage.replace("pointsman.yaml", &nobody);
+    let refused = stage.until_refused("a rule that reaches nobody", 1, "tests").await;
+    assert!(refused["tests_failed"].to_string().contains("everyone of the tenant gets it"), "{refused:#}");
+    assert_eq!(stage.standing().await.0, 1);
+    assert_eq!(stage.server.metric(SUCCESSFUL).await, 0);
+    // The test is a part of it: it may change with the rules.
+    stage.replace("tests/first.yaml", &TEST.replace("reaches: [ann]", "reaches: []"));
+    stage.until("both agree", async || stage.standing().await.0 == 2).await;
+    assert_eq!(stage.attempts().await[0]["tests_passed"], 1);
+}

@@ -131,9 +131,14 @@ impl Client {
         self.received.last().map_or("", String::as_str)
     }
 
-    /// The next message must hold all that this one holds. Answers the whole of it.
+    /// The next message must hold all that this one holds; pings are passed over where no ping is expected. Answers the
+    /// whole of it.
     pub async fn expect(&mut self, part: &Value) -> Value {
-        let message = self.next().await;
+        let is_ping = |message: &Value| message["message"] == "events ping";
+        let mut message = self.next().await;
+        while is_ping(&message) && !is_ping(part) {
+            message = self.next().await;
+        }
         for (key, value) in part.as_object().expect("an object") {
             assert_eq!(message.get(key), Some(value), "`{key}` of {message}. All:\n{}", self.received.join("\n"));
         }

@@ -4,6 +4,7 @@
 pub mod amqp_client;
 pub mod certificates;
 pub mod client;
+pub mod generations;
 pub mod held;
 pub mod http;
 pub mod keeper;

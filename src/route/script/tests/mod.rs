@@ -1,6 +1,7 @@
 //! Plugins as operators write them, and as nobody should: what comes of each.
 
 mod api;
+mod attacks;
 mod compiling;
 mod hostile;
 mod sandbox;

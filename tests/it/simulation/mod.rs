@@ -1,8 +1,11 @@
-//! A seeded simulation of lanes and shards: the real state machines, and a world around them that does things in any
-//! order that threads, queries and sockets could.
+//! A seeded simulation of lanes and shards: the real state machines with real plugins, and a world around them that does
+//! things in any order that threads, queries, sockets and operators could.
 //!
 //! Each seed is one run. What is checked: no client gets an event of another tenant, each gets those of its own in the
-//! order of publishing and none twice, and those that everyone of a tenant shall get are all there.
+//! order of publishing and none twice, those that everyone of a tenant shall get are all there, each event is decided by
+//! the one generation that it came by, and what a generation does not allow nobody has in the end.
+
+mod rulebooks;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, ErrorKind, Write};
@@ -17,33 +20,19 @@ use pointsman::event::{Envelope, Scalar, TenantId, Topic, UserId};
 use pointsman::lane::{Addressed, Ask, Delivery, Effect, Lane, Receipt};
 use pointsman::lookup::{LookupError, Rows};
 use pointsman::observe::Metrics;
-use pointsman::reload::{Generation, Rulebook, Rules};
+use pointsman::reload::Rulebook;
 use pointsman::shard::{
-    AuthorizeRequest, ConnectionKey, Interest, Routed, SessionId, Sessions, ShardId, ShardSet, Verdict,
+    AuthorizeRequest, ConnectionKey, Interest, Review, Reviewed, Routed, SessionId, Sessions, ShardId, ShardSet,
+    Subscriber, Verdict,
 };
 
-use crate::support::config;
+use self::rulebooks::{has_bad_days, is_scripted, queries, rulebook};
 
 const TENANTS: usize = 3;
 const USERS: usize = 4;
 const LANES: usize = 2;
 const SHARDS: usize = 3;
 const STEPS: usize = 1_500;
-
-const RULES: &str = r#"
-event: { payload: data, tenant: data.tenant }
-database:
-  url: "sqlite::memory:"
-  queries:
-    members: { sql: "SELECT id FROM members WHERE tenant = :tenant AND group_id = :group" }
-auth: { providers: [{ tokens: { t: { user: 1, tenant: t0 } } }] }
-topics: [{ match: "*", allow: true }, { match: "deal:{id}", allow: { query: members, with: { group: "{id}" } } }]
-routes:
-  - { name: everyone, when: { data.kind: everyone }, to: everyone }
-  - { name: tenant, when: { data.kind: tenant }, to: { tenant: true } }
-  - { name: group, when: { data.kind: group }, to: { users: { query: members, with: { group: "{data.n}" } } } }
-  - { name: topic, when: { data.kind: topic }, to: [{ topic: "deal:{data.n}" }, { user: "{data.n}", payload: { without: [n] } }] }
-"#;
 
 /// What one client's socket took, and what it must have taken by the end.
 #[derive(Default)]
@@ -83,6 +72,8 @@ struct Connection {
 enum Word {
     Deliver(Arc<Routed>),
     Authorized(u32, Vec<(Topic, Verdict)>),
+    Review(usize, Arc<Review>),
+    Unsubscribe(u32, Vec<(Topic, Verdict)>),
 }
 
 #[derive(Default)]
@@ -97,6 +88,8 @@ struct LaneSeat {
     lane: Lane,
     inbox: VecDeque<Delivery>,
     asks: Vec<Ask>,
+    /// What shards have to say of reviews.
+    words: VecDeque<Reviewed>,
 }
 
 struct World {
@@ -105,6 +98,8 @@ struct World {
     lanes: Vec<LaneSeat>,
     shards: Vec<Shard>,
     published: u64,
+    /// Of the rulebook in force.
+    generation: u64,
     next_connection: u32,
     now: Instant,
     finished: Vec<(Client, Vec<u64>)>,
@@ -119,24 +114,31 @@ fn user(index: usize) -> UserId {
 }
 
 impl World {
-    fn new(rulebook: Arc<Rulebook>, now: Instant) -> Self {
+    fn new(now: Instant) -> Self {
+        let rulebook = rulebook(0, &queries(1));
         let metrics = Arc::new(Metrics::new());
         let lane = || Lane::new(NonZeroUsize::MIN, Arc::clone(&metrics));
-        let lane = || LaneSeat { lane: lane(), inbox: VecDeque::new(), asks: Vec::new() };
-        Self {
+        let lane = || LaneSeat { lane: lane(), inbox: VecDeque::new(), asks: Vec::new(), words: VecDeque::new() };
+        let mut world = Self {
             rulebook,
             interest: Interest::default(),
             lanes: std::iter::repeat_with(lane).take(LANES).collect(),
             shards: std::iter::repeat_with(Shard::default).take(SHARDS).collect(),
             published: 0,
+            generation: 0,
             next_connection: 0,
             now,
             finished: Vec::new(),
-        }
+        };
+        world.adopt();
+        world
     }
 
     fn step(&mut self) {
-        match fastrand::u8(0..20) {
+        if fastrand::u8(..) == 0 {
+            self.swap();
+        }
+        match fastrand::u8(0..21) {
             0..4 => self.publish(),
             4..8 => self.route(),
             8..11 => self.answer(),
@@ -144,6 +146,7 @@ impl World {
             15..17 => self.connect(),
             17 => self.disconnect(),
             18 => self.subscribe(),
+            19 => self.hear(),
             _ => self.unblock(),
         }
     }
@@ -155,7 +158,8 @@ impl World {
         let kind = fastrand::choice(["tenant", "group", "topic", "everyone"]).unwrap();
         let whose = if kind == "everyone" { String::new() } else { format!(r#""tenant":"t{tenant}","#) };
         let n = fastrand::usize(..USERS);
-        let body = format!(r#"{{"data":{{{whose}"kind":"{kind}","number":{number},"n":{n}}}}}"#);
+        let body =
+            format!(r#"{{"data":{{{whose}"kind":"{kind}","number":{number},"g":{},"n":{n}}}}}"#, self.generation);
         let event = self.rulebook.decoder.decode(Bytes::from(body), Envelope::NONE, self.now).unwrap();
         let lane = if kind == "everyone" { 0 } else { tenant % LANES };
         if kind == "tenant" {
@@ -164,6 +168,42 @@ impl World {
         }
         let rulebook = Arc::clone(&self.rulebook);
         self.lanes[lane].inbox.push_back(Delivery { event, rulebook, receipt: Receipt::none() });
+    }
+
+    /// Other rules come into force, with another database at times.
+    fn swap(&mut self) {
+        self.generation += u64::from(fastrand::u8(1..=2));
+        let old = &self.rulebook.queries;
+        let queries = if fastrand::bool() { Arc::clone(old) } else { queries(old.epoch + 1) };
+        let next = rulebook(self.generation, &queries);
+        for seat in &mut self.lanes {
+            for plugin in next.plugins_of_lanes() {
+                seat.lane.prepare(&next, plugin, self.now).unwrap();
+            }
+        }
+        let before = std::mem::replace(&mut self.rulebook, next);
+        self.adopt();
+        for lane in 0..LANES {
+            let tenants = (0..TENANTS).filter(|index| index % LANES == lane).map(tenant).collect();
+            let mut effects = Vec::new();
+            let seat = &mut self.lanes[lane];
+            seat.lane.review_all(Arc::clone(&before), &self.rulebook, tenants, self.now, &mut effects);
+            self.perform(lane, effects);
+        }
+    }
+
+    fn adopt(&mut self) {
+        self.lanes.iter_mut().for_each(|seat| seat.lane.adopt(&self.rulebook));
+    }
+
+    /// A lane hears who is subscribed.
+    fn hear(&mut self) {
+        let index = fastrand::usize(..LANES);
+        let seat = &mut self.lanes[index];
+        let Some(word) = seat.words.pop_front() else { return };
+        let mut effects = Vec::new();
+        seat.lane.reviewed(word, self.now, &mut effects);
+        self.perform(index, effects);
     }
 
     fn route(&mut self) {
@@ -209,6 +249,20 @@ impl World {
                         }
                     }
                 }
+                Effect::Review(order) => {
+                    let told = self.interest.of(&order.tenant);
+                    for shard in told.iter() {
+                        self.shards[shard.index()].inbox.push_back(Word::Review(lane, Arc::clone(&order)));
+                    }
+                    let mut effects = Vec::new();
+                    self.lanes[lane].lane.review_sent(&order, told, self.now, &mut effects);
+                    self.perform(lane, effects);
+                }
+                // All is said at once here.
+                Effect::ReviewOn { .. } => {}
+                Effect::Unsubscribe { shard, connection, topics } => {
+                    self.shards[shard.index()].inbox.push_back(Word::Unsubscribe(connection.index, topics));
+                }
                 other => panic!("no rule leads to {other:?}"),
             }
         }
@@ -231,6 +285,14 @@ impl World {
                     let allowed = verdicts.into_iter().filter(|(_, verdict)| *verdict == Verdict::Allowed);
                     allowed.for_each(|(topic, _)| shard.sessions.subscribe(connection.session, topic));
                 }
+                Some(Word::Unsubscribe(connection, topics)) => {
+                    let Some(connection) = shard.connections.get(&connection) else { continue };
+                    for (topic, verdict) in topics {
+                        assert_ne!(verdict, Verdict::Allowed);
+                        shard.sessions.unsubscribe(connection.session, &topic);
+                    }
+                }
+                Some(Word::Review(lane, order)) => self.lanes[lane].words.push_back(shard.tell(index, order)),
                 None => break,
             }
         }
@@ -298,17 +360,25 @@ impl World {
 
     /// Lets everything come to rest, and holds what the clients got against what they were promised.
     fn check(mut self) {
+        while !has_bad_days(self.generation) {
+            self.swap();
+        }
         let is_busy = |world: &Self| {
-            world.lanes.iter().any(|seat| !seat.inbox.is_empty() || !seat.asks.is_empty())
-                || world.shards.iter().any(|shard| !shard.inbox.is_empty())
+            let is_busy = |seat: &LaneSeat| !(seat.inbox.is_empty() && seat.asks.is_empty() && seat.words.is_empty());
+            world.lanes.iter().any(is_busy) || world.shards.iter().any(|shard| !shard.inbox.is_empty())
         };
         while is_busy(&self) {
             self.route();
             self.answer();
+            self.hear();
             (0..SHARDS).for_each(|index| self.take_word(index));
         }
         assert!(self.lanes.iter().all(|seat| seat.lane.is_idle()), "a lane waits for nothing");
         for shard in &mut self.shards {
+            for connection in shard.connections.values().filter(|_| has_bad_days(self.generation)) {
+                let mut topics = shard.sessions.topics(connection.session);
+                assert!(topics.all(|topic| topic.as_str() != "deal:1"), "nobody may look at it");
+            }
             for (_, mut connection) in std::mem::take(&mut shard.connections) {
                 while !connection.outbox.is_empty() {
                     connection.client.stuck = false;
@@ -324,6 +394,19 @@ impl World {
 }
 
 impl Shard {
+    /// Who is subscribed to what.
+    fn tell(&self, index: usize, review: Arc<Review>) -> Reviewed {
+        let found = self.sessions.subscriptions(&review.tenant, |_| true);
+        let subscriber = |(index, topic): (u32, Topic)| {
+            let view = self.sessions.view(self.connections[&index].session);
+            let connection = ConnectionKey { index, generation: 0 };
+            let (user, attributes) = (view.user.clone(), Arc::clone(view.attributes));
+            Subscriber { connection, user, attributes, topics: vec![topic] }
+        };
+        let subscribers = found.into_iter().map(subscriber).collect();
+        Reviewed { shard: ShardId::new(u8::try_from(index).unwrap()), review, subscribers, is_last: true }
+    }
+
     fn flush(&mut self) {
         for key in (0..).map_while(|at| self.batch.touched(at)) {
             let Some(connection) = self.connections.get_mut(&key) else { continue };
@@ -340,9 +423,14 @@ impl Client {
         let mut of_none = 0;
         let mut whole_tenant = Vec::new();
         let mut rest = &self.got[..];
-        // Frames here are short: two bytes of header. One that the socket took in part is a client's that has left.
+        // Frames here are short: few bytes of header. One that the socket took in part is a client's that has left.
         while let [0x81, length, after @ ..] = rest {
-            let Some((frame, after)) = after.split_at_checked(usize::from(*length)) else { break };
+            let (length, after) = match (length, after) {
+                (126, [high, low, after @ ..]) => (u16::from_be_bytes([*high, *low]), after),
+                (126, _) => break,
+                (length, after) => (u16::from(*length), after),
+            };
+            let Some((frame, after)) = after.split_at_checked(usize::from(length)) else { break };
             rest = after;
             let message: serde_json::Value = serde_json::from_slice(frame).unwrap();
             let data = &message["data"];
@@ -351,6 +439,10 @@ impl Client {
             assert!(number > *last, "event {number} came after {last}");
             *last = number;
             assert!(data["tenant"].is_null() || data["tenant"] == format!("t{}", self.tenant), "{message}");
+            let generation = data["g"].as_u64().unwrap();
+            let is_scripted = is_scripted(generation) && data["kind"] != "everyone";
+            let decided_by = is_scripted.then_some(generation);
+            assert_eq!(data["by"].as_u64(), decided_by, "by the generation that it came by: {message}");
             if data["kind"] == "tenant" {
                 whole_tenant.push(number);
             }
@@ -363,17 +455,10 @@ impl Client {
 #[test]
 #[expect(clippy::disallowed_methods, reason = "the one time of a world in which none passes")]
 fn clients_get_their_own_events_in_order_and_once_in_any_order_of_the_world() {
-    let config = config(RULES);
-    let rulebook = {
-        let rules =
-            Rules { event: config.event, routes: config.routes, topics: config.topics, plugins: config.plugins };
-        Rulebook::compile(Generation(1), rules, Arc::default()).unwrap()
-    };
-    let rulebook = Arc::new(rulebook);
     for seed in 0..80 {
         fastrand::seed(seed);
         let run = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            let mut world = World::new(Arc::clone(&rulebook), Instant::now());
+            let mut world = World::new(Instant::now());
             (0..STEPS).for_each(|_| world.step());
             world.check();
         }));
