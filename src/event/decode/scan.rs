@@ -53,6 +53,7 @@ impl<'t> Scan<'t> {
     }
 
     /// The byte that comes next, beyond white space; 0, which JSON has no use for, at the end.
+    #[inline]
     pub(super) fn peek(&mut self) -> u8 {
         loop {
             match self.text.as_bytes().get(self.at) {
@@ -64,6 +65,7 @@ impl<'t> Scan<'t> {
     }
 
     /// Passes over this byte if it comes next.
+    #[inline]
     pub(super) fn passes(&mut self, byte: u8) -> bool {
         let is_next = self.peek() == byte;
         self.at += usize::from(is_next);
@@ -71,6 +73,7 @@ impl<'t> Scan<'t> {
     }
 
     /// Passes over the comma before a further member, or over what closes their container: `false` then.
+    #[inline]
     pub(super) fn goes_on(&mut self, closing: u8) -> Scanned<bool> {
         let next = self.peek();
         if next != b',' && next != closing {
@@ -87,6 +90,7 @@ impl<'t> Scan<'t> {
     }
 
     /// Passes over a member's key and its colon, and answers what `of` makes of the key and its [`head`].
+    #[inline]
     pub(super) fn key<R>(&mut self, of: impl FnOnce(u64, &str) -> R) -> Scanned<R> {
         self.peek();
         let start = self.at;
@@ -107,6 +111,7 @@ impl<'t> Scan<'t> {
     }
 
     /// Passes over a value.
+    #[inline]
     pub(super) fn pass(&mut self) -> Scanned<()> {
         match self.peek() {
             b'{' | b'[' => self.containers(),
@@ -135,6 +140,7 @@ impl<'t> Scan<'t> {
         }
     }
 
+    #[inline]
     fn single(&mut self) -> Scanned<()> {
         match self.peek() {
             b'"' => self.string().map(drop),
@@ -183,11 +189,13 @@ impl<'t> Scan<'t> {
         self.colon()
     }
 
+    #[inline]
     fn colon(&mut self) -> Scanned<()> {
         if self.passes(b':') { Ok(()) } else { Err(Fault::Syntax) }
     }
 
     /// Passes over a string. Whether there are escapes in it.
+    #[inline]
     fn string(&mut self) -> Scanned<bool> {
         if !self.passes(b'"') {
             return Err(Fault::Syntax);
@@ -221,6 +229,7 @@ impl<'t> Scan<'t> {
     }
 
     /// Passes over a number. Whether it is written as an integer.
+    #[inline]
     fn number(&mut self) -> Scanned<bool> {
         let bytes = self.text.as_bytes();
         let digits = |from: usize| bytes[from..].iter().take_while(|byte| byte.is_ascii_digit()).count();
@@ -243,6 +252,7 @@ impl<'t> Scan<'t> {
     }
 
     /// Takes `true`, `false` or `null`.
+    #[inline]
     fn word(&mut self) -> Scanned<Plain> {
         let rest = &self.text.as_bytes()[self.at..];
         let (value, length) = match rest {
@@ -276,6 +286,7 @@ pub(super) fn head(name: &[u8]) -> u64 {
 }
 
 /// How many bytes there are before the next quote, backslash or control character.
+#[inline]
 fn plain_length(bytes: &[u8]) -> usize {
     const ONES: u64 = u64::MAX / 255;
     let (words, rest) = bytes.as_chunks::<8>();
