@@ -79,14 +79,14 @@ impl Seats {
 
     /// The topic that a session looks at.
     pub(crate) fn topic(self, session: u64) -> String {
-        let kind = if session / self.round() % 2 == 0 { "plain" } else { "script" };
+        let kind = if (session / self.round()).is_multiple_of(2) { "plain" } else { "script" };
         format!("{kind}:{}", session / self.tenants % self.boards)
     }
 
     /// The body of an event.
     pub(crate) fn event(self, number: u64) -> String {
         let (tenant, board) = (number % self.tenants, number / self.tenants % self.boards);
-        let telltales: String = (0..TELLTALES).map(|at| format!(r#","y{at}":1"#)).collect();
+        let telltales = (0..TELLTALES).map(|at| format!(r#","y{at}":1"#)).collect::<Vec<_>>().concat();
         format!(r#"{{"data":{{"n":{number},"tenant":"tenant-{tenant}","board":{board}{telltales}}}}}"#)
     }
 }
