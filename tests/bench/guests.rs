@@ -79,7 +79,7 @@ fn round(plan: Plan, options: Options, broker: &Broker, runtime: &Runtime) -> Ou
     );
     text = text.replace("'sqlite:app.db'", &format!("'sqlite:{}'", folder.path().join("app.db").display()));
     for (_, file, body) in GUESTS.iter().filter(|(_, file, _)| !file.is_empty()) {
-        writeln!(text, "  - {{ name: {file}, when: {{ data.type: {file} }}, script: {file}.lua }}").ok();
+        writeln!(text, "  - {{ name: {file}, when: {{ data.type: {file} }}, script: {file}.lua }}")?;
         let plugin = format!("return {{ fields = {{ 'data.n' }}, route = function(event, to) {body} end }}\n");
         fs::write(folder.path().join(format!("{file}.lua")), plugin)?;
     }

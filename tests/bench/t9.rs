@@ -218,10 +218,7 @@ fn plugin(number: usize, change: u64) -> String {
         )
         .ok();
     }
-    let mut calls = String::new();
-    for rule in 0..12 {
-        writeln!(calls, "    rule_{rule}(data, to)").ok();
-    }
+    let calls = (0..12).map(|rule| format!("    rule_{rule}(data, to)\n")).collect::<Vec<_>>().concat();
     format!(
         "{text}return {{\n  fields = {{ \"data.deal_id\", \"data.board\", \"data.owner_id\" }},\n  route = function(event, to)\n    local data = event.data\n    to:topic(\"deal:\" .. data.deal_id)\n{calls}    to:user(data.owner_id)\n  end,\n}}\n"
     )

@@ -6,7 +6,6 @@
 //! payload holds its own number and that of the configuration that called it. Whatever is half of one state of the files
 //! and half of another shows.
 
-use std::fmt::Write as _;
 use std::fs;
 use std::io;
 use std::os::unix::fs::symlink;
@@ -87,10 +86,7 @@ impl Seats {
     /// The body of an event.
     pub(crate) fn event(self, number: u64) -> String {
         let (tenant, board) = (number % self.tenants, number / self.tenants % self.boards);
-        let mut telltales = String::new();
-        for at in 0..TELLTALES {
-            write!(telltales, r#","y{at}":1"#).unwrap();
-        }
+        let telltales = (0..TELLTALES).map(|at| format!(r#","y{at}":1"#)).collect::<Vec<_>>().concat();
         format!(r#"{{"data":{{"n":{number},"tenant":"tenant-{tenant}","board":{board}{telltales}}}}}"#)
     }
 }
