@@ -223,7 +223,7 @@ fn a_token_does_not_show_where_a_plugin_says_it() {
 #[test]
 fn a_query_that_lacks_a_bind_fails_as_it_would_live_whatever_the_test_answers() {
     let (proof, said) = proven(
-        r#"
+        r"
 - name: a misspelt bind
   event: { data: { type: task.misspelt, tenant_id: acme } }
   sessions: { ann: { user: 1, tenant: acme } }
@@ -233,7 +233,7 @@ fn a_query_that_lacks_a_bind_fails_as_it_would_live_whatever_the_test_answers() 
   token: asks
   queries: { user_by_token: [], users_with_access: [{ user_id: 1 }] }
   expect: { identity: denied }
-"#,
+",
     );
     assert_eq!(proof.passed(), 0, "{said}");
     for reason in ["it binds `:record`, which was not given", "what it is asked for has no tenant"] {

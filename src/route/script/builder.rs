@@ -188,7 +188,11 @@ fn counted<T>(
 
 fn add<T>(to: &mut Option<SmallVec<[T; 1]>>, more: SmallVec<[T; 1]>) {
     match to {
-        Some(known) => known.extend(more),
+        Some(known) => {
+            // Where there are two, there are more.
+            known.reserve(more.len().max(3));
+            known.extend(more);
+        }
         None => *to = Some(more),
     }
 }

@@ -66,6 +66,8 @@ impl Machine {
 
     fn load(plugin: &Arc<Plugin>, host: &Rc<Host>) -> mlua::Result<Self> {
         let sandbox = Sandbox::new(Rc::clone(host))?;
+        // Before the plugin can have changed what its function is made of.
+        let outline = plugin.fields.as_deref().map(|fields| Outline::new(&sandbox.lua, fields)).transpose()?;
         let returned = sandbox.run(&plugin.name, &plugin.bytecode)?;
         let Value::Table(table) = returned else {
             return Err(mlua::Error::runtime("the plugin returned no table of hooks this time"));
@@ -78,7 +80,6 @@ impl Machine {
         let params =
             plugin.sites.iter().map(|(_, with)| json::read(&sandbox.lua, with, making)?.into_lua(&sandbox.lua));
         let params = params.collect::<mlua::Result<_>>()?;
-        let outline = plugin.fields.as_deref().map(|fields| Outline::new(&sandbox.lua, fields)).transpose()?;
         Ok(Self { plugin: Arc::clone(plugin), sandbox, hooks, params, outline, is_spent: Cell::new(false) })
     }
 
