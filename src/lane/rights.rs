@@ -89,7 +89,7 @@ impl Lane {
     /// When [`tick`](Self::tick) has something to do.
     pub fn due(&self) -> Option<Instant> {
         let reviews = self.reviews.due().into_iter().chain(self.swap.reviews.due());
-        reviews.chain(self.answers.due()).chain(self.machines.due()).min()
+        reviews.chain(self.answers.due()).chain(self.machines.due(&self.in_force)).min()
     }
 
     /// Does what its time has come for: ends reviews, and lets go of what nobody asks for any more.
@@ -111,7 +111,7 @@ impl Lane {
         if self.answers.due().is_some_and(|due| due <= now) {
             self.answers.sweep(now);
         }
-        if self.machines.due().is_some_and(|due| due <= now) {
+        if self.machines.due(&self.in_force).is_some_and(|due| due <= now) {
             self.machines.sweep(now);
         }
     }

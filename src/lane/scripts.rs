@@ -87,12 +87,13 @@ impl Machines {
 
     /// The plugins of a rulebook, to be called now.
     pub(super) fn at<'m>(&'m mut self, rulebook: &'m Arc<Rulebook>, now: Instant) -> OnMachines<'m> {
-        OnMachines { machines: self, rulebook, now }
+        OnMachines { machines: self, rulebook, tenant: None, now }
     }
 
-    /// When to look whether generations have gone.
-    pub(super) fn due(&self) -> Option<Instant> {
-        (self.generations.len() > 1).then_some(self.swept? + SWEEP_EVERY)
+    /// When to look whether generations have gone that are not in force.
+    pub(super) fn due(&self, in_force: &Weak<Rulebook>) -> Option<Instant> {
+        let is_former = |of: &OfRulebook| !Weak::ptr_eq(&of.rulebook, in_force);
+        self.generations.iter().any(is_former).then_some(self.swept? + SWEEP_EVERY)
     }
 
     /// Lets the machines go of rulebooks that nobody holds any more.
