@@ -332,7 +332,7 @@ impl Active {
             About::Swapped(before) => {
                 let is_as_before = |before: &Arc<Rulebook>| {
                     let was = before.topics.judge(&session, topic);
-                    was == *judgement && before.answers_alike(&self.rulebook, judgement)
+                    before.judges_alike(&was, &self.rulebook, judgement)
                 };
                 match judgement {
                     Judgement::Verdict(verdict) => *verdict != Verdict::Allowed,

@@ -8,7 +8,8 @@ use std::time::Duration;
 use super::{Generation, Queries, Refusal, Rulebook, Rules, Sources};
 use crate::auth::{Authenticator, Foundation};
 use crate::config::{
-    self, Attempt, Config, ConfigFile, Diagnostics, Hook, LoadError, Loaded, ReadTests, RuleTest, Sections, Watch,
+    self, Attempt, Config, ConfigFile, Database, Diagnostics, Hook, LoadError, Loaded, ReadTests, RuleTest, Sections,
+    Watch,
 };
 use crate::lookup::Lookups;
 use crate::observe::Metrics;
@@ -167,14 +168,22 @@ fn compile(config: &Config, generation: Generation, before: Option<&Ready>) -> R
     let queries = match (&config.database, known) {
         (None, Some((None, queries))) => Arc::clone(queries),
         (Some(database), Some((Some(old), queries))) if old.is_same(database) => Arc::clone(queries),
-        (database, known) => Arc::new(Queries {
-            epoch: known.map_or(0, |(_, queries)| queries.epoch) + 1,
-            queries: database.as_ref().map_or(&[][..], |database| &database.queries).into(),
-            lookups: None,
-        }),
+        (database, known) => Arc::new(new_queries(database.as_ref(), known)),
     };
     let plugins = before.map(|before| (&before.config.plugins, &*before.rulebook.plugins));
     Rulebook::compile_after(plugins, generation, Rules::of(config), queries).map_err(Refusal::Plugins)
+}
+
+/// Those of a database, where this one and these queries were known before.
+fn new_queries(database: Option<&Database>, known: Option<(&Option<Database>, &Arc<Queries>)>) -> Queries {
+    let epoch = known.map_or(0, |(_, queries)| queries.epoch) + 1;
+    let same = known.filter(|(old, _)| old.as_ref().zip(database).is_some_and(|(old, new)| old.is_same_place(new)));
+    Queries {
+        epoch,
+        database: same.map_or(epoch, |(_, queries)| queries.database),
+        queries: database.map_or(&[][..], |database| &database.queries).into(),
+        lookups: None,
+    }
 }
 
 impl Draft {
