@@ -190,13 +190,13 @@ impl Lane {
                 }
                 Origin::Review(number) => {
                     let tenant = judged.tenant.clone();
-                    if let Some(number) = self.reviews.judged(number, judged, effects) {
+                    if let Some(number) = self.reviews.judged(number, judged, now, effects) {
                         self.end_review(&tenant, number, now, effects);
                     }
                 }
                 Origin::Swap(number) => {
                     let tenant = judged.tenant.clone();
-                    if self.swap.reviews.judged(number, judged, effects).is_some() {
+                    if self.swap.reviews.judged(number, judged, now, effects).is_some() {
                         self.swap.end(&tenant, now, effects);
                     }
                 }
