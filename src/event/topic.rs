@@ -36,18 +36,22 @@ impl Topic {
         if text.len() > Self::MAX_BYTES {
             return Err(TopicError::TooLong);
         }
-        // Those that are no ASCII are rare, and take longer to tell.
-        if text.bytes().any(|byte| byte.is_ascii_control()) || (!text.is_ascii() && text.chars().any(char::is_control)) {
-            return Err(TopicError::Control);
+        // Where the present part begins.
+        let mut begins = 0;
+        for (at, byte) in text.bytes().enumerate() {
+            match byte {
+                b':' if at == begins => return Err(TopicError::Empty),
+                b':' => begins = at + 1,
+                b'*' if at > begins || at + 1 < text.len() => return Err(TopicError::Wildcard),
+                0..0x20 | 0x7f => return Err(TopicError::Control),
+                _ => {}
+            }
         }
-        let mut parts = text.as_bytes().split(|byte| *byte == b':').peekable();
-        while let Some(part) = parts.next() {
-            if part.is_empty() {
-                return Err(TopicError::Empty);
-            }
-            if part.contains(&b'*') && (part != b"*" || parts.peek().is_some()) {
-                return Err(TopicError::Wildcard);
-            }
+        if begins == text.len() {
+            return Err(TopicError::Empty);
+        }
+        if !text.is_ascii() && text.chars().any(char::is_control) {
+            return Err(TopicError::Control);
         }
         Ok(Self(text))
     }

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::config::{MockAnswer, MockCase, MockQuery};
+use crate::config::{MockAnswer, MockCase, MockQuery, Query};
 use crate::event::{Scalar, TenantId};
-use crate::lookup::{Binds, LookupError};
+use crate::lookup::{Binds, LookupError, value_of};
 use crate::route::Answer;
 
 /// Answers that were given beforehand.
@@ -37,6 +37,11 @@ fn fits(case: &MockCase, tenant: Option<&TenantId>, binds: &Binds) -> bool {
         let bound = binds.iter().find(|(bound, _)| bound == name).map_or(&Scalar::Null, |(_, value)| value);
         bound.as_value().text() == wanted.as_value().text()
     })
+}
+
+/// Why a query has no answer whatever the database holds: what it binds was not given.
+pub(crate) fn unbound(query: &Query, tenant: Option<&TenantId>, binds: &Binds) -> Option<Answer> {
+    query.binds.iter().find_map(|name| value_of(name, tenant, binds).err()).map(Err)
 }
 
 /// Binds as a person reads them, those of the core last: `record = 7, tenant = acme`.

@@ -1,7 +1,7 @@
 //! What the rules make of one event, without a server: decided by the very code of live delivery, and told so that
 //! somebody who has never read it understands.
 //!
-//! [`Rehearsal`] is the event's way without threads, sockets and database: decode, decide, find the sessions. [`explain`]
+//! `Rehearsal` is the event's way without threads, sockets and database: decode, decide, find the sessions. [`explain`]
 //! puts beside it why it came like that. Rule tests ([`crate::prove`]) go by the same rehearsal.
 //!
 //! Invariant: nothing is decided here. Who gets an event is what [`RouteTable`](crate::route::RouteTable) and a shard's
@@ -22,7 +22,7 @@ pub(crate) mod tests;
 mod told;
 pub(crate) mod words;
 
-pub(crate) use self::answers::{Mocks, shown_binds};
+pub(crate) use self::answers::{Mocks, shown_binds, unbound};
 pub(crate) use self::crowd::Crowd;
 pub use self::crowd::Person;
 pub(crate) use self::machines::{Logged, Machines};

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use compact_str::CompactString;
 
+use super::answers::unbound;
 use super::machines::{Logged, Machines};
 use crate::event::{Audience, DecodeError, Envelope, Scalar, TenantId};
 use crate::lookup::Binds;
@@ -70,7 +71,9 @@ impl Questions {
         let answer = if let Some(asked) = known {
             asked.answer.clone()
         } else {
-            let answer = respond(&query, tenant, &call.binds);
+            let asked = rulebook.queries.queries.get(usize::from(call.query.0));
+            let unbound = asked.and_then(|asked| unbound(asked, tenant, &call.binds));
+            let answer = unbound.or_else(|| respond(&query, tenant, &call.binds));
             let (tenant, binds) = (tenant.cloned(), call.binds.clone());
             self.0.push(Asked { query, tenant, binds, answer: answer.clone() });
             answer

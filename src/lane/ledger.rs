@@ -107,7 +107,12 @@ impl Ledger {
             Outcome::Dropped(reason) => {
                 self.decisions_of(rulebook)[decided.route.index()].inc();
                 let route = rulebook.routes.name(decided.route);
-                tracing::debug!(tenant = tenant.map(TenantId::as_str), route, %reason, "the route's plugin drops the event");
+                tracing::debug!(
+                    tenant = tenant.map(TenantId::as_str),
+                    route,
+                    reason = reason.as_str(),
+                    "the route's plugin drops the event"
+                );
                 return;
             }
             Outcome::NoTenant => (
@@ -167,14 +172,26 @@ impl Ledger {
             return;
         }
         if let Some(left_out) = self.authorization.admit_at(now) {
-            tracing::warn!(%tenant, query, %error, left_out, "topic cannot be authorized");
+            tracing::warn!(
+                tenant = tenant.as_str(),
+                query,
+                error = error.to_string(),
+                left_out,
+                "topic cannot be authorized"
+            );
         }
     }
 
     /// A topic's plugin failed.
     pub(super) fn script_failed(&mut self, tenant: &TenantId, plugin: &str, error: &ScriptError, now: Instant) {
         if let Some(left_out) = self.authorization_scripts.admit_at(now) {
-            tracing::warn!(%tenant, plugin, why = %error, left_out, "topic cannot be authorized");
+            tracing::warn!(
+                tenant = tenant.as_str(),
+                plugin,
+                why = error.to_string(),
+                left_out,
+                "topic cannot be authorized"
+            );
         }
     }
 

@@ -25,6 +25,7 @@ use tokio::sync::mpsc::{self, error::TrySendError};
 use tokio::sync::oneshot;
 
 use self::run::{Inboxes, Seat};
+use crate::config::PluginId;
 use crate::event::TenantId;
 use crate::lookup::Forgotten;
 use crate::reload::Rulebook;
@@ -76,8 +77,8 @@ enum Word {
     Reviewed(Reviewed),
     /// An event of no tenant said that answers are no longer good, whoever got them.
     Forget(Forgotten),
-    /// Get ready for this rulebook, which is to come into force, and say whether that went well.
-    Prepare(Arc<Rulebook>, oneshot::Sender<Result<(), String>>),
+    /// Get ready to call this plugin of a rulebook that is to come into force, and say whether that went well.
+    Prepare(Arc<Rulebook>, PluginId, oneshot::Sender<Result<(), String>>),
     /// Another rulebook is in force than this one, where what sessions have by it is to be judged again.
     Swapped(Option<Arc<Rulebook>>),
 }
@@ -122,7 +123,6 @@ impl Lanes {
     }
 
     /// As [`send`](Self::send), but gives the event back where the lane is full or gone.
-    #[expect(clippy::result_large_err, reason = "the event comes back as it was, and only where it must be shed")]
     pub fn try_send(&self, delivery: Delivery) -> Result<(), Delivery> {
         self.of(delivery.event.tenant()).events.try_send(delivery).map_err(TrySendError::into_inner)
     }
@@ -148,16 +148,19 @@ impl Lanes {
     /// Has every lane make ready what this rulebook needs to decide, while the present one decides. It is to come into
     /// force only when all have answered that they are. An error says which lane is not, and why.
     pub async fn prepare(&self, rulebook: &Arc<Rulebook>) -> Result<(), String> {
-        let mut answers = Vec::new();
-        for lane in &self.0.lanes {
-            let (ready, answer) = oneshot::channel();
-            // Where the lane has ended, there is no answer.
-            lane.words.send(Word::Prepare(Arc::clone(rulebook), ready)).await.ok();
-            answers.push(answer);
-        }
-        for (index, answer) in answers.into_iter().enumerate() {
-            let ready = answer.await.unwrap_or_else(|_| Err("it has ended".to_owned()));
-            ready.map_err(|why| format!("lane {index}: {why}"))?;
+        // One plugin at a time: events of the rulebook that is in force go on between.
+        for plugin in rulebook.plugins_of_lanes() {
+            let mut answers = Vec::new();
+            for lane in &self.0.lanes {
+                let (ready, answer) = oneshot::channel();
+                // Where the lane has ended, there is no answer.
+                lane.words.send(Word::Prepare(Arc::clone(rulebook), plugin, ready)).await.ok();
+                answers.push(answer);
+            }
+            for (index, answer) in answers.into_iter().enumerate() {
+                let ready = answer.await.unwrap_or_else(|_| Err("it has ended".to_owned()));
+                ready.map_err(|why| format!("lane {index}: {why}"))?;
+            }
         }
         Ok(())
     }

@@ -7,6 +7,7 @@ use std::time::Instant;
 use super::authorize::{Authorizer, Judged, Origin};
 use super::state::{Effect, Lane, Owner};
 use super::wanted::{Means, Subject};
+use crate::config::PluginId;
 use crate::event::TenantId;
 use crate::lookup::Forgotten;
 use crate::reload::Rulebook;
@@ -14,9 +15,9 @@ use crate::route::{Action, Plan};
 use crate::shard::{AuthorizeRequest, Review, Reviewed, ShardSet, Verdict};
 
 impl Lane {
-    /// Makes ready what this rulebook needs to decide: the machines of its plugins. An error says why it cannot.
-    pub fn prepare(&mut self, rulebook: &Arc<Rulebook>, now: Instant) -> Result<(), String> {
-        self.machines.prepare(rulebook, now)
+    /// Makes ready the machine of a plugin that this rulebook calls. An error says why it cannot.
+    pub fn prepare(&mut self, rulebook: &Arc<Rulebook>, plugin: PluginId, now: Instant) -> Result<(), String> {
+        self.machines.prepare(rulebook, plugin, now)
     }
 
     /// This rulebook is in force. To be said before anything that came since is taken; quick where it is known.

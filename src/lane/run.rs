@@ -146,7 +146,9 @@ impl Runner {
                         Word::Reviewed(word) => self.lane.reviewed(word, now(), &mut self.effects),
                         Word::Forget(word) => self.forget_for_all(&word),
                         // Whoever asked may have given up.
-                        Word::Prepare(rulebook, ready) => drop(ready.send(self.lane.prepare(&rulebook, now()))),
+                        Word::Prepare(rulebook, plugin, ready) => {
+                            drop(ready.send(self.lane.prepare(&rulebook, plugin, now())));
+                        }
                         Word::Swapped(before) => self.swapped(before),
                     }
                     self.perform().await;

@@ -73,19 +73,13 @@ impl Machines {
         Self { generations: Vec::new(), swept: None, metrics }
     }
 
-    /// Makes the machines that this rulebook's routes and topic rules call. An error names what could not be made.
-    pub(super) fn prepare(&mut self, rulebook: &Arc<Rulebook>, now: Instant) -> Result<(), String> {
+    /// Makes the machine of this plugin of a rulebook. An error says why it could not be made.
+    pub(super) fn prepare(&mut self, rulebook: &Arc<Rulebook>, plugin: PluginId, now: Instant) -> Result<(), String> {
         self.sweep(now);
-        let calls = rulebook.routes.script_calls().chain(rulebook.topics.script_calls());
-        let mut plugins: Vec<PluginId> = calls.map(|call| call.plugin).collect();
-        plugins.sort_unstable();
-        plugins.dedup();
-        for plugin in plugins {
-            let Some(machine) = self.machine(rulebook, plugin) else { continue };
-            let failed = |error| format!("the plugin `{}` cannot be prepared: {error}", machine.plugin.name);
-            made(&mut machine.vm, &machine.plugin, &machine.log).map_err(failed)?;
-            machine.weigh();
-        }
+        let Some(machine) = self.machine(rulebook, plugin) else { return Ok(()) };
+        let failed = |error| format!("the plugin `{}` cannot be prepared: {error}", machine.plugin.name);
+        made(&mut machine.vm, &machine.plugin, &machine.log).map_err(failed)?;
+        machine.weigh();
         Ok(())
     }
 
@@ -96,13 +90,21 @@ impl Machines {
 
     /// When to look whether generations have gone that are not in force.
     pub(super) fn due(&self, in_force: &Weak<Rulebook>) -> Option<Instant> {
+        let is_letting_go = self.generations.iter().any(OfRulebook::is_gone);
+        let wait = if is_letting_go { Duration::ZERO } else { SWEEP_EVERY };
         let is_former = |of: &OfRulebook| !Weak::ptr_eq(&of.rulebook, in_force);
-        self.generations.iter().any(is_former).then_some(self.swept? + SWEEP_EVERY)
+        (is_letting_go || self.generations.iter().any(is_former)).then_some(self.swept? + wait)
     }
 
-    /// Lets the machines go of rulebooks that nobody holds any more.
+    /// Lets go of a machine of a rulebook that nobody holds any more. Of one at a time: events go on between.
     pub(super) fn sweep(&mut self, now: Instant) {
-        self.generations.retain(|of| of.rulebook.strong_count() > 0);
+        if let Some(at) = self.generations.iter().position(OfRulebook::is_gone) {
+            let machines = &mut self.generations[at].machines;
+            drop(machines.iter_mut().find_map(Option::take));
+            if machines.iter().all(Option::is_none) {
+                self.generations.remove(at);
+            }
+        }
         self.swept = Some(now);
     }
 
@@ -117,6 +119,12 @@ impl Machines {
         let slot = self.generations[at].machines.get_mut(usize::from(id.0))?;
         let plugin = rulebook.plugins.get(usize::from(id.0))?;
         Some(slot.get_or_insert_with(|| Machine::new(plugin, rulebook, &self.metrics)))
+    }
+}
+
+impl OfRulebook {
+    fn is_gone(&self) -> bool {
+        self.rulebook.strong_count() == 0
     }
 }
 
@@ -321,10 +329,12 @@ mod tests {
         for has_plugin in [true, false] {
             let (mut machines, mut now) = (Machines::new(Arc::new(Metrics::new())), Instant::now());
             let first = rulebook(1, true);
-            machines.prepare(&first, now).unwrap();
+            machines.prepare(&first, PluginId(0), now).unwrap();
             assert_eq!(machines.due(&Arc::downgrade(&first)), None, "an idle lane is not woken");
             let next = rulebook(2, has_plugin);
-            machines.prepare(&next, now).unwrap();
+            if has_plugin {
+                machines.prepare(&next, PluginId(0), now).unwrap();
+            }
             drop(first);
             let in_force = Arc::downgrade(&next);
             now = machines.due(&in_force).expect("the first one's machines are still there");

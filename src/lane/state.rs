@@ -72,7 +72,6 @@ pub(super) struct Owner(pub(super) Option<TenantId>);
 
 /// What is to be done now, in this order.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "nearly all are events, and they are not kept")]
 pub enum Effect {
     /// Hand this event to the shards.
     HandOver(Handover),

@@ -54,18 +54,7 @@ impl Compiled {
 
     /// The values of the binds, by their places among the names. `:tenant` is `tenant`, whatever `binds` says.
     pub(super) fn values(&self, tenant: Option<&TenantId>, binds: &Binds) -> Result<Vec<Scalar>, LookupError> {
-        let value = |name: &CompactString| {
-            if name == TENANT {
-                return tenant.map(|tenant| Scalar::Text(tenant.as_str().into())).ok_or_else(|| {
-                    LookupError::Failed("it binds `:tenant`, and what it is asked for has no tenant".to_owned())
-                });
-            }
-            let given = binds.iter().find(|(given, _)| given == name);
-            given
-                .map(|(_, value)| value.clone())
-                .ok_or_else(|| LookupError::Failed(format!("it binds `:{name}`, which was not given")))
-        };
-        self.sql.names().iter().map(value).collect()
+        self.sql.names().iter().map(|name| value_of(name, tenant, binds)).collect()
     }
 
     /// Counts how a call went.
@@ -97,6 +86,20 @@ impl Compiled {
             }
         }
     }
+}
+
+/// The value of a bind of this name. `:tenant` is `tenant`, whatever `binds` says. The error is what comes of a call
+/// without it.
+pub(crate) fn value_of(name: &str, tenant: Option<&TenantId>, binds: &Binds) -> Result<Scalar, LookupError> {
+    if name == TENANT {
+        return tenant.map(|tenant| Scalar::Text(tenant.as_str().into())).ok_or_else(|| {
+            LookupError::Failed("it binds `:tenant`, and what it is asked for has no tenant".to_owned())
+        });
+    }
+    let given = binds.iter().find(|(given, _)| given == name);
+    given
+        .map(|(_, value)| value.clone())
+        .ok_or_else(|| LookupError::Failed(format!("it binds `:{name}`, which was not given")))
 }
 
 /// A text that the operator has written, or that was made of it: values come in by binds alone.

@@ -28,6 +28,7 @@ use smallvec::SmallVec;
 use crate::event::Scalar;
 
 pub use backend::check_url;
+pub(crate) use compiled::value_of;
 pub use forget::{Forget, Forgotten, loose};
 pub use lookups::{Lookups, OpenError};
 

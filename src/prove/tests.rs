@@ -46,11 +46,13 @@ return {
     if calls > 1 then error("something is left of another event") end
     if event.data.type == "task.drop" then return to:drop("not now") end
     if event.data.type == "task.fail" then error("no such task") end
+    if event.data.type == "task.misspelt" then to:users(lookup("users_with_access", { recrod = 7 })) end
     if event.data.type == "task.loop" then while true do end end
     to:user(event.data.user)
   end,
   authorize = function(session, topic) return session.role == "manager" end,
   authenticate = function(token)
+    if token == "asks" then lookup("users_with_access", { record = 7 }) end
     if token == "fails" then error("I saw " .. token) end
     if token == "cookie" then return { user = 5, tenant = "acme", role = "sales" } end
   end,
@@ -216,6 +218,27 @@ fn a_token_does_not_show_where_a_plugin_says_it() {
     let (_, said) =
         proven("- { name: t, token: fails, queries: { user_by_token: [] }, expect: { identity: denied } }\n");
     assert!(said.contains("unavailable") && !said.contains("fails"), "{said}");
+}
+
+#[test]
+fn a_query_that_lacks_a_bind_fails_as_it_would_live_whatever_the_test_answers() {
+    let (proof, said) = proven(
+        r"
+- name: a misspelt bind
+  event: { data: { type: task.misspelt, tenant_id: acme } }
+  sessions: { ann: { user: 1, tenant: acme } }
+  queries: { users_with_access: [{ user_id: 1 }] }
+  expect: { reaches: [ann] }
+- name: a token is of no tenant yet
+  token: asks
+  queries: { user_by_token: [], users_with_access: [{ user_id: 1 }] }
+  expect: { identity: denied }
+",
+    );
+    assert_eq!(proof.passed(), 0, "{said}");
+    for reason in ["it binds `:record`, which was not given", "what it is asked for has no tenant"] {
+        assert!(said.contains(reason), "{said}");
+    }
 }
 
 #[test]

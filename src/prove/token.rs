@@ -11,8 +11,8 @@ use crate::auth::Identity;
 use crate::auth::offline::Said;
 use crate::config::{Provider, QueryId, RuleTest, ScriptProvider, TokenExpectation, TokenIdentity, TokenTest};
 use crate::event::{Scalar, Value};
-use crate::explain::Machines;
 use crate::explain::words::counted;
+use crate::explain::{Machines, unbound};
 use crate::lookup::{Binds, LookupError};
 use crate::reload::Rulebook;
 use crate::route::script::Step;
@@ -120,7 +120,11 @@ fn plugin(
             Step::Done(Err(error)) => return Said::Unavailable(error.to_string()),
             Step::Asks(lookup, suspended) => {
                 let answer = match machines.query(&lookup.query) {
-                    Some(_) => mocked.answer_secretly(&lookup.query, None, &lookup.binds),
+                    Some(query) => {
+                        let asked = rulebook.queries.queries.get(usize::from(query.0));
+                        let unbound = asked.and_then(|asked| unbound(asked, None, &lookup.binds));
+                        unbound.or_else(|| mocked.answer_secretly(&lookup.query, None, &lookup.binds))
+                    }
                     None => Some(Err(LookupError::Failed(format!("no query is named `{}`", lookup.query)))),
                 };
                 step = suspended.resume(answer.unwrap_or_else(Unmocked::otherwise));

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{Instant, timeout};
 
 use super::history::{Attempt, History, Outcome, Trigger};
@@ -14,6 +13,7 @@ use super::machinery::Machinery;
 use super::ready::{Draft, Former, Origin};
 use super::watch::{self as watching, Watched};
 use super::{Generation, Ready, Refusal, Sources};
+use crate::runtime::give_way;
 
 /// How long reading, compiling and testing may take together.
 const DRAFT: Duration = Duration::from_mins(1);
@@ -56,7 +56,7 @@ struct Worker {
     /// What was read last, whatever came of it.
     read: Sources,
     /// A reading that has not come back in its time.
-    stuck: Option<JoinHandle<()>>,
+    stuck: Option<oneshot::Receiver<()>>,
 }
 
 impl Reloader {
@@ -218,23 +218,30 @@ impl Worker {
         Outcome::Applied(not_applied)
     }
 
-    /// Runs what may take its time, on a thread that may wait. One that does not come back is waited for by the next
-    /// attempt, not by a second thread.
+    /// Runs what may take its time, on a thread that may wait, and that gives way to what serves clients. One that does not
+    /// come back is waited for by the next attempt, not by a second thread.
     async fn on_a_thread<T: Send + 'static>(
         &mut self,
         work: impl FnOnce() -> Result<T, Refusal> + Send + 'static,
     ) -> Result<T, Refusal> {
         if let Some(stuck) = &mut self.stuck {
+            // Nothing is said: it is dropped.
             timeout(DRAFT, stuck).await.map_err(|_| Refusal::Hangs)?.ok();
             self.stuck = None;
         }
-        let (done, result) = oneshot::channel();
-        let thread = spawn_blocking(move || drop(done.send(work())));
+        let ((done, result), (alive, end)) = (oneshot::channel(), oneshot::channel());
+        let work = move || {
+            give_way();
+            drop(done.send(work()));
+            drop(alive);
+        };
+        let thread = std::thread::Builder::new().name("reload".to_owned()).spawn(work);
+        thread.map_err(|error| Refusal::Broken(format!("the system has no thread for it: {error}")))?;
         match timeout(DRAFT, result).await {
             Ok(Ok(result)) => result,
             Ok(Err(_)) => Err(Refusal::Broken("its thread has panicked".to_owned())),
             Err(_) => {
-                self.stuck = Some(thread);
+                self.stuck = Some(end);
                 Err(Refusal::Hangs)
             }
         }

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use compact_str::CompactString;
 
-use crate::config::{Breaker, Config, Diagnostics, PluginFile, Plugins, Query, QueryId, Route, ScriptCall, TopicRule};
+use crate::config::{
+    Breaker, Config, Diagnostics, PluginFile, PluginId, Plugins, Query, QueryId, Route, ScriptCall, TopicRule,
+};
 use crate::event::{Decoder, Shape, TopicPattern};
 use crate::lookup::{Forgotten, Lookups};
 use crate::route::script::{Asks, Plugin, ScriptLimits};
@@ -94,7 +96,7 @@ pub struct Rulebook {
     pub routes: RouteTable,
     /// Who may subscribe to what.
     pub topics: TopicRules,
-    /// The plugins, by [`PluginId`](crate::config::PluginId).
+    /// The plugins, by [`PluginId`].
     pub plugins: Box<[Arc<Plugin>]>,
     /// When one of them that fails is put aside.
     pub breaker: Breaker,
@@ -123,6 +125,15 @@ impl Rulebook {
         let routes = RouteTable::compile(routes, &plugins, &mut decoder);
         let topics = TopicRules::compile(topics, &plugins);
         Ok(Self { generation, decoder, routes, topics, plugins, breaker, queries })
+    }
+
+    /// The plugins that its routes and topic rules call.
+    pub fn plugins_of_lanes(&self) -> Vec<PluginId> {
+        let calls = self.routes.script_calls().chain(self.topics.script_calls());
+        let mut plugins: Vec<PluginId> = calls.map(|call| call.plugin).collect();
+        plugins.sort_unstable();
+        plugins.dedup();
+        plugins
     }
 
     /// The patterns of the topic rules that may ask what is no longer good.

@@ -62,6 +62,6 @@ pub(super) fn outcome(actions: &[CompiledAction], event: &Event) -> Outcome {
     if event.tenant().is_none() && actions.iter().any(CompiledAction::needs_tenant) {
         return Outcome::NoTenant;
     }
-    let actions: SmallVec<[Action; 1]> = actions.iter().filter_map(|action| action.draft(event)).collect();
+    let actions: Vec<Action> = actions.iter().filter_map(|action| action.draft(event)).collect();
     if actions.is_empty() { Outcome::Nobody } else { Outcome::Act(actions) }
 }

@@ -91,7 +91,9 @@ impl Index {
     /// The routes that may hold for `event`, by their position in the table.
     pub(super) fn candidates(&self, event: &Event) -> Candidates<'_> {
         let mut lists = SmallVec::new();
-        lists.push(self.always.as_slice());
+        if !self.always.is_empty() {
+            lists.push(self.always.as_slice());
+        }
         for field in &self.fields {
             with_text(event.field(field.slot), |text| field.find(text, &mut lists));
         }

@@ -76,7 +76,7 @@ pub enum Outcome {
     /// The route is about everyone, and the event names a tenant.
     EveryoneOfATenant,
     /// The event goes to nobody, and leads to these.
-    Act(SmallVec<[Action; 1]>),
+    Act(Vec<Action>),
     /// A query had no answer that the route needs, or one before it that says who gets a part of the payload alone.
     LookupFailed(LookupError),
     /// The route's script failed, or one before it that may say who gets another payload.

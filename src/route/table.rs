@@ -264,7 +264,8 @@ impl CompiledRoute {
             return done(Outcome::NoTenant);
         }
         let (mut clauses, mut asked) = (Vec::with_capacity(audiences.len()), Vec::new());
-        for (clause, call) in audiences.iter().filter_map(|audience| audience.draft(event, calls)) {
+        for audience in audiences {
+            let Some((clause, call)) = audience.draft(event, calls) else { continue };
             asked.extend(call.map(|call| Asked { clause: clauses.len(), call }));
             clauses.push(clause);
         }

@@ -2,7 +2,12 @@
 
 use std::thread::JoinHandle;
 
+use rustix::process::setpriority_process;
+use rustix::thread::gettid;
 use tokio::sync::oneshot;
+
+/// What [`give_way`] sets. The highest is 19, with which a busy machine would not come to it at all.
+const MODEST: i32 = 10;
 
 /// Threads that end by themselves, when what they serve has gone.
 #[derive(Debug, Default)]
@@ -30,4 +35,10 @@ impl Threads {
         });
         told.await.unwrap_or_default()
     }
+}
+
+/// From now on the threads that serve clients go before this one, where cores are too few for all.
+pub fn give_way() {
+    // On Linux each thread has a priority of its own. Where it cannot be set, nothing but that is lost.
+    setpriority_process(Some(gettid()), MODEST).ok();
 }

@@ -80,7 +80,6 @@ impl Intake {
     }
 
     /// As [`send`](Self::send), but gives the event back where the lane is full or has ended.
-    #[expect(clippy::result_large_err, reason = "the event itself comes back, and is tried again")]
     pub fn try_send(&self, delivery: Delivery) -> Result<(), Delivery> {
         self.lanes.try_send(delivery)
     }

@@ -3,6 +3,7 @@
 //! All share one lane. The others' events are those of T5; beside them come 50 events a second of a tenant for which each
 //! is another call of a plugin that does not end by itself.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
@@ -78,7 +79,7 @@ fn round(plan: Plan, options: Options, broker: &Broker, runtime: &Runtime) -> Ou
     );
     text = text.replace("'sqlite:app.db'", &format!("'sqlite:{}'", folder.path().join("app.db").display()));
     for (_, file, body) in GUESTS.iter().filter(|(_, file, _)| !file.is_empty()) {
-        text += &format!("  - {{ name: {file}, when: {{ data.type: {file} }}, script: {file}.lua }}\n");
+        writeln!(text, "  - {{ name: {file}, when: {{ data.type: {file} }}, script: {file}.lua }}")?;
         let plugin = format!("return {{ fields = {{ 'data.n' }}, route = function(event, to) {body} end }}\n");
         fs::write(folder.path().join(format!("{file}.lua")), plugin)?;
     }

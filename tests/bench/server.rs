@@ -3,7 +3,6 @@
 use std::fs::{self, File};
 use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 use std::net::{SocketAddr, TcpStream};
-use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
@@ -80,11 +79,6 @@ impl Server {
         let addresses = |log: &str| Some((listening(log, "clients")?, listening(log, "admin")?));
         (server.clients, server.admin) = server.wait_until("listens", addresses)?;
         Ok(server)
-    }
-
-    /// The folder that it was started in.
-    pub(crate) fn folder(&self) -> &Path {
-        self.folder.path()
     }
 
     /// What it says from now on.

@@ -218,7 +218,7 @@ fn plugin(number: usize, change: u64) -> String {
         )
         .ok();
     }
-    let calls: String = (0..12).map(|rule| format!("    rule_{rule}(data, to)\n")).collect();
+    let calls = (0..12).map(|rule| format!("    rule_{rule}(data, to)\n")).collect::<Vec<_>>().concat();
     format!(
         "{text}return {{\n  fields = {{ \"data.deal_id\", \"data.board\", \"data.owner_id\" }},\n  route = function(event, to)\n    local data = event.data\n    to:topic(\"deal:\" .. data.deal_id)\n{calls}    to:user(data.owner_id)\n  end,\n}}\n"
     )

@@ -122,7 +122,7 @@ fn every_plugin_is_told_of_and_tested() {
     let mut found = 0;
     for entry in fs::read_dir(root().join("plugins")).unwrap() {
         let name = entry.unwrap().file_name().into_string().unwrap();
-        let Some(stem) = name.strip_suffix(".lua").filter(|stem| !stem.ends_with(".d")) else { continue };
+        let Some(stem) = name.strip_suffix(".lua").filter(|stem| *stem != "pointsman.d") else { continue };
         assert!(root().join(format!("plugins/tests/{stem}.yaml")).exists(), "{name} has no tests");
         assert!(page.contains(&format!("[{name}]({name})")), "{name} is not on the page");
         assert!(check.contains(&format!("\"{name}\"")) || providers.contains(&format!("plugin: {name}")), "{name}");

@@ -65,7 +65,11 @@ pub struct Decoder {
 
 /// What a back end published: decoded, valid, immutable.
 #[derive(Debug)]
-pub struct Event {
+pub struct Event(Box<Decoded>);
+
+/// What an event consists of: in one place, as events go through many hands.
+#[derive(Debug)]
+struct Decoded {
     tenant: Option<TenantId>,
     id: Option<EventId>,
     kind: Option<Slot>,
@@ -94,10 +98,10 @@ pub enum DecodeError {
     DuplicateKey(CompactString),
     /// There is nothing where the configuration says that the payload stands.
     #[error("there is no `{0}`, where `event.payload` says that the payload is")]
-    NoPayload(Path),
+    NoPayload(Box<Path>),
     /// What stands in the tenant's place is no id.
     #[error("`{0}`, where `event.tenant` says that the tenant is, holds neither a string nor an integer")]
-    BadTenant(Path),
+    BadTenant(Box<Path>),
 }
 
 impl DecodeError {
@@ -195,9 +199,9 @@ impl Decoder {
                 Root::Header(name) => *field = Field::from_scalar((envelope.header)(name)),
             }
         }
-        let payload = payload.ok_or_else(|| DecodeError::NoPayload(self.shape.payload.clone()))?;
+        let payload = payload.ok_or_else(|| DecodeError::NoPayload(Box::new(self.shape.payload.clone())))?;
         let payload = body.slice(payload);
-        let mut event = Event {
+        let mut event = Event(Box::new(Decoded {
             tenant: None,
             id: None,
             kind: self.kind,
@@ -207,13 +211,13 @@ impl Decoder {
             parts: parts.into_boxed_slice(),
             headers: if self.keeps_headers { (envelope.headers)() } else { Box::default() },
             received,
-        };
-        event.id = self.id.and_then(|slot| EventId::from_scalar(&event.field(slot).to_scalar()));
+        }));
+        event.0.id = self.id.and_then(|slot| EventId::from_scalar(&event.field(slot).to_scalar()));
         if let Some(slot) = self.tenant {
             let value = event.field(slot);
             if value.exists() {
                 let tenant = TenantId::from_scalar(&value.to_scalar());
-                event.tenant = Some(tenant.ok_or_else(|| DecodeError::BadTenant(self.path(slot).clone()))?);
+                event.0.tenant = Some(tenant.ok_or_else(|| DecodeError::BadTenant(Box::new(self.path(slot).clone())))?);
             }
         }
         Ok(event)
@@ -223,17 +227,17 @@ impl Decoder {
 impl Event {
     /// Whose event it is. `None` for an event of no tenant.
     pub fn tenant(&self) -> Option<&TenantId> {
-        self.tenant.as_ref()
+        self.0.tenant.as_ref()
     }
 
     /// What the application calls it.
     pub fn id(&self) -> Option<&EventId> {
-        self.id.as_ref()
+        self.0.id.as_ref()
     }
 
     /// What kind of event it is, where the configuration names a field for that.
     pub fn kind(&self) -> Option<&str> {
-        match self.field(self.kind?) {
+        match self.field(self.0.kind?) {
             Value::Text(text) => Some(text),
             _ => None,
         }
@@ -241,44 +245,44 @@ impl Event {
 
     /// What clients get: the bytes that stood in the body.
     pub fn payload(&self) -> &Bytes {
-        &self.payload
+        &self.0.payload
     }
 
     /// The whole body: one valid JSON object.
     pub fn body(&self) -> &str {
-        self.text(0..self.body.len())
+        self.text(0..self.0.body.len())
     }
 
     /// What stands at this part of the decoder that made the event, as it is written there: one valid JSON value.
     pub fn part(&self, part: Part) -> Option<&str> {
         // No value is empty, so an empty range is none.
-        let range = self.parts[usize::from(part.0)].clone();
+        let range = self.0.parts[usize::from(part.0)].clone();
         (!range.is_empty()).then(|| self.text(range))
     }
 
     /// What the broker had of headers, where the decoder [keeps](Decoder::keep_headers) them.
     pub fn headers(&self) -> &[(CompactString, Scalar)] {
-        &self.headers
+        &self.0.headers
     }
 
     fn text(&self, range: Range<usize>) -> &str {
         // The body was UTF-8 when it was decoded, and ranges are those of whole values.
-        std::str::from_utf8(&self.body[range]).unwrap_or_default()
+        std::str::from_utf8(&self.0.body[range]).unwrap_or_default()
     }
 
     /// Bytes of the published body.
     pub fn size(&self) -> usize {
-        self.body.len()
+        self.0.body.len()
     }
 
     /// When the process received it.
     pub fn received(&self) -> Instant {
-        self.received
+        self.0.received
     }
 
     /// The field in this slot of the decoder that made the event.
     pub fn field(&self, slot: Slot) -> Value<'_> {
-        self.fields[usize::from(slot.0)].value(&self.body)
+        self.0.fields[usize::from(slot.0)].value(&self.0.body)
     }
 }
 

@@ -15,12 +15,12 @@ pub(super) struct Scan<'t> {
 }
 
 /// Why a scan does not go on.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) enum Fault {
     /// The text is not JSON.
     Syntax,
-    /// It is, but of what stands here no value can be made.
-    Literal(Range<usize>),
+    /// It may be, but of the string or number where the scan now stands no value can be made.
+    Literal,
 }
 
 /// A value without parts.
@@ -34,14 +34,6 @@ pub(super) enum Plain {
     Text(Range<usize>),
     /// What a string with escapes says.
     Unescaped(String),
-}
-
-/// A string, as it is written.
-#[derive(Debug)]
-struct Quoted {
-    /// What stands between its quotes.
-    inside: Range<usize>,
-    has_escapes: bool,
 }
 
 type Scanned<T> = Result<T, Fault>;
@@ -61,17 +53,19 @@ impl<'t> Scan<'t> {
     }
 
     /// The byte that comes next, beyond white space; 0, which JSON has no use for, at the end.
+    #[inline]
     pub(super) fn peek(&mut self) -> u8 {
-        while let Some(byte) = self.text.as_bytes().get(self.at) {
-            if !matches!(byte, b' ' | b'\n' | b'\r' | b'\t') {
-                return *byte;
+        loop {
+            match self.text.as_bytes().get(self.at) {
+                Some(b' ' | b'\n' | b'\r' | b'\t') => self.at += 1,
+                Some(byte) => return *byte,
+                None => return 0,
             }
-            self.at += 1;
         }
-        0
     }
 
     /// Passes over this byte if it comes next.
+    #[inline]
     pub(super) fn passes(&mut self, byte: u8) -> bool {
         let is_next = self.peek() == byte;
         self.at += usize::from(is_next);
@@ -79,6 +73,7 @@ impl<'t> Scan<'t> {
     }
 
     /// Passes over the comma before a further member, or over what closes their container: `false` then.
+    #[inline]
     pub(super) fn goes_on(&mut self, closing: u8) -> Scanned<bool> {
         let next = self.peek();
         if next != b',' && next != closing {
@@ -94,109 +89,147 @@ impl<'t> Scan<'t> {
         if self.at == self.text.len() { Ok(()) } else { Err(Fault::Syntax) }
     }
 
-    /// Passes over a member's key and its colon, and answers what `of` makes of the key.
-    pub(super) fn key<R>(&mut self, of: impl FnOnce(&str) -> R) -> Scanned<R> {
-        let key = self.quoted()?;
-        let made = match self.unescaped(&key)? {
-            None => of(&self.text[key.inside]),
-            Some(text) => of(&text),
+    /// Passes over a member's key and its colon, and answers what `of` makes of the key and its [`head`].
+    #[inline]
+    pub(super) fn key<R>(&mut self, of: impl FnOnce(u64, &str) -> R) -> Scanned<R> {
+        self.peek();
+        let start = self.at;
+        let made = if self.string()? {
+            let key = self.unescaped(start)?;
+            of(head(key.as_bytes()), &key)
+        } else {
+            let key = start + 1..self.at - 1;
+            let head = match self.text.as_bytes()[key.start..].first_chunk() {
+                // What follows the key is no part of it.
+                Some(first) if key.len() < 8 => u64::from_le_bytes(*first) & ((1 << (8 * key.len())) - 1),
+                Some(first) => u64::from_le_bytes(*first),
+                None => head(&self.text.as_bytes()[key.clone()]),
+            };
+            of(head, &self.text[key])
         };
         self.colon().map(|()| made)
     }
 
     /// Passes over a value.
+    #[inline]
     pub(super) fn pass(&mut self) -> Scanned<()> {
-        // What closes each container that is open.
-        let mut open = SmallVec::<[u8; 32]>::new();
-        loop {
-            match self.peek() {
-                b'{' => {
-                    self.at += 1;
-                    if !self.passes(b'}') {
-                        open.push(b'}');
-                        self.quoted()?;
-                        self.colon()?;
-                        continue;
-                    }
-                }
-                b'[' => {
-                    self.at += 1;
-                    if !self.passes(b']') {
-                        open.push(b']');
-                        continue;
-                    }
-                }
-                b'"' => _ = self.quoted()?,
-                b'-' | b'0'..=b'9' => drop(self.number()?),
-                _ => drop(self.word()?),
-            }
-            loop {
-                let Some(closing) = open.last() else { return Ok(()) };
-                if self.goes_on(*closing)? {
-                    break;
-                }
-                open.pop();
-            }
-            if open.last() == Some(&b'}') {
-                self.quoted()?;
-                self.colon()?;
-            }
+        match self.peek() {
+            b'{' | b'[' => self.containers(),
+            _ => self.single(),
         }
     }
 
     /// Takes a value that is neither an object nor an array.
     pub(super) fn plain(&mut self) -> Scanned<Plain> {
-        match self.peek() {
+        let first = self.peek();
+        let start = self.at;
+        match first {
             b'"' => {
-                let string = self.quoted()?;
-                Ok(self.unescaped(&string)?.map_or(Plain::Text(string.inside), Plain::Unescaped))
+                let has_escapes = self.string()?;
+                if has_escapes {
+                    self.unescaped(start).map(Plain::Unescaped)
+                } else {
+                    Ok(Plain::Text(start + 1..self.at - 1))
+                }
             }
             b'-' | b'0'..=b'9' => {
-                let start = self.at;
                 let is_integer = self.number()?;
-                number(&self.text[start..self.at], is_integer, start).ok_or(Fault::Literal(start..self.at))
+                number(&self.text[start..self.at], is_integer, start).ok_or_else(|| self.no_value(start))
             }
             _ => self.word(),
         }
     }
 
+    #[inline]
+    fn single(&mut self) -> Scanned<()> {
+        match self.peek() {
+            b'"' => self.string().map(drop),
+            b'-' | b'0'..=b'9' => self.number().map(drop),
+            _ => self.word().map(drop),
+        }
+    }
+
+    /// Passes over an object or array, with what is in it.
+    fn containers(&mut self) -> Scanned<()> {
+        // What closes each one that is open.
+        let mut open = SmallVec::<[u8; 32]>::new();
+        loop {
+            let closing = match self.peek() {
+                b'{' => b'}',
+                b'[' => b']',
+                _ => 0,
+            };
+            if closing == 0 {
+                self.single()?;
+            } else {
+                self.at += 1;
+                if !self.passes(closing) {
+                    open.push(closing);
+                    self.begin(closing)?;
+                    continue;
+                }
+            }
+            loop {
+                let Some(closing) = open.last().copied() else { return Ok(()) };
+                if self.goes_on(closing)? {
+                    self.begin(closing)?;
+                    break;
+                }
+                open.pop();
+            }
+        }
+    }
+
+    /// Passes over what comes before a member's value in a container that closes so.
+    fn begin(&mut self, closing: u8) -> Scanned<()> {
+        if closing == b']' {
+            return Ok(());
+        }
+        self.string()?;
+        self.colon()
+    }
+
+    #[inline]
     fn colon(&mut self) -> Scanned<()> {
         if self.passes(b':') { Ok(()) } else { Err(Fault::Syntax) }
     }
 
-    /// Passes over a string.
-    fn quoted(&mut self) -> Scanned<Quoted> {
+    /// Passes over a string. Whether there are escapes in it.
+    #[inline]
+    fn string(&mut self) -> Scanned<bool> {
         if !self.passes(b'"') {
             return Err(Fault::Syntax);
         }
         let bytes = self.text.as_bytes();
-        let (start, mut end, mut has_escapes) = (self.at, self.at, false);
+        let mut has_escapes = false;
         loop {
-            end += plain_length(&bytes[end..]);
-            match bytes.get(end) {
+            self.at += plain_length(&bytes[self.at..]);
+            match bytes.get(self.at) {
                 Some(b'"') => break,
                 Some(b'\\') => {
                     has_escapes = true;
-                    end += escape_length(&bytes[end + 1..]).ok_or(Fault::Syntax)? + 1;
+                    self.at += escape_length(&bytes[self.at + 1..]).ok_or(Fault::Syntax)? + 1;
                 }
                 // A control character, or the end.
                 _ => return Err(Fault::Syntax),
             }
         }
-        self.at = end + 1;
-        Ok(Quoted { inside: start..end, has_escapes })
+        self.at += 1;
+        Ok(has_escapes)
     }
 
-    /// What a string says, where that is not what stands there.
-    fn unescaped(&self, string: &Quoted) -> Scanned<Option<String>> {
-        if !string.has_escapes {
-            return Ok(None);
-        }
-        let written = string.inside.start - 1..string.inside.end + 1;
-        serde_json::from_str(&self.text[written.clone()]).map(Some).map_err(|_| Fault::Literal(written))
+    /// What the string says that began at `start` and was passed over.
+    fn unescaped(&mut self, start: usize) -> Scanned<String> {
+        serde_json::from_str(&self.text[start..self.at]).map_err(|_| self.no_value(start))
+    }
+
+    fn no_value(&mut self, start: usize) -> Fault {
+        self.at = start;
+        Fault::Literal
     }
 
     /// Passes over a number. Whether it is written as an integer.
+    #[inline]
     fn number(&mut self) -> Scanned<bool> {
         let bytes = self.text.as_bytes();
         let digits = |from: usize| bytes[from..].iter().take_while(|byte| byte.is_ascii_digit()).count();
@@ -219,6 +252,7 @@ impl<'t> Scan<'t> {
     }
 
     /// Takes `true`, `false` or `null`.
+    #[inline]
     fn word(&mut self) -> Scanned<Plain> {
         let rest = &self.text.as_bytes()[self.at..];
         let (value, length) = match rest {
@@ -245,19 +279,24 @@ fn number(digits: &str, is_integer: bool, start: usize) -> Option<Plain> {
     digits.parse().ok().filter(|value: &f64| value.is_finite()).map(Plain::Float)
 }
 
+/// The first eight bytes of a name as a number, which is compared faster. Those of a shorter one are followed by zeros,
+/// which no name holds.
+pub(super) fn head(name: &[u8]) -> u64 {
+    name.iter().take(8).rev().fold(0, |head, byte| head << 8 | u64::from(*byte))
+}
+
 /// How many bytes there are before the next quote, backslash or control character.
+#[inline]
 fn plain_length(bytes: &[u8]) -> usize {
     const ONES: u64 = u64::MAX / 255;
-    const HIGH: u64 = ONES << 7;
-    /// A high bit for each byte that is 0, and perhaps for such as follow it.
-    fn zeros(word: u64) -> u64 {
-        word.wrapping_sub(ONES) & !word & HIGH
-    }
     let (words, rest) = bytes.as_chunks::<8>();
     for (index, word) in words.iter().enumerate() {
         let word = u64::from_le_bytes(*word);
-        let below_space = word.wrapping_sub(ONES * 0x20) & !word & HIGH;
-        let found = zeros(word ^ (ONES * u64::from(b'"'))) | zeros(word ^ (ONES * u64::from(b'\\'))) | below_space;
+        // Bytes that borrow where one is taken from each: with the quote's bit turned it is next to the control characters.
+        let quote_or_control = (word ^ (ONES * 0x02)).wrapping_sub(ONES * 0x21);
+        let backslash = (word ^ (ONES * 0x5c)).wrapping_sub(ONES);
+        // The first one is exact, those behind it may have been borrowed from.
+        let found = (quote_or_control | backslash) & !word & (ONES << 7);
         if found != 0 {
             return index * 8 + found.trailing_zeros() as usize / 8;
         }

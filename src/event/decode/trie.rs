@@ -6,7 +6,7 @@ use compact_str::CompactString;
 use serde::de::{Error as _, IgnoredAny};
 use smallvec::SmallVec;
 
-use super::scan::{Fault, Plain, Scan};
+use super::scan::{Fault, Plain, Scan, head};
 use super::{DecodeError, Part, Path, Scalar, Slot, Value};
 
 /// A field's value as an event keeps it: text without escapes is a range of the body and costs no allocation.
@@ -87,6 +87,8 @@ struct Node {
     part: Option<Part>,
     payload: bool,
     children: Vec<(Box<str>, Node)>,
+    /// By child, of its key.
+    heads: Vec<u64>,
 }
 
 impl Trie {
@@ -107,6 +109,7 @@ impl Trie {
     fn node(&mut self, segments: &[CompactString]) -> &mut Node {
         segments.iter().fold(&mut self.root, |node, key| {
             let index = node.children.iter().position(|(known, _)| **known == **key).unwrap_or_else(|| {
+                node.heads.push(head(key.as_bytes()));
                 node.children.push((key.as_str().into(), Node::default()));
                 node.children.len() - 1
             });
@@ -125,8 +128,8 @@ impl Trie {
         match reader.body(&self.root) {
             Ok(()) => Ok(reader.found),
             Err(Refusal::NotAnObject) => Err(DecodeError::NotAnObject),
-            Err(Refusal::Duplicate(key)) => Err(DecodeError::DuplicateKey(key)),
-            Err(Refusal::Fault(fault)) => Err(DecodeError::NotJson(explained(body, &fault))),
+            Err(Refusal::Duplicate(key)) => Err(DecodeError::DuplicateKey((*key).into())),
+            Err(Refusal::Fault(fault)) => Err(DecodeError::NotJson(explained(body, fault, reader.scan.at()))),
         }
     }
 }
@@ -135,7 +138,7 @@ impl Trie {
 enum Refusal {
     Fault(Fault),
     NotAnObject,
-    Duplicate(CompactString),
+    Duplicate(Box<str>),
 }
 
 impl From<Fault> for Refusal {
@@ -146,17 +149,14 @@ impl From<Fault> for Refusal {
 
 /// What is wrong with a body that was not read, and where.
 #[cold]
-fn explained(body: &str, fault: &Fault) -> serde_json::Error {
-    let literal = match (fault, serde_json::from_str::<IgnoredAny>(body)) {
-        (_, Err(error)) => return error,
-        (Fault::Literal(range), Ok(_)) => range.clone(),
-        (Fault::Syntax, Ok(_)) => return serde_json::Error::custom("it cannot be read"),
+fn explained(body: &str, fault: Fault, at: usize) -> serde_json::Error {
+    let (before, rest) = body.split_at(at);
+    let what = match (serde_json::from_str::<IgnoredAny>(body), fault) {
+        (Err(error), _) => return error,
+        (Ok(_), Fault::Literal) if rest.starts_with('"') => "lone surrogate in a string",
+        (Ok(_), Fault::Literal) => "number out of range",
+        (Ok(_), Fault::Syntax) => "unexpected text",
     };
-    let what = match &body[literal.clone()] {
-        string if string.starts_with('"') => "lone surrogate in a string",
-        _ => "number out of range",
-    };
-    let before = &body[..literal.start];
     let line = before.matches('\n').count() + 1;
     let column = before.len() - before.rfind('\n').map_or(0, |newline| newline + 1) + 1;
     serde_json::Error::custom(format!("{what} at line {line} column {column}"))
@@ -207,7 +207,7 @@ impl Reader<'_> {
         }
     }
 
-    fn object(&mut self, Node { children, .. }: &Node) -> Result<(), Refusal> {
+    fn object(&mut self, Node { children, heads, .. }: &Node) -> Result<(), Refusal> {
         if children.is_empty() {
             return Ok(self.scan.pass()?);
         }
@@ -215,8 +215,11 @@ impl Reader<'_> {
         let mut goes_on = !self.scan.passes(b'}');
         let mut seen = SmallVec::<[bool; 32]>::from_elem(false, children.len());
         while goes_on {
-            match self.scan.key(|key| children.iter().position(|(known, _)| **known == *key))? {
-                Some(index) if seen[index] => return Err(Refusal::Duplicate(children[index].0.as_ref().into())),
+            let child = |head, key: &str| {
+                heads.iter().zip(children).position(|(known, (name, _))| *known == head && **name == *key)
+            };
+            match self.scan.key(child)? {
+                Some(index) if seen[index] => return Err(Refusal::Duplicate(children[index].0.clone())),
                 Some(index) => {
                     seen[index] = true;
                     self.value(&children[index].1)?;
@@ -231,13 +234,13 @@ impl Reader<'_> {
     /// An array that is a list to those who read it, or of which single elements are declared, `items.0.id`, or both.
     fn array(&mut self, node: &Node) -> Result<(), Refusal> {
         if node.slot.is_some() {
-            let mut scan = self.scan.clone();
-            let items = list(&mut scan)?;
+            let start = self.scan.clone();
+            let items = list(&mut self.scan)?;
             self.keep(node, Field::List(items));
             if node.children.is_empty() {
-                self.scan = scan;
                 return Ok(());
             }
+            self.scan = start;
         }
         if node.children.is_empty() {
             return Ok(self.scan.pass()?);

@@ -23,11 +23,11 @@ impl Bench {
 
     /// The one review that was ordered last.
     pub(super) fn order(&self) -> Arc<Review> {
-        let orders = self.others.iter().filter_map(|effect| match effect {
+        let mut orders = self.others.iter().filter_map(|effect| match effect {
             Effect::Review(order) => Some(Arc::clone(order)),
             _ => None,
         });
-        orders.last().unwrap()
+        orders.next_back().unwrap()
     }
 
     pub(super) fn review_sent(&mut self, order: &Arc<Review>, shards: usize) {

@@ -285,7 +285,7 @@ fn machines_are_made_before_they_are_needed_and_go_with_their_rulebook() {
     let mut bench = bench(SETTING);
     let memory = |bench: &Bench| bench.metrics.script("p.lua").held();
     let next = rulebook_with(Setting { generation: 2, ..SETTING });
-    bench.lane.prepare(&next, bench.now).unwrap();
+    bench.lane.prepare(&next, PluginId(0), bench.now).unwrap();
     let one = memory(&bench);
     assert!(one > 10_000, "a machine holds something: {one}");
     bench.script("acme", "all", 1);
@@ -300,7 +300,7 @@ fn machines_are_made_before_they_are_needed_and_go_with_their_rulebook() {
     // What waits by a rulebook holds it.
     bench.script("acme", "ask", 2);
     bench.rulebook = rulebook_with(Setting { generation: 3, ..SETTING });
-    bench.lane.prepare(&Arc::clone(&bench.rulebook), bench.now).unwrap();
+    bench.lane.prepare(&Arc::clone(&bench.rulebook), PluginId(0), bench.now).unwrap();
     bench.now += Duration::from_secs(2);
     bench.tick();
     bench.answer(0, found());

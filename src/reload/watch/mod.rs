@@ -30,10 +30,15 @@ pub(super) struct Watched {
     pub(super) is_on: bool,
 }
 
-/// Watches until nobody is left to tell, and tells when the files hold something that has not been read.
-pub(super) async fn run(mut watched: watch::Receiver<Watched>, changed: mpsc::Sender<()>) {
+/// Watches until nobody is left to tell, and tells when the files hold something that has not been read. What the system
+/// has to give for that is taken at once.
+pub(super) fn run(watched: watch::Receiver<Watched>, changed: mpsc::Sender<()>) -> impl Future<Output = ()> {
     let hint = Arc::new(Notify::new());
-    let mut hints = Hints::new(Arc::clone(&hint));
+    let hints = Hints::new(Arc::clone(&hint));
+    watch(hint, hints, watched, changed)
+}
+
+async fn watch(hint: Arc<Notify>, mut hints: Hints, mut watched: watch::Receiver<Watched>, changed: mpsc::Sender<()>) {
     let mut now = watched.borrow_and_update().clone();
     let mut observer = Observer::new(Arc::clone(&now.sources), Instant::now().into_std());
     loop {

@@ -1,15 +1,16 @@
 //! When to look at the files, and when what is seen is taken up: without files, hints and clock.
 //!
-//! A hint says that something may have changed. It leads to a look at once, and to another one when it has been quiet
-//! for a while. What both have seen, and is not what is known already, is taken up. Without any hint there is a look every
-//! few seconds all the same.
+//! A hint says that something may have changed. When it has been quiet for half a while there is a look, and after the
+//! other half there is another one. What both have seen, and is not what is known already, is taken up. Without any hint
+//! there is a look every few seconds all the same.
 
 use std::time::{Duration, Instant};
 
-/// How long it must be quiet.
-pub(super) const QUIET: Duration = Duration::from_millis(250);
-/// How long after a look that saw something new the next one follows, where there was no hint that it waits for.
-const AGAIN: Duration = Duration::from_millis(100);
+/// How long it must be quiet: longer than it takes programs to write their files one after the other, and short enough
+/// that who saves a file sees at once what comes of it.
+pub(super) const QUIET: Duration = Duration::from_millis(150);
+/// How far apart two looks are at least, if they are to agree.
+const APART: Duration = Duration::from_millis(75);
 /// After so long, quiet is no longer waited for: somebody else writes into the same folder all the time.
 const LONGEST: Duration = Duration::from_secs(3);
 /// How often there is a look in any case.
@@ -53,15 +54,14 @@ impl<S: PartialEq> Observer<S> {
     /// Something may have changed.
     pub(super) fn hint(&mut self, now: Instant) {
         match &mut self.stirred {
-            // The first look is at once, so that two that agree are as far apart as it was quiet.
             None => {
                 self.stirred = Some(Stirred { since: now, until: now + QUIET });
-                self.due = now;
+                self.due = self.due.min(now + APART);
             }
             Some(stirred) => {
                 stirred.until = (now + QUIET).min(stirred.since + LONGEST);
-                if self.due > now {
-                    self.due = self.due.max(stirred.until);
+                if stirred.until > now {
+                    self.due = (now + APART).min(stirred.until);
                 }
             }
         }
@@ -85,7 +85,7 @@ impl<S: PartialEq> Observer<S> {
             return true;
         }
         self.seen = Some(sight);
-        self.due = (now + AGAIN).max(quiet_at);
+        self.due = (now + APART).max(quiet_at);
         false
     }
 
@@ -126,20 +126,20 @@ mod tests {
 
     #[test]
     fn what_is_written_at_once_is_taken_up_when_it_has_been_quiet() {
-        assert_eq!(play(&[(1000, Some("new"), true)], 9_000), [(1250, "new")]);
+        assert_eq!(play(&[(1000, Some("new"), true)], 9_000), [(1150, "new")]);
     }
 
     #[test]
     fn what_is_written_in_parts_is_taken_up_as_a_whole() {
-        let parts = [(1000, Some("n"), true), (1150, Some("ne"), true), (1300, Some("new"), true)];
-        assert_eq!(play(&parts, 9_000), [(1650, "new")]);
+        let parts = [(1000, Some("n"), true), (1120, Some("ne"), true), (1240, Some("new"), true)];
+        assert_eq!(play(&parts, 9_000), [(1390, "new")]);
         let hints_come_first = [(1000, None, true), (1020, Some("new"), false)];
-        assert_eq!(play(&hints_come_first, 9_000), [(1350, "new")]);
+        assert_eq!(play(&hints_come_first, 9_000), [(1150, "new")]);
     }
 
     #[test]
     fn a_file_that_is_empty_for_a_moment_is_not_taken_up_so() {
-        assert_eq!(play(&[(1000, Some(""), true), (1040, Some("new"), true)], 9_000), [(1390, "new")]);
+        assert_eq!(play(&[(1000, Some(""), true), (1040, Some("new"), true)], 9_000), [(1190, "new")]);
         assert_eq!(play(&[(1000, Some(""), true), (1040, Some("old"), true)], 9_000), []);
     }
 
@@ -151,7 +151,7 @@ mod tests {
     #[test]
     fn a_change_without_a_hint_is_seen_by_the_next_look() {
         let taken = play(&[(1000, Some("new"), false)], 25_000);
-        assert_eq!(taken, [(10_100, "new")]);
+        assert_eq!(taken, [(10_075, "new")]);
     }
 
     #[test]

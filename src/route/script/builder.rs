@@ -9,6 +9,7 @@ use mlua::Value;
 use smallvec::SmallVec;
 
 use super::Routing;
+use super::host::LONGEST_NAME;
 use super::json::{self, Writing};
 use super::value::{describe, list, scalar, user};
 use crate::event::{AttributeMatch, Clause, Comparison, Matcher, Payload, Scalar, Topic, UserId};
@@ -121,6 +122,10 @@ impl Builder {
             let Ok(Scalar::Text(name)) = scalar(&name) else {
                 return Err(format!("an attribute has a name, and this is {}", describe(&name)));
             };
+            if name.len() > LONGEST_NAME {
+                let length = name.len();
+                return Err(format!("an attribute's name is at most {LONGEST_NAME} bytes long, and this has {length}"));
+            }
             let matcher =
                 matcher(&condition, MOST_NAMES - self.values, 2).map_err(|fault| format!("`{name}`: {fault}"))?;
             self.values = (self.values + values(&matcher)).min(MOST_NAMES);
@@ -183,7 +188,11 @@ fn counted<T>(
 
 fn add<T>(to: &mut Option<SmallVec<[T; 1]>>, more: SmallVec<[T; 1]>) {
     match to {
-        Some(known) => known.extend(more),
+        Some(known) => {
+            // Where there are two, there are more.
+            known.reserve(more.len().max(3));
+            known.extend(more);
+        }
         None => *to = Some(more),
     }
 }

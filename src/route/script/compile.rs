@@ -15,14 +15,15 @@ use crate::event::Path;
 
 /// Bytes of a plugin's file.
 const LARGEST: usize = 1 << 20;
-/// Fields that a plugin declares.
-const MOST_FIELDS: usize = 1000;
+/// Fields that a plugin declares: parameters of one function. Who wants more takes the whole event.
+const MOST_FIELDS: usize = 100;
 
 pub(super) const HOOKS: [Hook; 3] = [Hook::Route, Hook::Authorize, Hook::Authenticate];
 
 /// Compiles a plugin. See [`Plugin::compile`].
 pub(super) fn compile(file: &PluginFile, limits: ScriptLimits) -> Result<Plugin, Vec<PluginFault>> {
-    let text = file.text();
+    // Some editors begin a file with a mark of its encoding.
+    let text = file.text().trim_start_matches('\u{feff}');
     let bytecode = bytecode(text).map_err(|fault| vec![fault])?;
     let host = Host::new(limits, Box::new(|_| ()));
     let sandbox = Sandbox::new(Rc::clone(&host)).map_err(|error| vec![fault(None, error.to_string())])?;

@@ -3,6 +3,7 @@
 use mlua::Error;
 
 use super::host::{Call, method_names};
+use super::sandbox::PRELUDE;
 use super::{ScriptError, ScriptFailure};
 
 /// Bytes of a message.
@@ -12,6 +13,8 @@ const LONGEST: usize = 1024;
 pub(super) fn failure(plugin: &str, error: &Error, call: Option<&Call>, stopped: Option<String>) -> ScriptError {
     let (what, trace) = told(error);
     let (place, text) = split(plugin, &what);
+    // What the prelude wraps fails there, and the plugin has called it.
+    let text = split(PRELUDE, text).1;
     let mut line = place.or_else(|| traced(plugin, &trace));
     let raised = call.and_then(|call| call.raised.as_ref()).filter(|_| is_no_text(text));
     let unanswered = call.and_then(|call| call.unanswered.as_ref()).filter(|reason| text.contains(reason.as_str()));

@@ -27,6 +27,8 @@ const LARGEST_JSON: usize = 1 << 20;
 /// Binds of one `lookup`, and bytes of each.
 const MOST_BINDS: usize = 64;
 const LONGEST_BIND: usize = 64 << 10;
+/// Bytes of the name of a query, a bind or an attribute.
+pub(super) const LONGEST_NAME: usize = 255;
 
 /// What the functions of one machine work on.
 pub(super) struct Host {
@@ -168,6 +170,9 @@ impl Host {
         let Ok(Scalar::Text(query)) = scalar(query) else {
             return Err(format!("lookup: it takes the name of a query, and this is {}", describe(query)));
         };
+        if query.len() > LONGEST_NAME {
+            return Err(format!("lookup: no query has a name of {} bytes", query.len()));
+        }
         call.asked = Some(Lookup { query, binds: read_binds(binds).map_err(|fault| format!("lookup: {fault}"))? });
         Ok(())
     }
@@ -186,7 +191,7 @@ impl Host {
             call.lines
         });
         let text = match lines {
-            0..=MOST_LINES => self.shown(values),
+            0..=MOST_LINES => on_one_line(self.shown(values)),
             _ if lines == MOST_LINES + 1 => format!("this call has logged {MOST_LINES} lines: the others are left out"),
             _ => return,
         };
@@ -247,6 +252,9 @@ fn read_binds(binds: &Value) -> Result<Binds, String> {
         let Ok(Scalar::Text(name)) = scalar(&name) else {
             return Err(format!("binds have names, and this is {}", describe(&name)));
         };
+        if name.len() > LONGEST_NAME {
+            return Err(format!("a bind's name is at most {LONGEST_NAME} bytes long, and this has {}", name.len()));
+        }
         if name == "tenant" {
             return Err("`tenant` is always the event's or session's own, and is not bound here".to_owned());
         }
@@ -259,6 +267,18 @@ fn read_binds(binds: &Value) -> Result<Binds, String> {
     // Equal questions are one question, in whatever order a table has its members.
     read.sort_unstable_by(|(left, _), (right, _)| left.cmp(right));
     Ok(read)
+}
+
+/// A text in which nothing is a command to a terminal, or begins a line of a log that nobody has written.
+fn on_one_line(text: String) -> String {
+    if !text.contains(char::is_control) {
+        return text;
+    }
+    let mut escaped = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        if c.is_control() { escaped.extend(c.escape_debug()) } else { escaped.push(c) }
+    }
+    escaped
 }
 
 /// The line of the plugin where the function at this level is.

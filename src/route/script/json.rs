@@ -226,7 +226,7 @@ impl Writer<'_> {
     fn table(&mut self, table: &Table, levels: u8) -> Result<(), String> {
         let length = table.raw_len();
         let is_marked = table.metatable().is_some_and(|metatable| metatable.to_pointer() == self.writing.arrays);
-        if is_marked || (length > 0 && members(table, length)? == length) {
+        if is_marked || (length > 0 && self.members(table, length)? == length) {
             return self.array(table, length, levels);
         }
         let mut pairs = Vec::new();
@@ -248,6 +248,20 @@ impl Writer<'_> {
         Ok(())
     }
 
+    /// How many members a table has, or more than `most`.
+    fn members(&self, table: &Table, most: usize) -> Result<usize, String> {
+        let mut count = 0;
+        let counted = table.for_each::<Value, Value>(|_, _| {
+            self.writing.guard.safepoint()?;
+            count += 1;
+            if count > most { Err(mlua::Error::runtime("that is enough")) } else { Ok(()) }
+        });
+        match counted {
+            Err(error) if count <= most => Err(told(&error)),
+            _ => Ok(count),
+        }
+    }
+
     fn array(&mut self, table: &Table, length: usize, levels: u8) -> Result<(), String> {
         self.out.push('[');
         for index in 1..=length {
@@ -261,19 +275,6 @@ impl Writer<'_> {
         self.out.push(']');
         Ok(())
     }
-}
-
-/// How many members a table has, or more than `most`.
-fn members(table: &Table, most: usize) -> Result<usize, String> {
-    let mut count = 0;
-    let counted = table.for_each::<Value, Value>(|_, _| {
-        count += 1;
-        if count > most { Err(mlua::Error::runtime("that is enough")) } else { Ok(()) }
-    });
-    if counted.is_err() && count <= most {
-        return Err("the table cannot be read".to_owned());
-    }
-    Ok(count)
 }
 
 fn told(error: &mlua::Error) -> String {

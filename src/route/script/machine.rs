@@ -14,7 +14,7 @@ use mlua::{Function, IntoLua as _, Lua, Table, Thread, Value};
 use super::compile::HOOKS;
 use super::fault::{failure, plain};
 use super::guard::Used;
-use super::host::{Call, Host};
+use super::host::{Call, Host, LONGEST_NAME};
 use super::json::{self, Making};
 use super::sandbox::Sandbox;
 use super::value::{describe, piece, scalar};
@@ -29,6 +29,8 @@ use crate::route::{Answer, SessionView};
 const MOST_ROWS: usize = 10_000;
 /// What `authenticate` says of a user.
 const MOST_ATTRIBUTES: usize = 100;
+/// Bytes of each: every session of the user holds them.
+const LONGEST_ATTRIBUTE: usize = 64 << 10;
 
 /// A machine that has run its plugin's top level.
 pub(super) struct Machine {
@@ -64,6 +66,8 @@ impl Machine {
 
     fn load(plugin: &Arc<Plugin>, host: &Rc<Host>) -> mlua::Result<Self> {
         let sandbox = Sandbox::new(Rc::clone(host))?;
+        // Before the plugin can have changed what its function is made of.
+        let outline = plugin.fields.as_deref().map(|fields| Outline::new(&sandbox.lua, fields)).transpose()?;
         let returned = sandbox.run(&plugin.name, &plugin.bytecode)?;
         let Value::Table(table) = returned else {
             return Err(mlua::Error::runtime("the plugin returned no table of hooks this time"));
@@ -76,7 +80,6 @@ impl Machine {
         let params =
             plugin.sites.iter().map(|(_, with)| json::read(&sandbox.lua, with, making)?.into_lua(&sandbox.lua));
         let params = params.collect::<mlua::Result<_>>()?;
-        let outline = plugin.fields.as_deref().map(|fields| Outline::new(&sandbox.lua, fields)).transpose()?;
         Ok(Self { plugin: Arc::clone(plugin), sandbox, hooks, params, outline, is_spent: Cell::new(false) })
     }
 
@@ -303,6 +306,9 @@ fn identity_of(identity: &Table) -> Result<Vec<(CompactString, Scalar)>, String>
         };
         let value = scalar(&value)
             .map_err(|what| format!("`{name}` is a text, a number, true or false, and this is {what}"))?;
+        if matches!(&value, Scalar::Text(text) if text.len() > LONGEST_ATTRIBUTE) || name.len() > LONGEST_NAME {
+            return Err(format!("what is known of a user has {LONGEST_ATTRIBUTE} bytes each at most"));
+        }
         if all.len() == MOST_ATTRIBUTES {
             return Err(format!("at most {MOST_ATTRIBUTES} things are known of a user"));
         }

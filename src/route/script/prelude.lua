@@ -2,13 +2,16 @@
 --
 -- What is wrapped here could keep the thread busy for long without a safepoint, or would say too little.
 local host = ...
-local yield, raise, kind, number = coroutine.yield, error, type, tonumber
-local find, split, sort, move, size = string.find, string.split, table.sort, table.move, string.len
+local yield, raise, kind, number, get = coroutine.yield, error, type, tonumber, rawget
+local find, match, gmatch, gsub, split = string.find, string.match, string.gmatch, string.gsub, string.split
+local concat, seek, sort, move, size = table.concat, table.find, table.sort, table.move, string.len
 
--- A search takes the product of both lengths at worst.
+-- A search takes the product of both lengths at worst: each byte of a text is held against a class, or a part, this long.
 local function bounded(text, part)
-    if kind(text) == "string" and kind(part) == "string" and size(part) > 64 and size(text) * size(part) > 16000000 then
-        raise("the texts are too long for this search", 3)
+    if kind(text) == "string" and kind(part) == "string" then
+        if size(text) * size(part) > (if size(part) > 64 then 16000000 else 64000000) then
+            raise("the texts are too long for this search", 3)
+        end
     end
 end
 
@@ -17,18 +20,60 @@ function string.find(text, pattern, ...)
     return find(text, pattern, ...)
 end
 
+function string.match(text, pattern, ...)
+    bounded(text, pattern)
+    return match(text, pattern, ...)
+end
+
+function string.gmatch(text, pattern)
+    bounded(text, pattern)
+    return gmatch(text, pattern)
+end
+
+function string.gsub(text, pattern, ...)
+    bounded(text, pattern)
+    return gsub(text, pattern, ...)
+end
+
 function string.split(text, separator)
     bounded(text, separator)
     return split(text, separator)
+end
+
+-- It is no slow `__tostring` of many values of one string.format: there would be no safepoint between them.
+function table.concat(list, separator, first, last)
+    return concat(list, separator, first, last)
+end
+
+-- Tables may be compared by a function of the library, and it is a turn of a loop then.
+function table.find(list, value, from)
+    if kind(value) ~= "table" then
+        return seek(list, value, from)
+    end
+    local index = number(from) or 1
+    local item = get(list, index)
+    while item ~= nil do
+        if value == item then
+            return index
+        end
+        index = index + 1
+        item = get(list, index)
+    end
+    return nil
 end
 
 local function before(a, b)
     return a < b
 end
 
--- Always with a function of ours or the plugin's: each comparison is a safepoint then.
+-- Always with a function of Lua: each comparison is a safepoint then, by whatever it compares.
 function table.sort(list, less)
-    return sort(list, less or before)
+    if kind(less) ~= "function" then
+        return sort(list, less or before)
+    end
+    return sort(list, function(a, b)
+        return less(a, b)
+    end)
 end
 
 function table.move(from, first, last, at, to)

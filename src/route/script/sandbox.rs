@@ -16,7 +16,10 @@ use super::host::Host;
 const LIBRARIES: [StdLib; 6] =
     [StdLib::STRING, StdLib::TABLE, StdLib::MATH, StdLib::UTF8, StdLib::BIT, StdLib::COROUTINE];
 
-static PRELUDE: LazyLock<Option<Vec<u8>>> = LazyLock::new(|| compiler().compile(include_str!("prelude.lua")).ok());
+/// What the prelude is called in messages.
+pub(super) const PRELUDE: &str = "pointsman";
+
+static COMPILED: LazyLock<Option<Vec<u8>>> = LazyLock::new(|| compiler().compile(include_str!("prelude.lua")).ok());
 
 /// A furnished machine.
 pub(super) struct Sandbox {
@@ -37,9 +40,9 @@ impl Sandbox {
         let libraries = LIBRARIES.into_iter().fold(StdLib::NONE, |all, library| all | library);
         let lua = Lua::new_with(libraries, LuaOptions::new())?;
         let functions = host.functions(&lua)?;
-        let prelude = PRELUDE.as_ref().ok_or_else(|| mlua::Error::runtime("the prelude does not compile"))?;
+        let prelude = COMPILED.as_ref().ok_or_else(|| mlua::Error::runtime("the prelude does not compile"))?;
         lua.load(&prelude[..])
-            .set_name("=pointsman")
+            .set_name(format!("={PRELUDE}"))
             .set_mode(ChunkMode::Binary)
             .into_function()?
             .call::<()>(functions.prelude)?;

@@ -1,9 +1,10 @@
 //! What a plugin is handed of an event: the parts that it declares, or all of it, as tables that cannot be changed.
 
 use compact_str::CompactString;
-use mlua::{Either, Lua, Table, Value};
+use mlua::{Either, Function, Lua, Table, Value, Variadic};
 
 use super::json::{self, Making, Piece};
+use super::sandbox::compiler;
 use super::value::piece;
 use crate::event::{Decoder, Event, Part, Path, Root, Slot};
 
@@ -41,35 +42,45 @@ impl EventView {
     }
 }
 
-/// The tables that declared fields are handed over in, with their names ready in one machine.
-pub(super) struct Outline(Vec<Node>);
-
-struct Node {
-    name: Value,
-    content: Content,
+/// The tables that declared fields are handed over in: a function of one machine, of the fields' values in their order.
+pub(super) struct Outline {
+    function: Function,
+    /// Which fields it takes. One that is a part of another one is there with that.
+    fields: Box<[usize]>,
 }
 
-enum Content {
-    /// The field of this position.
-    Field(usize),
-    Table(Vec<Node>),
+/// What stands under a name of a table.
+enum Node {
+    /// The parameter of this position.
+    Parameter(usize),
+    Table(Vec<(Name, Node)>),
+}
+
+#[derive(PartialEq)]
+enum Name {
+    Text(String),
+    /// Of an element of an array, counted from 1.
+    Index(i64),
 }
 
 impl Outline {
-    /// The outline of these fields. A field that is a part of another one is there with that.
+    /// The outline of these fields, in a machine whose libraries are as they were: nobody has run in it.
     pub(super) fn new(lua: &Lua, fields: &[Path]) -> mlua::Result<Self> {
-        let mut nodes = Vec::new();
-        for (index, path) in fields.iter().enumerate() {
-            let names = names(path);
-            let is_within = |other: &Path| {
-                let other = self::names(other);
-                other.len() < names.len() && names.starts_with(&other)
-            };
-            if !fields.iter().any(is_within) {
-                insert(lua, &mut nodes, &names, index)?;
+        let names: Vec<_> = fields.iter().map(names).collect();
+        let mut tables = Vec::new();
+        let mut taken = Vec::new();
+        for (index, path) in names.iter().enumerate() {
+            let is_within = |other: &Vec<&str>| other.len() < path.len() && path.starts_with(other);
+            if !names.iter().any(is_within) && insert(&mut tables, path, taken.len()) {
+                taken.push(index);
             }
         }
-        Ok(Self(nodes))
+        let parameters: Vec<String> = (0..taken.len()).map(|at| format!("p{at}")).collect();
+        let mut text = format!("local f = table.freeze return function({}) return ", parameters.join(","));
+        Node::Table(tables).write(&mut text);
+        text.push_str(" end");
+        let function = lua.load(text).set_name("=pointsman").set_compiler(compiler()).eval()?;
+        Ok(Self { function, fields: taken.into() })
     }
 
     /// Fills the outline, or, without one, makes tables of the whole event.
@@ -81,15 +92,44 @@ impl Outline {
         making: Making<'_>,
     ) -> mlua::Result<Table> {
         match (&view.0, outline) {
-            (Source::Fields(fields), Some(Self(nodes))) => table(lua, nodes, &mut |index| match fields.get(index) {
-                Some(Field::Part(part)) => {
-                    event.part(*part).map_or(Ok(Either::Right(Value::Nil)), |raw| json::read(lua, raw, making))
-                }
-                Some(Field::Slot(slot)) => piece(lua, event.field(*slot)),
-                None => Ok(Either::Right(Value::Nil)),
-            }),
+            (Source::Fields(fields), Some(outline)) => {
+                let value = |index: &usize| match fields.get(*index) {
+                    Some(Field::Part(part)) => {
+                        event.part(*part).map_or(Ok(Either::Right(Value::Nil)), |raw| json::read(lua, raw, making))
+                    }
+                    Some(Field::Slot(slot)) => piece(lua, event.field(*slot)),
+                    None => Ok(Either::Right(Value::Nil)),
+                };
+                let values: mlua::Result<Variadic<Piece<'_>>> = outline.fields.iter().map(value).collect();
+                outline.function.call(values?)
+            }
             (Source::Whole { routing_key }, _) => whole(lua, event, *routing_key, making),
             (Source::Fields(_), None) => Err(mlua::Error::runtime("the event's view is another plugin's")),
+        }
+    }
+}
+
+impl Node {
+    /// Appends an expression of Lua for it.
+    fn write(&self, text: &mut String) {
+        match self {
+            Self::Parameter(index) => text.extend(["p", &index.to_string()]),
+            Self::Table(members) => {
+                text.push_str("f({");
+                for (name, node) in members {
+                    match name {
+                        Name::Index(index) => text.extend(["[", &index.to_string(), "]="]),
+                        Name::Text(name) => {
+                            text.push_str("[\"");
+                            text.extend(name.bytes().map(|byte| format!("\\{byte:03}")));
+                            text.push_str("\"]=");
+                        }
+                    }
+                    node.write(text);
+                    text.push(',');
+                }
+                text.push_str("})");
+            }
         }
     }
 }
@@ -103,44 +143,27 @@ fn names(path: &Path) -> Vec<&str> {
     }
 }
 
-fn insert(lua: &Lua, nodes: &mut Vec<Node>, names: &[&str], field: usize) -> mlua::Result<()> {
-    let Some((first, rest)) = names.split_first() else { return Ok(()) };
+/// Puts a parameter into its place. `false` where that place is taken: by the same field.
+fn insert(tables: &mut Vec<(Name, Node)>, names: &[&str], parameter: usize) -> bool {
+    let Some((first, rest)) = names.split_first() else { return false };
     let name = match first.parse::<i64>() {
-        // An element of an array, which Lua counts from 1.
-        Ok(index) => Value::Integer(index + 1),
-        Err(_) => Value::String(lua.create_string(first)?),
+        Ok(index) => Name::Index(index.saturating_add(1)),
+        Err(_) => Name::Text((*first).to_owned()),
     };
-    let at = nodes.iter().position(|node| node.name == name).unwrap_or_else(|| {
-        nodes.push(Node { name, content: Content::Table(Vec::new()) });
-        nodes.len() - 1
-    });
-    match &mut nodes[at].content {
-        content if rest.is_empty() => *content = Content::Field(field),
-        Content::Table(inner) => insert(lua, inner, rest, field)?,
-        Content::Field(_) => {}
+    let known = tables.iter().position(|(known, _)| *known == name);
+    match (known, rest) {
+        (None, []) => tables.push((name, Node::Parameter(parameter))),
+        (Some(_), []) => return false,
+        (known, rest) => {
+            let at = known.unwrap_or_else(|| {
+                tables.push((name, Node::Table(Vec::new())));
+                tables.len() - 1
+            });
+            let Node::Table(inner) = &mut tables[at].1 else { return false };
+            return insert(inner, rest, parameter);
+        }
     }
-    Ok(())
-}
-
-fn table<'e>(
-    lua: &Lua,
-    nodes: &[Node],
-    read: &mut impl FnMut(usize) -> mlua::Result<Piece<'e>>,
-) -> mlua::Result<Table> {
-    let mut fault = None;
-    let table = lua.create_table_from(nodes.iter().map(|Node { name, content }| {
-        let value = match content {
-            Content::Field(index) => read(*index),
-            Content::Table(inner) => table(lua, inner, read).map(|table| Either::Right(Value::Table(table))),
-        };
-        let value = value.unwrap_or_else(|error| {
-            fault = Some(error);
-            Either::Right(Value::Nil)
-        });
-        (name, value)
-    }))?;
-    table.set_readonly(true);
-    fault.map_or(Ok(table), Err)
+    true
 }
 
 fn whole(lua: &Lua, event: &Event, routing_key: Slot, making: Making<'_>) -> mlua::Result<Table> {

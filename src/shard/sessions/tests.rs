@@ -254,8 +254,6 @@ fn union_of_audiences_reaches_a_session_once() {
     let (id, _) = sessions.admit(5, identity("acme", "1", "manager"));
     sessions.subscribe(id, topic("deal:1"));
     let spec = ClauseSpec { users: None, topics: Some(vec![0, 2]), role: None, except: None, payload: Some(1) };
-    let audience = || {
-        Audience::of_tenant(&event(Some("acme")), vec![build(&spec), Clause::default()]).unwrap()
-    };
+    let audience = || Audience::of_tenant(&event(Some("acme")), vec![build(&spec), Clause::default()]).unwrap();
     assert_eq!(reached(&mut sessions, [audience(), audience()]), [(5, "1".to_owned())].into());
 }

@@ -25,19 +25,29 @@ pub(super) struct Feed {
     too_large: Counter,
 }
 
-/// The word that it is time to stop.
+/// The word that it is time to stop: for all, or for one connection.
 #[derive(Clone, Debug)]
-pub(super) struct Stop(watch::Receiver<bool>);
+pub(super) struct Stop {
+    all: watch::Receiver<bool>,
+    own: Option<watch::Receiver<bool>>,
+}
 
 impl Stop {
     /// Says it when the channel does, or when that is gone.
-    pub(super) fn new(channel: watch::Receiver<bool>) -> Self {
-        Self(channel)
+    pub(super) fn new(all: watch::Receiver<bool>) -> Self {
+        Self { all, own: None }
     }
 
     /// Waits for it.
     pub(super) async fn requested(&mut self) {
-        self.0.wait_for(|stop| *stop).await.ok();
+        let all = self.all.wait_for(|stop| *stop);
+        match &mut self.own {
+            None => drop(all.await),
+            Some(own) => tokio::select! {
+                _ = all => {}
+                _ = own.wait_for(|stop| *stop) => {}
+            },
+        }
     }
 }
 
@@ -49,8 +59,9 @@ impl Feed {
         Self { intake, stop, shed, repeated, too_large }
     }
 
-    /// The same, until another word.
-    pub(super) fn until(&self, stop: Stop) -> Self {
+    /// The same for one connection, which may be told to stop by itself.
+    pub(super) fn until(&self, own: watch::Receiver<bool>) -> Self {
+        let stop = Stop { all: self.stop.all.clone(), own: Some(own) };
         Self { stop, ..self.clone() }
     }
 

@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, watch};
 use super::connection::{self, End, News, Order, Task};
 use super::endpoint::Endpoint;
 use super::fault::Fault;
-use super::feed::{Feed, Stop};
+use super::feed::Feed;
 use crate::config::AmqpTls;
 
 /// What a connection has said and nobody has heard yet, at most. The supervisor hears all the time; should it not, a
@@ -42,7 +42,7 @@ impl Link {
         // One order is done before the next is given.
         let (orders, ordered) = mpsc::channel(2);
         let (say, news) = mpsc::channel(NEWS);
-        let (feed, endpoint, tls) = (feed.until(Stop::new(stopping)), task.endpoint.clone(), task.tls.clone());
+        let (feed, endpoint, tls) = (feed.until(stopping), task.endpoint.clone(), task.tls.clone());
         std::thread::Builder::new().name("amqp".into()).spawn(move || {
             let tell = |news| {
                 say.try_send(news).ok();

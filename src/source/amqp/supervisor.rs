@@ -87,8 +87,9 @@ impl Supervisor {
                 return BrokerState::GaveUp { reason };
             }
             let retry_in = self.backoff.lost(up.unwrap_or_default(), fastrand::f64());
+            // The log comes last, so that whoever reads it finds it so.
+            self.enter(BrokerState::Lost { reason: reason.clone(), retry_in });
             self.log(&reason, retry_in, up.is_some());
-            self.enter(BrokerState::Lost { reason, retry_in });
             let mut stop = self.feed.stop.clone();
             tokio::select! {
                 biased;

@@ -177,7 +177,9 @@ impl World {
         let queries = if fastrand::bool() { Arc::clone(old) } else { queries(old.epoch + 1) };
         let next = rulebook(self.generation, &queries);
         for seat in &mut self.lanes {
-            seat.lane.prepare(&next, self.now).unwrap();
+            for plugin in next.plugins_of_lanes() {
+                seat.lane.prepare(&next, plugin, self.now).unwrap();
+            }
         }
         let before = std::mem::replace(&mut self.rulebook, next);
         self.adopt();
@@ -358,6 +360,9 @@ impl World {
 
     /// Lets everything come to rest, and holds what the clients got against what they were promised.
     fn check(mut self) {
+        while !has_bad_days(self.generation) {
+            self.swap();
+        }
         let is_busy = |world: &Self| {
             let is_busy = |seat: &LaneSeat| !(seat.inbox.is_empty() && seat.asks.is_empty() && seat.words.is_empty());
             world.lanes.iter().any(is_busy) || world.shards.iter().any(|shard| !shard.inbox.is_empty())

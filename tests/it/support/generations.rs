@@ -20,16 +20,16 @@ const ASKING: u64 = 7;
 
 /// The numbers of both files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct State {
+pub(crate) struct State {
     /// Of the configuration.
-    pub yaml: u64,
+    pub(crate) yaml: u64,
     /// Of the plugin.
-    pub script: u64,
+    pub(crate) script: u64,
 }
 
 /// What of the files changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Change {
+pub(crate) enum Change {
     /// The plugin, by a rename.
     Plugin,
     /// The configuration, by a rename.
@@ -40,16 +40,16 @@ pub enum Change {
 
 /// Who gets which events: `sessions` of them, in turn at each of the boards of the tenants.
 #[derive(Clone, Copy, Debug)]
-pub struct Seats {
+pub(crate) struct Seats {
     /// How many tenants there are.
-    pub tenants: u64,
+    pub(crate) tenants: u64,
     /// Boards of each.
-    pub boards: u64,
+    pub(crate) boards: u64,
 }
 
 /// The files, in a folder.
 #[derive(Debug)]
-pub struct Files {
+pub(crate) struct Files {
     folder: PathBuf,
     seats: Seats,
     states: Vec<State>,
@@ -57,7 +57,7 @@ pub struct Files {
 
 /// What sessions have got.
 #[derive(Debug)]
-pub struct Book {
+pub(crate) struct Book {
     seats: Seats,
     /// The event that is next for each session, by index.
     next: Vec<u64>,
@@ -68,42 +68,42 @@ pub struct Book {
 
 impl Seats {
     /// Events after which it begins again with the same board.
-    pub fn round(self) -> u64 {
+    pub(crate) fn round(self) -> u64 {
         self.tenants * self.boards
     }
 
     /// The token of a session.
-    pub fn token(self, session: u64) -> String {
+    pub(crate) fn token(self, session: u64) -> String {
         format!("token-{}", session % self.tenants)
     }
 
     /// The topic that a session looks at.
-    pub fn topic(self, session: u64) -> String {
-        let kind = if session / self.round() % 2 == 0 { "plain" } else { "script" };
+    pub(crate) fn topic(self, session: u64) -> String {
+        let kind = if (session / self.round()).is_multiple_of(2) { "plain" } else { "script" };
         format!("{kind}:{}", session / self.tenants % self.boards)
     }
 
     /// The body of an event.
-    pub fn event(self, number: u64) -> String {
+    pub(crate) fn event(self, number: u64) -> String {
         let (tenant, board) = (number % self.tenants, number / self.tenants % self.boards);
-        let telltales: String = (0..TELLTALES).map(|at| format!(r#","y{at}":1"#)).collect();
+        let telltales = (0..TELLTALES).map(|at| format!(r#","y{at}":1"#)).collect::<Vec<_>>().concat();
         format!(r#"{{"data":{{"n":{number},"tenant":"tenant-{tenant}","board":{board}{telltales}}}}}"#)
     }
 }
 
 impl Files {
     /// The main file, in its folder.
-    pub const MAIN: &str = "live/pointsman.yaml";
+    pub(crate) const MAIN: &str = "live/pointsman.yaml";
 
     /// Makes them.
-    pub fn create(folder: &Path, seats: Seats) -> io::Result<Self> {
+    pub(crate) fn create(folder: &Path, seats: Seats) -> io::Result<Self> {
         let mut files = Self { folder: folder.to_owned(), seats, states: Vec::new() };
         files.release(State { yaml: 0, script: 0 })?;
         Ok(files)
     }
 
     /// Changes them. Nothing is half written at any time.
-    pub fn change(&mut self, change: Change) -> io::Result<()> {
+    pub(crate) fn change(&mut self, change: Change) -> io::Result<()> {
         let State { yaml, script } = *self.states.last().expect("a first one");
         match change {
             Change::Plugin => self.replace("stamp.lua", &plugin(script + 1), State { yaml, script: script + 1 }),
@@ -116,7 +116,7 @@ impl Files {
     }
 
     /// All that they have held so far.
-    pub fn states(&self) -> &[State] {
+    pub(crate) fn states(&self) -> &[State] {
         &self.states
     }
 
@@ -190,14 +190,14 @@ return {{
 
 impl Book {
     /// Of so many sessions, none of which has got anything. As many as make each board have both kinds.
-    pub fn new(seats: Seats, sessions: u64) -> Self {
+    pub(crate) fn new(seats: Seats, sessions: u64) -> Self {
         assert!(sessions >= 2 * seats.round(), "too few sessions");
         let next = (0..sessions).map(|session| session % seats.round()).collect();
         Self { seats, next, by_script: Vec::new(), by_yaml: Vec::new() }
     }
 
     /// A session has got this payload. Answers the event's number. An error where another one was due.
-    pub fn note(&mut self, session: usize, payload: &Value) -> Result<u64, String> {
+    pub(crate) fn note(&mut self, session: usize, payload: &Value) -> Result<u64, String> {
         let fault = |what: String| Err(format!("session {session}: {what}: {payload}"));
         let Some(number) = payload["n"].as_u64() else { return fault("no event".to_owned()) };
         if number != self.next[session] {
@@ -221,13 +221,13 @@ impl Book {
     }
 
     /// Whether a session has got all of so many events.
-    pub fn has_all(&self, session: usize, events: u64) -> bool {
+    pub(crate) fn has_all(&self, session: usize, events: u64) -> bool {
         self.next[session] >= events
     }
 
     /// So many events were published, while the files held these states, one after the other. Answers how many of those
     /// have decided events. An error where an event is missing, or was decided by what never was.
-    pub fn close(&self, events: u64, states: &[State]) -> Result<usize, String> {
+    pub(crate) fn close(&self, events: u64, states: &[State]) -> Result<usize, String> {
         if let Some(session) = (0..self.next.len()).find(|session| !self.has_all(*session, events)) {
             return Err(format!("session {session} lacks event {} of {events}", self.next[session]));
         }

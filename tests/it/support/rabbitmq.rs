@@ -19,7 +19,7 @@ const SERVER: &str = "/usr/lib/rabbitmq/bin/rabbitmq-server";
 /// As [`SERVER`], for the administrator's commands.
 const CONTROL: &str = "/usr/lib/rabbitmq/bin/rabbitmqctl";
 /// Every test takes one of the shared node's, so there must be more than tests. Each makes the node start later.
-const VHOSTS: usize = 60;
+const VHOSTS: usize = 90;
 /// A node of one test has fewer.
 const OWN_VHOSTS: usize = 2;
 

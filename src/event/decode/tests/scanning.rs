@@ -14,8 +14,7 @@ enum Written {
 }
 
 /// Names, and how they are written.
-const NAMES: [(&str, &str); 6] =
-    [("a", "a"), ("b", "b"), ("0", "0"), ("1", "1"), ("a", "\\u0061"), ("ü\"", "ü\\\"")];
+const NAMES: [(&str, &str); 6] = [("a", "a"), ("b", "b"), ("0", "0"), ("1", "1"), ("a", "\\u0061"), ("ü\"", "ü\\\"")];
 const DECLARED: [&str; 9] = ["a", "a.b", "a.0", "a.1.b", "b", "b.a", "b.a.b", "ü\"", "0"];
 const SPACE: [&str; 5] = ["", "", " ", "\n", "\t\r "];
 

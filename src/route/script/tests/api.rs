@@ -108,6 +108,8 @@ fn a_wrong_call_names_the_method_and_what_would_be_right() {
         ("error(pcall)", "an error was raised that is no text: a function"),
         ("error('x\\255y')", "x"),
         ("table.sort({ 2, 1 }, function() to:user({}) end)", "to:user: an id is"),
+        ("('x'):match('[')", "p.lua:2: malformed pattern"),
+        ("table.concat({ {} })", "p.lua:2: invalid value (table) at index 1 in table for 'concat'"),
     ] {
         let error = Stand::routing(body).route(BODY).unwrap_err();
         assert_eq!(error.kind, ScriptFailure::Error, "{body}: {error}");
@@ -192,6 +194,13 @@ fn log_lines_know_their_place() {
 }
 
 #[test]
+fn a_line_is_one_line_and_no_command_to_a_terminal() {
+    let stand = Stand::routing(r"log.info('a\n2026 ERROR b\27[31m', 'ü')");
+    stand.route(BODY).unwrap();
+    assert_eq!(stand.log(), [r"a\n2026 ERROR b\u{1b}[31m ü"]);
+}
+
+#[test]
 fn a_flood_of_lines_is_cut() {
     let stand = Stand::routing("for i = 1, 200 do log.info(i) end");
     stand.route(BODY).unwrap();
@@ -253,6 +262,10 @@ fn tokens_are_known_or_not() {
     for (body, said) in [
         ("return true", "`authenticate` answers a table or nil, and this is `true`"),
         ("return { user = {} }", "`authenticate`: `user` is a text, a number, true or false, and this is a table"),
+        (
+            "return { name = string.rep('x', 1e5) }",
+            "`authenticate`: what is known of a user has 65536 bytes each at most",
+        ),
         ("return { 7 }", "`authenticate`: what is known of a user has a name, and this is the number 1"),
     ] {
         let error = authenticate(body).unwrap_err();

@@ -73,6 +73,11 @@ fn all_that_is_wrong_is_said_at_once() {
 }
 
 #[test]
+fn a_mark_of_the_encoding_is_no_part_of_a_plugin() {
+    compiled("\u{feff}return { route = function() end }");
+}
+
+#[test]
 fn a_plugin_is_shared_by_threads() {
     fn shared<T: Send + Sync>(_: &T) {}
     let plugin = compiled("return { route = function(event, to) lookup('a') end }");
