@@ -26,7 +26,7 @@ use crate::observe::{Metrics, ScriptMeter, Throttle};
 use crate::reload::Queries;
 use crate::route;
 use crate::route::script::{
-    Asks, Breaker, Change, Ending, LogLine, LogSink, Lookup, Plugin, ScriptError, ScriptFailure, Step, Vm,
+    Asks, Breakers, Change, Ending, LogLine, LogSink, Lookup, Plugin, ScriptError, ScriptFailure, Step, Vm,
 };
 
 /// Calls that may wait for the thread. More wait before it.
@@ -62,7 +62,8 @@ struct Host {
     /// Bytes that were counted for it.
     weighed: Cell<usize>,
     log: LogSink,
-    breaker: RefCell<Breaker>,
+    /// By where clients come from: see [`place`].
+    breakers: RefCell<Breakers<IpAddr>>,
     meter: ScriptMeter,
 }
 
@@ -89,7 +90,7 @@ impl Script {
                 machine: RefCell::default(),
                 weighed: Cell::new(0),
                 log: log(),
-                breaker: RefCell::new(Breaker::new(breaker)),
+                breakers: RefCell::new(Breakers::new(breaker)),
                 meter,
             };
             LocalSet::new().block_on(&runtime, serve(Rc::new(host), called));
@@ -153,13 +154,13 @@ async fn call_once(host: Rc<Host>, call: Call) {
 impl Host {
     async fn call(&self, token: &SecretString, remote: IpAddr) -> Said {
         self.meter.call(Hook::Authenticate);
-        if !self.breaker.borrow_mut().admit(now()) {
+        if !self.breakers.borrow_mut().admit(&place(remote), now()) {
             self.meter.failure(ScriptFailure::Breaker.name());
             let message = format!("{} is put aside for a while, as it failed again and again", self.plugin.name);
             return Err(ScriptError { kind: ScriptFailure::Breaker, line: None, message });
         }
         let said = self.run(token, remote).await;
-        self.came(&said);
+        self.came(&said, remote);
         said
     }
 
@@ -179,7 +180,7 @@ impl Host {
     }
 
     /// This came of a call: counts it, and puts aside what is to be put aside.
-    fn came(&self, said: &Said) {
+    fn came(&self, said: &Said, remote: IpAddr) {
         let ending = match said {
             Ok(_) => Ending::Well,
             Err(ScriptError { kind: ScriptFailure::Lookup, .. }) => Ending::Neither,
@@ -189,17 +190,17 @@ impl Host {
             self.meter.failure(error.kind.name());
         }
         let (plugin, hook) = (self.plugin.name.as_str(), Hook::Authenticate.name());
-        let change = self.breaker.borrow_mut().ended(ending, now());
+        let change = self.breakers.borrow_mut().ended(&place(remote), ending, now());
         match change {
             None => {}
             Some(Change::Opened) => {
                 self.meter.put_aside(Hook::Authenticate, 1);
                 let why = said.as_ref().err().map(ToString::to_string);
-                tracing::warn!(plugin, hook, why, "plugin put aside: it failed again and again");
+                tracing::warn!(plugin, hook, %remote, why, "plugin put aside: it failed again and again");
             }
             Some(Change::Closed) => {
                 self.meter.put_aside(Hook::Authenticate, -1);
-                tracing::info!(plugin, hook, "plugin in use again");
+                tracing::info!(plugin, hook, %remote, "plugin in use again");
             }
         }
         let spent = self.machine.borrow().as_ref().is_some_and(|machine| machine.is_spent());
@@ -236,9 +237,16 @@ impl Host {
 impl Drop for Host {
     fn drop(&mut self) {
         self.meter.memory(self.weighed.get(), 0);
-        if self.breaker.borrow().is_open() {
-            self.meter.put_aside(Hook::Authenticate, -1);
-        }
+        let aside = i64::try_from(self.breakers.borrow().open()).unwrap_or_default();
+        self.meter.put_aside(Hook::Authenticate, -aside);
+    }
+}
+
+/// What stands for all addresses that one client may have.
+fn place(remote: IpAddr) -> IpAddr {
+    match remote {
+        IpAddr::V4(_) => remote,
+        IpAddr::V6(address) => IpAddr::V6((address.to_bits() & !u128::from(u64::MAX)).into()),
     }
 }
 

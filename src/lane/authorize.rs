@@ -123,12 +123,14 @@ impl Authorizer {
     /// Other rules are in force: what clients want is judged by them from the start.
     pub(super) fn take_anew(&mut self, rulebook: &Arc<Rulebook>, means: &mut Means<'_>) {
         let is_wanted = |_: &u64, open: &mut Open| matches!(open.origin, Origin::Client | Origin::Changed);
-        let open: Vec<Open> = self
-            .lines
-            .values_mut()
-            .flat_map(|line| line.requests.extract_if(is_wanted))
-            .map(|(_, open)| open)
-            .collect();
+        let mut open: Vec<Open> = Vec::new();
+        for line in self.lines.values_mut() {
+            open.extend(line.requests.extract_if(is_wanted).map(|(_, open)| open));
+            // What was to be asked for them takes nobody's room any more, their own least of all.
+            let waiting = line.waiting.len();
+            line.waiting.retain(|ticket| line.requests.contains_key(&ticket.request));
+            self.waiting -= waiting - line.waiting.len();
+        }
         for Open { origin, shard, connection, subject, wanted, .. } in open {
             let topics = wanted.into_iter().map(|wanted| wanted.topic).collect();
             let tenant = subject.tenant.clone();

@@ -6,7 +6,8 @@
 //!
 //! Invariant: of each kind, a tenant has one review under way at most, and one that is to follow, which takes up all that
 //! comes meanwhile.
-//! Invariant: a review ends in its time. What nobody could say by then is taken away.
+//! Invariant: a review ends in its time. What nobody could say by then is taken away. One for which no event waits has its
+//! time anew with each session of which it could be said: so it ends when all is said, or soon after nothing is any more.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -25,7 +26,7 @@ use crate::shard::{Review, Reviewed, ShardId, ShardSet, Subscriber, Verdict};
 
 /// How long the events of a tenant wait for a review.
 pub const REVIEW_TIME: Duration = Duration::from_secs(5);
-/// How long a review may take for which no event waits.
+/// How long a review for which no event waits may take without that anything is said.
 pub const SWAP_REVIEW_TIME: Duration = Duration::from_mins(1);
 /// Topics that a review asks about at once. Shards hold back with more until there are fewer.
 pub const REVIEW_OPEN: usize = 4_096;
@@ -51,6 +52,8 @@ pub(super) enum About {
 pub(super) struct Reviews {
     origin: fn(u64) -> Origin,
     time: Duration,
+    /// Whether that is its time as long as nothing is said, or its time in all.
+    prolongs: bool,
     tenants: HashMap<TenantId, OfTenant>,
     /// Those that are under way, by when they have to end and their number: a word to all tenants begins very many.
     ends: BTreeMap<(Instant, u64), TenantId>,
@@ -103,16 +106,16 @@ struct Next {
 impl Reviews {
     /// Those for which events wait.
     pub(super) fn of_rights() -> Self {
-        Self::new(Origin::Review, REVIEW_TIME)
+        Self::new(Origin::Review, REVIEW_TIME, false)
     }
 
     /// Those since other rules are in force.
     pub(super) fn of_swaps() -> Self {
-        Self::new(Origin::Swap, SWAP_REVIEW_TIME)
+        Self::new(Origin::Swap, SWAP_REVIEW_TIME, true)
     }
 
-    fn new(origin: fn(u64) -> Origin, time: Duration) -> Self {
-        Self { origin, time, tenants: HashMap::new(), ends: BTreeMap::new(), numbered: 0 }
+    fn new(origin: fn(u64) -> Origin, time: Duration, prolongs: bool) -> Self {
+        Self { origin, time, prolongs, tenants: HashMap::new(), ends: BTreeMap::new(), numbered: 0 }
     }
 
     /// Whether none is under way.
@@ -203,9 +206,16 @@ impl Reviews {
 
     /// A session's topics were judged again: those that it may no longer have are taken away. Returns the review's
     /// number where it has ended by that.
-    pub(super) fn judged(&mut self, number: u64, judged: Judged, effects: &mut Vec<Effect>) -> Option<u64> {
+    pub(super) fn judged(
+        &mut self,
+        number: u64,
+        judged: Judged,
+        now: Instant,
+        effects: &mut Vec<Effect>,
+    ) -> Option<u64> {
         let Judged { tenant, shard, connection, verdicts, .. } = judged;
         let count = verdicts.len();
+        let is_said = verdicts.iter().any(|(_, verdict)| *verdict != Verdict::Unavailable);
         let topics: Vec<_> = verdicts.into_iter().filter(|(_, verdict)| *verdict != Verdict::Allowed).collect();
         if !topics.is_empty() {
             effects.push(Effect::Unsubscribe { shard, connection, topics });
@@ -215,6 +225,11 @@ impl Reviews {
             return None;
         }
         active.open -= count;
+        if self.prolongs && is_said {
+            self.ends.remove(&active.end());
+            active.ends = now + self.time;
+            self.ends.insert(active.end(), tenant);
+        }
         active.go_on(effects);
         active.is_over().then_some(number)
     }
@@ -332,7 +347,7 @@ impl Active {
             About::Swapped(before) => {
                 let is_as_before = |before: &Arc<Rulebook>| {
                     let was = before.topics.judge(&session, topic);
-                    was == *judgement && before.answers_alike(&self.rulebook, judgement)
+                    before.judges_alike(&was, &self.rulebook, judgement)
                 };
                 match judgement {
                     Judgement::Verdict(verdict) => *verdict != Verdict::Allowed,

@@ -90,7 +90,7 @@ impl Lane {
     /// When [`tick`](Self::tick) has something to do.
     pub fn due(&self) -> Option<Instant> {
         let reviews = self.reviews.due().into_iter().chain(self.swap.reviews.due());
-        reviews.chain(self.answers.due()).chain(self.machines.due()).min()
+        reviews.chain(self.answers.due()).chain(self.machines.due(&self.in_force)).min()
     }
 
     /// Does what its time has come for: ends reviews, and lets go of what nobody asks for any more.
@@ -112,7 +112,7 @@ impl Lane {
         if self.answers.due().is_some_and(|due| due <= now) {
             self.answers.sweep(now);
         }
-        if self.machines.due().is_some_and(|due| due <= now) {
+        if self.machines.due(&self.in_force).is_some_and(|due| due <= now) {
             self.machines.sweep(now);
         }
     }
@@ -191,13 +191,13 @@ impl Lane {
                 }
                 Origin::Review(number) => {
                     let tenant = judged.tenant.clone();
-                    if let Some(number) = self.reviews.judged(number, judged, effects) {
+                    if let Some(number) = self.reviews.judged(number, judged, now, effects) {
                         self.end_review(&tenant, number, now, effects);
                     }
                 }
                 Origin::Swap(number) => {
                     let tenant = judged.tenant.clone();
-                    if self.swap.reviews.judged(number, judged, effects).is_some() {
+                    if self.swap.reviews.judged(number, judged, now, effects).is_some() {
                         self.swap.end(&tenant, now, effects);
                     }
                 }

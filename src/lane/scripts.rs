@@ -8,12 +8,12 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use crate::config::{Hook, PluginId, QueryId, ScriptCall};
-use crate::event::{Event, Topic};
+use crate::event::{Event, TenantId, Topic};
 use crate::observe::{Metrics, ScriptMeter, Throttle};
 use crate::reload::{Generation, Rulebook};
 use crate::route::script::{
-    Breaker, Change, Ending, EventView, LogLine, LogSink, Plugin, Routing, ScriptError, ScriptFailure, Step, Suspended,
-    Vm,
+    Breaker, Breakers, Change, Ending, EventView, LogLine, LogSink, Plugin, Routing, ScriptError, ScriptFailure, Step,
+    Suspended, Vm,
 };
 use crate::route::{Answer, Scripts, SessionView};
 
@@ -47,8 +47,10 @@ struct Machine {
     log: LogSink,
     /// None where it could not be made, or had no memory left: the next call makes it anew.
     vm: Option<Vm>,
-    /// Of the hooks that lanes call, by [`index`]. What clients ask for cannot put events aside.
-    breakers: [Breaker; 2],
+    /// For events.
+    route: Breaker,
+    /// For what clients ask for, by their tenant: it puts aside neither events nor what other tenants' clients ask for.
+    authorize: Breakers<TenantId>,
     meter: ScriptMeter,
     calls: u32,
     /// Bytes that were counted for it.
@@ -60,6 +62,8 @@ struct Machine {
 pub(super) struct OnMachines<'m> {
     machines: &'m mut Machines,
     rulebook: &'m Arc<Rulebook>,
+    /// For whose clients; `None` for events.
+    tenant: Option<&'m TenantId>,
     now: Instant,
 }
 
@@ -81,14 +85,15 @@ impl Machines {
 
     /// The plugins of a rulebook, to be called now.
     pub(super) fn at<'m>(&'m mut self, rulebook: &'m Arc<Rulebook>, now: Instant) -> OnMachines<'m> {
-        OnMachines { machines: self, rulebook, now }
+        OnMachines { machines: self, rulebook, tenant: None, now }
     }
 
-    /// When to look whether generations have gone.
-    pub(super) fn due(&self) -> Option<Instant> {
+    /// When to look whether generations have gone that are not in force.
+    pub(super) fn due(&self, in_force: &Weak<Rulebook>) -> Option<Instant> {
         let is_letting_go = self.generations.iter().any(OfRulebook::is_gone);
         let wait = if is_letting_go { Duration::ZERO } else { SWEEP_EVERY };
-        (is_letting_go || self.generations.len() > 1).then_some(self.swept? + wait)
+        let is_former = |of: &OfRulebook| !Weak::ptr_eq(&of.rulebook, in_force);
+        (is_letting_go || self.generations.iter().any(is_former)).then_some(self.swept? + wait)
     }
 
     /// Lets go of a machine of a rulebook that nobody holds any more. Of one at a time: events go on between.
@@ -123,14 +128,23 @@ impl OfRulebook {
     }
 }
 
-impl OnMachines<'_> {
+impl<'m> OnMachines<'m> {
+    /// To be called for clients of this tenant.
+    pub(super) fn of(self, tenant: &'m TenantId) -> Self {
+        Self { tenant: Some(tenant), ..self }
+    }
+
     fn call<T>(&mut self, call: ScriptCall, hook: Hook, run: impl FnOnce(&Vm) -> Step<T>) -> Step<T> {
-        let now = self.now;
+        let (now, tenant) = (self.now, self.tenant);
         // Some time from now on there may be something to let go of.
         self.machines.swept.get_or_insert(now);
         let Some(machine) = self.machines.machine(self.rulebook, call.plugin) else { return Step::Done(no_such()) };
         machine.meter.call(hook);
-        if !machine.breakers[index(hook)].admit(now) {
+        let admitted = match tenant {
+            None => machine.route.admit(now),
+            Some(tenant) => machine.authorize.admit(tenant, now),
+        };
+        if !admitted {
             let message = format!("{} is put aside for a while, as it failed again and again", machine.plugin.name);
             machine.meter.failure(ScriptFailure::Breaker.name());
             return Step::Done(Err(ScriptError { kind: ScriptFailure::Breaker, line: None, message }));
@@ -139,14 +153,14 @@ impl OnMachines<'_> {
             Ok(vm) => run(vm),
             Err(error) => Step::Done(Err(error)),
         });
-        machine.came(&step, hook, now);
+        machine.came(&step, hook, tenant, now);
         step
     }
 
     fn resume<T>(&mut self, call: ScriptCall, hook: Hook, suspended: Suspended<T>, answer: Answer) -> Step<T> {
         let Some(machine) = self.machines.machine(self.rulebook, call.plugin) else { return Step::Done(no_such()) };
         let step = machine.meter.timed(|| suspended.resume(answer));
-        machine.came(&step, hook, self.now);
+        machine.came(&step, hook, self.tenant, self.now);
         step
     }
 }
@@ -180,7 +194,8 @@ impl Machine {
             generation: rulebook.generation,
             log: log_sink(rulebook.generation),
             vm: None,
-            breakers: [(); 2].map(|()| Breaker::new(rulebook.breaker)),
+            route: Breaker::new(rulebook.breaker),
+            authorize: Breakers::new(rulebook.breaker),
             meter: metrics.script(&plugin.name),
             calls: 0,
             weighed: 0,
@@ -188,7 +203,7 @@ impl Machine {
     }
 
     /// This came of a call: counts it, where it has ended, and puts aside what is to be put aside.
-    fn came<T>(&mut self, step: &Step<T>, hook: Hook, now: Instant) {
+    fn came<T>(&mut self, step: &Step<T>, hook: Hook, tenant: Option<&TenantId>, now: Instant) {
         let Step::Done(said) = step else { return };
         let ending = match said {
             Ok(_) => Ending::Well,
@@ -198,8 +213,13 @@ impl Machine {
         if let Err(error) = said {
             self.meter.failure(error.kind.name());
         }
+        let change = match tenant {
+            None => self.route.ended(ending, now),
+            Some(tenant) => self.authorize.ended(tenant, ending, now),
+        };
         let (plugin, generation, hook_name) = (self.plugin.name.as_str(), self.generation.0, hook.name());
-        match self.breakers[index(hook)].ended(ending, now) {
+        let tenant_name = tenant.map(TenantId::as_str);
+        match change {
             None => {}
             Some(Change::Opened) => {
                 self.meter.put_aside(hook, 1);
@@ -208,13 +228,14 @@ impl Machine {
                     plugin,
                     generation,
                     hook = hook_name,
+                    tenant = tenant_name,
                     why,
                     "plugin put aside: it failed again and again"
                 );
             }
             Some(Change::Closed) => {
                 self.meter.put_aside(hook, -1);
-                tracing::info!(plugin, generation, hook = hook_name, "plugin in use again");
+                tracing::info!(plugin, generation, hook = hook_name, tenant = tenant_name, "plugin in use again");
             }
         }
         if self.vm.as_ref().is_some_and(Vm::is_spent) {
@@ -238,11 +259,8 @@ impl Machine {
 impl Drop for Machine {
     fn drop(&mut self) {
         self.meter.memory(self.weighed, 0);
-        for hook in [Hook::Route, Hook::Authorize] {
-            if self.breakers[index(hook)].is_open() {
-                self.meter.put_aside(hook, -1);
-            }
-        }
+        self.meter.put_aside(Hook::Route, -i64::from(self.route.is_open()));
+        self.meter.put_aside(Hook::Authorize, -i64::try_from(self.authorize.open()).unwrap_or_default());
     }
 }
 
@@ -281,9 +299,85 @@ fn no_such<T>() -> Result<T, ScriptError> {
     Err(ScriptError { kind: ScriptFailure::Error, line: None, message })
 }
 
-fn index(hook: Hook) -> usize {
-    match hook {
-        Hook::Route => 0,
-        Hook::Authorize | Hook::Authenticate => 1,
+#[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "a test is an edge")]
+mod tests {
+    use super::*;
+    use crate::auth::Attributes;
+    use crate::config::{OnError, PluginFile, Plugins, Route, RouteTarget};
+    use crate::event::{Path, Shape, UserId};
+    use crate::reload::{Queries, Rules};
+
+    fn rulebook(generation: u64, has_plugin: bool) -> Arc<Rulebook> {
+        let mut file = PluginFile::of_text("p.lua", "return { route = function(event, to) to:tenant() end }");
+        let call = ScriptCall { plugin: PluginId(0), site: 0 };
+        file.call(Hook::Route, serde_json::json!({}));
+        let (files, to) = if has_plugin {
+            (vec![file], RouteTarget::Script(call, OnError::Drop))
+        } else {
+            (Vec::new(), RouteTarget::Everyone)
+        };
+        let routes = vec![Route { name: "r".into(), when: Vec::new(), to, all_tenants: false, go_on: false }];
+        let event = Shape { payload: Path::parse("data").unwrap(), tenant: None, id: None, kind: None };
+        let plugins = Plugins { files, ..Plugins::default() };
+        let rules = Rules { event, routes, topics: Vec::new(), plugins };
+        Arc::new(Rulebook::compile(Generation(generation), rules, Arc::new(Queries::default())).unwrap())
+    }
+
+    #[test]
+    fn machines_go_with_their_rulebook_whether_the_next_one_has_any_or_not() {
+        for has_plugin in [true, false] {
+            let (mut machines, mut now) = (Machines::new(Arc::new(Metrics::new())), Instant::now());
+            let first = rulebook(1, true);
+            machines.prepare(&first, PluginId(0), now).unwrap();
+            assert_eq!(machines.due(&Arc::downgrade(&first)), None, "an idle lane is not woken");
+            let next = rulebook(2, has_plugin);
+            if has_plugin {
+                machines.prepare(&next, PluginId(0), now).unwrap();
+            }
+            drop(first);
+            let in_force = Arc::downgrade(&next);
+            now = machines.due(&in_force).expect("the first one's machines are still there");
+            machines.sweep(now);
+            assert_eq!(machines.generations.len(), usize::from(has_plugin));
+            assert_eq!(machines.due(&in_force), None);
+        }
+    }
+
+    #[test]
+    fn what_one_tenants_clients_ask_for_puts_nobody_elses_aside() {
+        let text = "return { authorize = function(session, topic) return 0 + topic > 0 end }";
+        let mut file = PluginFile::of_text("p.lua", text);
+        let call = ScriptCall { plugin: PluginId(0), site: 0 };
+        file.call(Hook::Authorize, serde_json::json!({}));
+        let event = Shape { payload: Path::parse("data").unwrap(), tenant: None, id: None, kind: None };
+        let plugins = Plugins { files: vec![file], ..Plugins::default() };
+        let rules = Rules { event, routes: Vec::new(), topics: Vec::new(), plugins };
+        let rulebook = Arc::new(Rulebook::compile(Generation(1), rules, Arc::new(Queries::default())).unwrap());
+        let (mut machines, mut now) = (Machines::new(Arc::new(Metrics::new())), Instant::now());
+        let mut ask = |tenant: &str, topic: &str, now: Instant| {
+            let (user, tenant) = (UserId::new("7").unwrap(), TenantId::new(tenant).unwrap());
+            let session = SessionView { user: &user, tenant: &tenant, attributes: &Attributes::default() };
+            let topic = Topic::new(topic).unwrap();
+            match machines.at(&rulebook, now).of(&tenant).authorize(call, &session, &topic) {
+                Step::Done(said) => said.map_err(|error| error.kind),
+                Step::Asks(..) => unreachable!("it asks nothing"),
+            }
+        };
+        let often = usize::try_from(rulebook.breaker.failures).unwrap();
+        for tenant in 0..3 {
+            for _ in 0..often {
+                assert_eq!(ask(&format!("t{tenant}"), "bad", now), Err(ScriptFailure::Error));
+            }
+        }
+        assert_eq!(ask("t0", "1", now), Err(ScriptFailure::Breaker));
+        assert_eq!(ask("acme", "1", now), Ok(true));
+        now += rulebook.breaker.retry;
+        assert_eq!(ask("t0", "1", now), Ok(true));
+        assert_eq!(ask("t1", "1", now), Ok(true));
+        for _ in 0..often {
+            assert_eq!(ask("t0", "bad", now), Err(ScriptFailure::Error), "it begins anew");
+        }
+        assert_eq!(ask("t0", "1", now), Err(ScriptFailure::Breaker));
     }
 }

@@ -124,7 +124,7 @@ impl Wanted {
             By::Query(_) => (self.stage, self.verdict) = (Stage::Done, TopicRules::verdict(answer)),
             By::Script { script, suspended, .. } => {
                 let Some(suspended) = suspended.take() else { return };
-                let mut scripts = means.machines.at(&of.rulebook, means.now);
+                let mut scripts = means.machines.at(&of.rulebook, means.now).of(&of.tenant);
                 let step = scripts.resume_authorize(*script, suspended, answer.clone());
                 self.follow(step, of, means);
             }
@@ -160,7 +160,8 @@ impl Wanted {
     fn run(&mut self, of: &Subject, means: &mut Means<'_>) {
         let By::Script { script, asked, suspended } = &mut self.by else { return };
         (*suspended, *asked) = (None, SmallVec::new());
-        let step = means.machines.at(&of.rulebook, means.now).authorize(*script, &of.view(), &self.topic);
+        let step =
+            means.machines.at(&of.rulebook, means.now).of(&of.tenant).authorize(*script, &of.view(), &self.topic);
         self.follow(step, of, means);
     }
 
@@ -199,7 +200,7 @@ impl Wanted {
                     answer
                 }
             };
-            step = means.machines.at(rulebook, means.now).resume_authorize(*script, waits, answer);
+            step = means.machines.at(rulebook, means.now).of(&of.tenant).resume_authorize(*script, waits, answer);
         }
     }
 }

@@ -8,7 +8,8 @@ use std::time::Duration;
 use super::{Generation, Queries, Refusal, Rulebook, Rules, Sources};
 use crate::auth::{Authenticator, Foundation};
 use crate::config::{
-    self, Attempt, Config, ConfigFile, Diagnostics, Hook, LoadError, Loaded, ReadTests, RuleTest, Sections, Watch,
+    self, Attempt, Config, ConfigFile, Database, Diagnostics, Hook, LoadError, Loaded, ReadTests, RuleTest, Sections,
+    Watch,
 };
 use crate::lookup::Lookups;
 use crate::observe::Metrics;
@@ -87,15 +88,22 @@ impl Origin {
         Compiled::of(self.load(tests).0?, Generation(1), None)
     }
 
-    /// What the files come to; `None` where they hold what is in force. Blocks: for a thread that may wait. `known` are
-    /// the sources as they were known before, if they were, and become those of now, whatever is wrong with them.
+    /// What the files come to; `None` where they hold what is in force, and with `only_news` where they hold what they
+    /// did when they were read last. Blocks: for a thread that may wait. `known` are the sources as they were known
+    /// before, if they were, and become those of now, whatever is wrong with them.
     pub(super) fn draft(
         &self,
         generation: Generation,
         before: Option<&Ready>,
         known: &mut Sources,
+        only_news: bool,
     ) -> Result<Option<Draft>, Refusal> {
+        let last = known.clone();
         let loaded = self.read(known)?;
+        if only_news && last.hold_the_same(known) {
+            return Ok(None);
+        }
+        let loaded = loaded?;
         if before.is_some_and(|before| before.sources.hold_the_same(known)) {
             return Ok(None);
         }
@@ -109,16 +117,21 @@ impl Origin {
     }
 
     /// Reads until what is on the disk afterwards is what was there before: so nothing is half of one state and half of
-    /// another.
-    fn read(&self, known: &mut Sources) -> Result<Loaded, Refusal> {
-        for _ in 0..READINGS {
+    /// another. Where that does not come about, `known` is something else than what was there last, so that whoever
+    /// compares sees that there is something to take up.
+    fn read(&self, known: &mut Sources) -> Result<Result<Loaded, LoadError>, Refusal> {
+        for reading in 1..=READINGS {
             let before = known.look_again();
             let (loaded, watch) = self.load(ReadTests::AsConfigured);
             *known = Sources::look(&watch);
             if before == *known {
-                return Ok(loaded?);
+                return Ok(loaded);
             }
             if before.are_of(&watch) {
+                if reading == READINGS {
+                    *known = before;
+                    break;
+                }
                 // Somebody is writing.
                 #[expect(
                     clippy::disallowed_methods,
@@ -155,14 +168,22 @@ fn compile(config: &Config, generation: Generation, before: Option<&Ready>) -> R
     let queries = match (&config.database, known) {
         (None, Some((None, queries))) => Arc::clone(queries),
         (Some(database), Some((Some(old), queries))) if old.is_same(database) => Arc::clone(queries),
-        (database, known) => Arc::new(Queries {
-            epoch: known.map_or(0, |(_, queries)| queries.epoch) + 1,
-            queries: database.as_ref().map_or(&[][..], |database| &database.queries).into(),
-            lookups: None,
-        }),
+        (database, known) => Arc::new(new_queries(database.as_ref(), known)),
     };
     let plugins = before.map(|before| (&before.config.plugins, &*before.rulebook.plugins));
     Rulebook::compile_after(plugins, generation, Rules::of(config), queries).map_err(Refusal::Plugins)
+}
+
+/// Those of a database, where this one and these queries were known before.
+fn new_queries(database: Option<&Database>, known: Option<(&Option<Database>, &Arc<Queries>)>) -> Queries {
+    let epoch = known.map_or(0, |(_, queries)| queries.epoch) + 1;
+    let same = known.filter(|(old, _)| old.as_ref().zip(database).is_some_and(|(old, new)| old.is_same_place(new)));
+    Queries {
+        epoch,
+        database: same.map_or(epoch, |(_, queries)| queries.database),
+        queries: database.map_or(&[][..], |database| &database.queries).into(),
+        lookups: None,
+    }
 }
 
 impl Draft {
@@ -223,9 +244,41 @@ impl Ready {
     /// The first change: nothing is in force yet, and the metrics are new. Blocks at first, then opens what there is to open.
     pub async fn first(origin: &Origin, metrics: &Arc<Metrics>) -> Result<Self, Refusal> {
         let own = origin.clone();
-        let draft = tokio::task::spawn_blocking(move || own.draft(Generation(1), None, &mut Sources::default())).await;
+        let draft =
+            tokio::task::spawn_blocking(move || own.draft(Generation(1), None, &mut Sources::default(), false)).await;
         let draft = draft.map_err(|error| Refusal::Broken(error.to_string()))??;
         // Where nothing is in force, it is never that.
         draft.ok_or(Refusal::Unsteady)?.make_ready(None, metrics).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::PathBuf;
+    use std::sync::OnceLock;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    static FILE: OnceLock<PathBuf> = OnceLock::new();
+    static READINGS_SO_FAR: AtomicUsize = AtomicUsize::new(0);
+
+    /// Whoever reads the file finds that it is written meanwhile.
+    fn writes(_: &str) -> Option<String> {
+        let reading = READINGS_SO_FAR.fetch_add(1, Ordering::Relaxed);
+        fs::write(FILE.get().unwrap(), format!("listen: ${{ADDRESS}}\nshards: {reading}\n")).unwrap();
+        Some("127.0.0.1:0".to_owned())
+    }
+
+    #[test]
+    fn what_was_written_last_while_it_was_read_in_vain_is_seen_as_a_change() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = FILE.get_or_init(|| folder.path().join("pointsman.yaml"));
+        writes("");
+        let origin = Origin { file: ConfigFile::Disk(path.clone()), instance: "i".into(), environment: writes };
+        let mut known = Sources::default();
+        assert!(matches!(origin.read(&mut known), Err(Refusal::Unsteady)));
+        assert_ne!(known.look_again(), known, "nobody would take it up");
     }
 }

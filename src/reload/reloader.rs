@@ -110,14 +110,18 @@ impl Worker {
         self.machinery.note(&self.ready());
         self.note(Trigger::Boot, took, Outcome::Applied(Vec::new()), Vec::new());
         self.tell_watcher();
-        let mut waiting = Vec::new();
+        let mut waiting: Vec<Order> = Vec::new();
         loop {
-            let trigger = tokio::select! {
-                count = orders.recv_many(&mut waiting, WAITING) => match waiting.first() {
-                    Some(first) if count > 0 => first.trigger,
-                    _ => return,
+            let trigger = match waiting.first() {
+                // It came with others, of another kind.
+                Some(first) => first.trigger,
+                None => tokio::select! {
+                    _ = orders.recv_many(&mut waiting, WAITING) => match waiting.first() {
+                        Some(first) => first.trigger,
+                        None => return,
+                    },
+                    Some(()) = changes.recv() => Trigger::Watch,
                 },
-                Some(()) = changes.recv() => Trigger::Watch,
             };
             // All who wait now are answered by one reading: it sees what each of them has written.
             let is_rollback = trigger == Trigger::Rollback;
@@ -139,9 +143,9 @@ impl Worker {
         let last = self.read.clone();
         let outcome = match trigger {
             Trigger::Rollback => self.roll_back(&before).await,
-            _ => self.take_up(&before).await,
+            _ => self.take_up(&before, trigger == Trigger::Watch).await,
         };
-        if trigger == Trigger::Watch && self.read.hold_the_same(&last) {
+        if trigger == Trigger::Watch && matches!(outcome, Outcome::Unchanged) && self.read.hold_the_same(&last) {
             // The folder is another one, or a file was touched: nothing that was not attempted before.
             return None;
         }
@@ -154,8 +158,11 @@ impl Worker {
     }
 
     /// The second path: files → draft → ready → prepared → in force.
-    async fn take_up(&mut self, before: &Ready) -> Outcome {
-        let draft = match self.draft(before).await {
+    ///
+    /// With `only_news`, what was read before is not attempted again: a generation that was rolled back stays so until
+    /// somebody changes a file, or asks.
+    async fn take_up(&mut self, before: &Ready, only_news: bool) -> Outcome {
+        let draft = match self.draft(before, only_news).await {
             Ok(Some(draft)) => draft,
             Ok(None) => return Outcome::Unchanged,
             Err(refusal) => return Outcome::Refused(refusal),
@@ -173,12 +180,12 @@ impl Worker {
         }
     }
 
-    /// Reads, compiles and proves. `None` where the files hold what is in force.
-    async fn draft(&mut self, before: &Ready) -> Result<Option<Draft>, Refusal> {
+    /// Reads, compiles and proves. `None` where there is nothing to take up.
+    async fn draft(&mut self, before: &Ready, only_news: bool) -> Result<Option<Draft>, Refusal> {
         let (origin, generation, own) = (self.origin.clone(), next(before), before.clone());
         let mut read = self.read.clone();
         let drafted = self.on_a_thread(move || {
-            let draft = origin.draft(generation, Some(&own), &mut read);
+            let draft = origin.draft(generation, Some(&own), &mut read, only_news);
             Ok((draft, read))
         });
         let (draft, read) = drafted.await?;

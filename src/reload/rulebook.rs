@@ -3,7 +3,11 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::config::{Breaker, Config, Diagnostics, PluginFile, PluginId, Plugins, Query, QueryId, Route, TopicRule};
+use compact_str::CompactString;
+
+use crate::config::{
+    Breaker, Config, Diagnostics, PluginFile, PluginId, Plugins, Query, QueryId, Route, ScriptCall, TopicRule,
+};
 use crate::event::{Decoder, Shape, TopicPattern};
 use crate::lookup::{Forgotten, Lookups};
 use crate::route::script::{Asks, Plugin, ScriptLimits};
@@ -50,6 +54,8 @@ pub struct Queries {
     /// Tells these from any others of this process: a [`QueryId`] means something within one epoch alone, and so does
     /// what is kept of answers.
     pub epoch: u64,
+    /// Tells where answers come from, from any other database of this process.
+    pub database: u64,
     /// By [`QueryId`].
     pub queries: Arc<[Query]>,
     /// Who answers them, where there is a database.
@@ -66,6 +72,16 @@ impl Queries {
     pub fn by_name(&self, name: &str) -> Option<QueryId> {
         let index = self.queries.iter().position(|query| query.name == name)?;
         u16::try_from(index).ok().map(QueryId)
+    }
+
+    /// Whether a query answers what that one of others does, however long either may take and be kept.
+    fn answers_as(&self, query: QueryId, others: &Self, other: QueryId) -> bool {
+        if self.epoch == others.epoch {
+            return query == other;
+        }
+        let sql = |of: &Self, query: QueryId| of.queries.get(usize::from(query.0)).map(|query| query.sql.clone());
+        let (own, other) = (sql(self, query), sql(others, other));
+        self.database == others.database && own.is_some() && own == other
     }
 }
 
@@ -137,17 +153,34 @@ impl Rulebook {
         }
     }
 
-    /// Whether whoever is asked by this judgement, which both have, is the same in both.
-    pub fn answers_alike(&self, other: &Self, judgement: &Judgement) -> bool {
-        let same_queries = self.queries.epoch == other.queries.epoch;
-        match judgement {
-            Judgement::Verdict(_) => true,
-            Judgement::Ask(_) => same_queries,
-            Judgement::Run(call) => {
-                let plugin = |of: &Self| of.plugins.get(usize::from(call.plugin.0)).cloned();
-                let same = plugin(self).zip(plugin(other)).filter(|(one, other)| Arc::ptr_eq(one, other));
-                same.is_some_and(|(plugin, _)| same_queries || *plugin.asks() == Asks::Nothing)
+    /// Whether a topic that this one judges like this comes to the same by another one, which judges it like that: the
+    /// same is asked, of the same.
+    pub fn judges_alike(&self, own: &Judgement, other: &Self, others: &Judgement) -> bool {
+        match (own, others) {
+            (Judgement::Verdict(one), Judgement::Verdict(two)) => one == two,
+            (Judgement::Ask(one), Judgement::Ask(two)) => {
+                one.binds == two.binds && self.queries.answers_as(one.query, &other.queries, two.query)
             }
+            (Judgement::Run(one), Judgement::Run(two)) => {
+                let plugin = |of: &Self, call: &ScriptCall| of.plugins.get(usize::from(call.plugin.0)).cloned();
+                let both = plugin(self, one).zip(plugin(other, two)).filter(|(one, two)| Arc::ptr_eq(one, two));
+                one.site == two.site && both.is_some_and(|(plugin, _)| self.answer_alike(other, plugin.asks()))
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether a plugin that asks these is answered the same by both.
+    fn answer_alike(&self, other: &Self, asks: &Asks) -> bool {
+        let alike = |name: &CompactString| match (self.queries.by_name(name), other.queries.by_name(name)) {
+            (Some(one), Some(two)) => self.queries.answers_as(one, &other.queries, two),
+            (None, None) => true,
+            _ => false,
+        };
+        match asks {
+            Asks::Nothing => true,
+            Asks::Named(names) => names.iter().all(alike),
+            Asks::Any => self.queries.epoch == other.queries.epoch,
         }
     }
 }

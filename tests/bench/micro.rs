@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use pointsman::config::{Config, ConfigFile, Loaded};
 use pointsman::event::{Envelope, Event};
-use pointsman::lookup::Lookups;
 use pointsman::reload::{Generation, Queries, Rulebook, Rules};
 use rustix::time::{ClockId, clock_gettime};
 
@@ -63,7 +62,7 @@ pub(crate) fn rulebook(routes: &str) -> Outcome<Rulebook> {
     std::fs::write(&file, format!("{CONFIGURATION}routes:\n{routes}"))?;
     let config = load(&file)?;
     let rules = Rules { event: config.event, routes: config.routes, topics: config.topics, plugins: config.plugins };
-    let queries = Queries { epoch: 1, queries: [].into(), lookups: None::<Lookups> };
+    let queries = Queries { epoch: 1, ..Queries::default() };
     Rulebook::compile(Generation(1), rules, queries.into())
         .map_err(|faults| format!("the rulebook has {} errors", faults.errors()).into())
 }

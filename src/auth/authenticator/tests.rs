@@ -50,7 +50,7 @@ pub(in crate::auth) async fn authenticator(providers: &[&str], url: &str) -> (Ar
     let lookups = Lookups::open(&database, &metrics).await.unwrap();
     let accept = Accept { message: true, header: true, query: true };
     let auth = config::Auth { deadline: Duration::from_secs(10), accept, providers: list };
-    let queries = Queries { epoch: 1, queries: database.queries.into(), lookups: Some(lookups) };
+    let queries = Queries { epoch: 1, queries: database.queries.into(), lookups: Some(lookups), ..Queries::default() };
     let made_of =
         Foundation { auth, queries: Arc::new(queries), files: config::Plugins::default(), plugins: Arc::new([]) };
     (Authenticator::new(made_of, None, &metrics).unwrap(), metrics)

@@ -14,6 +14,11 @@ impl Database {
             && *pool == other.pool
             && *queries == other.queries
     }
+
+    /// Whether the same text of a query is answered the same by both.
+    pub fn is_same_place(&self, other: &Self) -> bool {
+        same(&self.url, &other.url) && self.dialect == other.dialect && self.init == other.init
+    }
 }
 
 impl Ping {

@@ -415,3 +415,56 @@ fn each_of_very_many_reviews_has_its_time_and_none_is_left_behind() {
     bench.tick();
     assert_eq!((bench.lane.due(), bench.lane.is_idle()), (None, true));
 }
+
+#[test]
+fn what_clients_wait_for_is_judged_anew_after_a_swap_and_none_of_it_is_given_up_for_it() {
+    let mut bench = Bench::new();
+    let clients = u32::try_from(AUTHORIZE_TENANT_WAITING).unwrap();
+    for index in 0..clients {
+        bench.authorize(request(index, &[&format!("ask:{index}")]));
+    }
+    for generation in 2..5 {
+        let next = Arc::new(rulebook_of(Generation(generation), &ROUTES));
+        let (before, mut effects) = (std::mem::replace(&mut bench.rulebook, next), Vec::new());
+        bench.lane.adopt(&bench.rulebook);
+        bench.lane.review_all(before, &Arc::clone(&bench.rulebook), Vec::new(), bench.now, &mut effects);
+        bench.take(effects);
+        assert_eq!(bench.answers(), [], "generation {generation}");
+    }
+    while !bench.asked.is_empty() {
+        bench.answer(0, found());
+    }
+    let answers = bench.answers();
+    assert_eq!(answers.len(), AUTHORIZE_TENANT_WAITING);
+    assert!(answers.iter().all(|(_, said)| said.ends_with("Allowed")));
+    assert!(bench.lane.is_idle() && bench.lane.takes_requests());
+}
+
+#[test]
+fn a_review_after_a_swap_goes_on_while_the_database_answers_and_ends_when_it_does_not() {
+    let mut bench = Bench::new();
+    let mut next = rulebook_of(Generation(2), &ROUTES);
+    next.queries = Arc::new(Queries { epoch: 2, database: 2, ..Queries::clone(&next.queries) });
+    let (before, mut effects) = (std::mem::replace(&mut bench.rulebook, Arc::new(next)), Vec::new());
+    bench.lane.adopt(&bench.rulebook);
+    let tenants = vec![TenantId::new("acme").unwrap()];
+    bench.lane.review_all(before, &Arc::clone(&bench.rulebook), tenants, bench.now, &mut effects);
+    bench.take(effects);
+    let order = bench.order();
+    bench.review_sent(&order, 1);
+    bench.reviewed(&order, 0, &[(1, &["ask:1"]), (2, &["ask:2"]), (3, &["ask:3"]), (4, &["ask:4"])], true);
+    for _ in 0..2 {
+        bench.now += SWAP_REVIEW_TIME - Duration::from_secs(1);
+        bench.tick();
+        bench.answer(0, found());
+    }
+    assert_eq!(bench.done, Vec::<String>::new());
+    bench.now += SWAP_REVIEW_TIME - Duration::from_secs(1);
+    bench.answer(0, failed());
+    assert_eq!(bench.done, ["unsubscribe 3: ask:3 Unavailable"], "an outage gives no more time");
+    bench.now += Duration::from_secs(1);
+    bench.tick();
+    assert_eq!(bench.done[1..], ["unsubscribe 4: ask:4 Unavailable"]);
+    bench.answer(0, found());
+    assert_eq!((bench.lane.is_idle(), bench.lane.due()), (true, None));
+}

@@ -73,7 +73,7 @@ impl ScriptMetrics {
         );
         r.register(
             "plugin_put_aside",
-            "Threads in which this hook of the plugin is put aside, as it failed again and again",
+            "Threads in which this hook of the plugin is put aside, as it failed again and again; of what clients ask for, tenants and addresses for which it is",
             own.put_aside.clone(),
         );
         r.register_with_unit(

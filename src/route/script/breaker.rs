@@ -2,15 +2,32 @@
 //!
 //! Invariant: while it is put aside nothing calls it. Then one call tries it, and what comes of that decides.
 
+use std::hash::Hash;
 use std::time::Instant;
 
+use hashbrown::HashMap;
+
 use crate::config;
+
+/// Those of whom failures are counted each for themselves. More share one breaker.
+const COUNTED: usize = 1_024;
 
 /// The breaker of one hook of a plugin, in one thread.
 #[derive(Debug)]
 pub struct Breaker {
     rule: config::Breaker,
     state: State,
+}
+
+/// The breakers of those for whom a hook is called that anybody can make fail, by what he sends: it is put aside for the
+/// one who does, and goes on for the others.
+#[derive(Debug)]
+pub struct Breakers<K> {
+    rule: config::Breaker,
+    /// Of those for whom it failed last.
+    own: HashMap<K, Breaker>,
+    /// Of those for whom there was no room.
+    others: Breaker,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,6 +104,49 @@ impl Breaker {
     }
 }
 
+impl<K: Clone + Eq + Hash> Breakers<K> {
+    /// Those that let calls through for everybody.
+    pub fn new(rule: config::Breaker) -> Self {
+        Self { rule, own: HashMap::new(), others: Breaker::new(rule) }
+    }
+
+    /// As [`Breaker::admit`], for this one.
+    pub fn admit(&mut self, whom: &K, now: Instant) -> bool {
+        match self.own.get_mut(whom) {
+            Some(own) => own.admit(now),
+            None => self.own.len() < COUNTED || self.others.admit(now),
+        }
+    }
+
+    /// As [`Breaker::ended`], for this one.
+    pub fn ended(&mut self, whom: &K, ending: Ending, now: Instant) -> Option<Change> {
+        if let Some(own) = self.own.get_mut(whom) {
+            let change = own.ended(ending, now);
+            // For whom it works again, it is as for those for whom it always did.
+            if ending == Ending::Well && !own.is_open() {
+                self.own.remove(whom);
+            }
+            return change;
+        }
+        if ending == Ending::Badly && self.own.len() == COUNTED {
+            // Room for those who are put aside: they cannot make it by being many.
+            self.own.retain(|_, breaker| breaker.is_open());
+        }
+        if self.own.len() == COUNTED {
+            return self.others.ended(ending, now);
+        }
+        if ending != Ending::Badly {
+            return None;
+        }
+        self.own.entry(whom.clone()).or_insert_with(|| Breaker::new(self.rule)).ended(ending, now)
+    }
+
+    /// How many are put aside.
+    pub fn open(&self) -> usize {
+        self.own.values().chain([&self.others]).filter(|breaker| breaker.is_open()).count()
+    }
+}
+
 #[cfg(test)]
 #[expect(clippy::disallowed_methods, reason = "a test is an edge")]
 mod tests {
@@ -156,5 +216,40 @@ mod tests {
         assert_eq!(breaker.ended(Ending::Badly, now), Some(Change::Opened));
         assert_eq!(breaker.ended(Ending::Well, now), None);
         assert!(breaker.is_open() && !breaker.admit(now));
+    }
+
+    #[test]
+    fn one_for_whom_it_fails_puts_it_aside_for_nobody_else() {
+        let mut now = Instant::now();
+        let mut breakers = Breakers::new(config::Breaker { failures: 2, retry: RETRY });
+        assert!(breakers.admit(&0, now));
+        assert_eq!(breakers.ended(&0, Ending::Badly, now), None);
+        assert_eq!(breakers.ended(&0, Ending::Badly, now), Some(Change::Opened));
+        assert_eq!((breakers.admit(&0, now), breakers.admit(&1, now), breakers.open()), (false, true, 1));
+        now += RETRY;
+        assert!(breakers.admit(&0, now));
+        assert_eq!(breakers.ended(&0, Ending::Well, now), Some(Change::Closed));
+        assert_eq!((breakers.open(), breakers.own.len()), (0, 0));
+    }
+
+    #[test]
+    fn those_who_are_too_many_share_one() {
+        let now = Instant::now();
+        let mut breakers = Breakers::new(config::Breaker { failures: 2, retry: RETRY });
+        // Once each puts nobody aside, however many they are.
+        for whom in 0..10 * COUNTED {
+            assert_eq!(breakers.ended(&whom, Ending::Badly, now), None);
+        }
+        assert_eq!(breakers.open(), 0);
+        for whom in 0..COUNTED {
+            for _ in 0..2 {
+                breakers.ended(&whom, Ending::Badly, now);
+            }
+        }
+        assert!(breakers.own.len() <= COUNTED && breakers.open() >= COUNTED - 1);
+        for whom in [20 * COUNTED, 20 * COUNTED + 1, 20 * COUNTED + 2] {
+            breakers.ended(&whom, Ending::Badly, now);
+        }
+        assert!(!breakers.admit(&0, now) && !breakers.admit(&(30 * COUNTED), now));
     }
 }

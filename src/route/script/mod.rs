@@ -35,7 +35,7 @@ use crate::config::{Hook, PluginFile};
 use crate::event::{Clause, Decoder, Event, Path, Scalar, Topic};
 use crate::lookup::Binds;
 
-pub use self::breaker::{Breaker, Change, Ending};
+pub use self::breaker::{Breaker, Breakers, Change, Ending};
 pub use self::view::EventView;
 
 /// What one plugin may take in one thread.

@@ -1,5 +1,7 @@
 //! Having a rulebook come into force by hand: the API and the signal.
 
+use std::time::Duration;
+
 use rustix::process::Signal;
 use serde_json::json;
 
@@ -73,6 +75,39 @@ async fn the_generation_before_is_brought_back_and_stays_until_the_files_change(
     let (_, answer) = stage.reload().await;
     assert_eq!(answer["generation"], 6, "whoever asks for the files gets them: {answer:#}");
     assert_eq!(stage.standing().await.1, "three");
+}
+
+#[tokio::test]
+async fn what_was_rolled_back_stays_so_though_a_file_comes_into_the_folder_that_is_none_of_the_rules() {
+    let main = rules("one").replace("routes:", "include: [more/*.yaml]\nroutes:");
+    let more = "topics: [{ match: \"news\", allow: true }]\n";
+    let stage = Stage::start(&[("pointsman.yaml", &*main), ("more/topics.yaml", more)]).await;
+    stage.replace("pointsman.yaml", &main.replace("one", "two"));
+    stage.until_in_force("a change", "two").await;
+    assert_eq!(stage.server.post("/api/rollback", String::new()).await.status, 200);
+    stage.write("more/README", "nothing of the rules");
+    // The watcher sees another folder, in much less time than this.
+    let until = tokio::time::Instant::now() + Duration::from_secs(2);
+    while tokio::time::Instant::now() < until {
+        assert_eq!(stage.standing().await, (3, "one".to_owned()), "{:#?}", stage.attempts().await);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    stage.replace("pointsman.yaml", &main.replace("one", "three"));
+    stage.until_in_force("the next change", "three").await;
+    assert_eq!(stage.standing().await.0, 4, "{:#?}", stage.attempts().await);
+}
+
+#[tokio::test]
+async fn whoever_asks_for_the_files_and_whoever_for_the_generation_before_are_both_answered() {
+    let stage = Stage::start(&[("pointsman.yaml", &unwatched("one"))]).await;
+    stage.write("pointsman.yaml", &unwatched("two"));
+    let ask = async |index: usize| {
+        let path = if index % 2 == 0 { "/api/reload" } else { "/api/rollback" };
+        stage.server.post(path, String::new()).await.status
+    };
+    let all = futures_util::future::join_all((0..40).map(ask));
+    let all = tokio::time::timeout(Duration::from_secs(20), all).await.expect("some were never answered");
+    assert!(all.iter().all(|status| [200, 409].contains(status)), "{all:?}");
 }
 
 #[tokio::test]

@@ -65,6 +65,29 @@ async fn where_topic_rules_are_the_same_nobody_is_asked_again() {
 }
 
 #[tokio::test]
+async fn where_the_database_changes_in_what_no_answer_depends_on_nobody_is_asked_again() {
+    let rule = "allow: { query: odd, with: { deal: \"{id}\" } }";
+    let before = topics(rule);
+    // The query that decides has another number by that.
+    let pool = "  pool: { max: 3 }\n  queries:\n    more: { sql: \"SELECT 1 WHERE :tenant = 1\" }\n";
+    let after = before.replace("  queries:\n", pool);
+    let asked = "pointsman_lookups_total{query=\"odd\",outcome=\"ok\"}";
+    for (what, sql, expected) in [("the same", "% 2 = 1", 1), ("another one", "% 2 = 1 ", 2)] {
+        let stage = Stage::start(&[("pointsman.yaml", &before)]).await;
+        let mut ann = Client::session(&stage.server, "ann", &["deal:1", "news"]).await;
+        assert_eq!(stage.server.metric(asked).await, 1);
+        let after = after.replace("% 2 = 1", sql).replace("\"news\", allow: true", "\"news\", allow: false");
+        stage.write("pointsman.yaml", &after);
+        assert_eq!(stage.reload().await.0, 200, "{what}");
+        // All that a session has is judged, and then it is told.
+        assert_eq!(ann.next().await["unsubscribed"], json!(["news"]), "{what}");
+        assert_eq!(stage.server.metric(asked).await, expected, "{what}");
+        stage.server.publish(json!({ "tenant": "acme", "topic": "deal:1", "data": 1 })).await;
+        assert_eq!(ann.next_event().await, 1, "{what}");
+    }
+}
+
+#[tokio::test]
 async fn events_go_on_while_rules_change_and_none_is_lost_or_given_twice() {
     let rules = |number: u64| topics("allow: true").replace("name: r", &format!("name: r{number}"));
     let stage = Stage::start(&[("pointsman.yaml", &rules(0))]).await;

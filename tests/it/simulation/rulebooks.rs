@@ -87,5 +87,5 @@ pub(super) fn rulebook(generation: u64, queries: &Arc<Queries>) -> Arc<Rulebook>
 
 /// Queries of a database of their own.
 pub(super) fn queries(epoch: u64) -> Arc<Queries> {
-    Arc::new(Queries { epoch, queries: config(RULES).database.unwrap().queries.into(), lookups: None })
+    Arc::new(Queries { epoch, database: epoch, queries: config(RULES).database.unwrap().queries.into(), lookups: None })
 }
