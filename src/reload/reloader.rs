@@ -112,16 +112,17 @@ impl Worker {
         self.tell_watcher();
         let mut waiting: Vec<Order> = Vec::new();
         loop {
-            let trigger = match waiting.first() {
-                // It came with others, of another kind.
-                Some(first) => first.trigger,
-                None => tokio::select! {
+            // One that waits already came with others, of another kind.
+            let trigger = if let Some(first) = waiting.first() {
+                first.trigger
+            } else {
+                tokio::select! {
                     _ = orders.recv_many(&mut waiting, WAITING) => match waiting.first() {
                         Some(first) => first.trigger,
                         None => return,
                     },
                     Some(()) = changes.recv() => Trigger::Watch,
-                },
+                }
             };
             // All who wait now are answered by one reading: it sees what each of them has written.
             let is_rollback = trigger == Trigger::Rollback;
