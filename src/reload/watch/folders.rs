@@ -108,11 +108,11 @@ mod tests {
         };
         check("current/conf/a.yaml", release, &["", "releases/v2/conf"]);
         let upwards = |top: &Path| {
-            file(top.join("shared/a.yaml"));
+            file(top.join("other/a.yaml"));
             fs::create_dir(top.join("etc")).unwrap();
-            symlink("../shared/a.yaml", top.join("etc/a.yaml")).unwrap();
+            symlink("../other/a.yaml", top.join("etc/a.yaml")).unwrap();
         };
-        check("etc/a.yaml", upwards, &["etc", "shared"]);
+        check("etc/a.yaml", upwards, &["etc", "other"]);
     }
 
     #[test]
