@@ -142,21 +142,27 @@ impl Server {
 impl Tail {
     /// Waits until a rulebook of this generation is in force. Nothing is asked of the server for that.
     pub(crate) fn wait_for_generation(&mut self, generation: u64) -> Outcome<()> {
+        self.wait_for_rulebook(|line| field(line, "generation").and_then(Value::as_u64) >= Some(generation))
+    }
+
+    /// Waits until a change of this file is in force.
+    pub(crate) fn wait_for_change(&mut self, file: &str) -> Outcome<()> {
+        self.wait_for_rulebook(|line| field(line, "changed").is_some_and(|changed| changed.to_string().contains(file)))
+    }
+
+    fn wait_for_rulebook(&mut self, is_it: impl Fn(&Value) -> bool) -> Outcome<()> {
         let deadline = now() + START;
         loop {
             self.file.read_to_string(&mut self.text)?;
             while let Some((line, rest)) = self.text.split_once('\n') {
                 let line: Value = serde_json::from_str(line)?;
                 self.text = rest.to_owned();
-                if field(&line, "message").is_some_and(|message| message == "rulebook in force") {
-                    let now_in_force = field(&line, "generation").and_then(Value::as_u64);
-                    if now_in_force >= Some(generation) {
-                        return Ok(());
-                    }
+                if field(&line, "message").is_some_and(|message| message == "rulebook in force") && is_it(&line) {
+                    return Ok(());
                 }
             }
             if now() > deadline {
-                return Err(format!("generation {generation} did not come into force within {START:?}").into());
+                return Err(format!("a change did not come into force within {START:?}").into());
             }
             thread::park_timeout(Duration::from_millis(1));
         }

@@ -58,7 +58,8 @@ async fn watch(hint: Arc<Notify>, mut hints: Hints, mut watched: watch::Receiver
                     observer.hint(Instant::now().into_std());
                 }
                 // Where one is told already, it finds what this one would.
-                if observer.saw(Arc::new(sight), Instant::now().into_std()) {
+                let count = sight.changed_since(observer.known()).count();
+                if observer.saw(Arc::new(sight), count, Instant::now().into_std()) {
                     changed.try_send(()).ok();
                 }
             }

@@ -6,9 +6,11 @@
 
 use std::time::{Duration, Instant};
 
-/// How long it must be quiet: longer than it takes programs to write their files one after the other, and short enough
-/// that who saves a file sees at once what comes of it.
+/// How long it must be quiet where one file has changed: short enough that who saves it sees at once what comes of it.
 pub(super) const QUIET: Duration = Duration::from_millis(150);
+/// How much longer where several have: whoever writes them one after the other may be held up in between, and half of a
+/// change is none that anybody wants.
+const SEVERAL: Duration = Duration::from_millis(150);
 /// How far apart two looks are at least, if they are to agree.
 const APART: Duration = Duration::from_millis(75);
 /// After so long, quiet is no longer waited for: somebody else writes into the same folder all the time.
@@ -67,9 +69,11 @@ impl<S: PartialEq> Observer<S> {
         }
     }
 
-    /// This is what a look has seen. Whether it is to be taken up: it is known from then on.
-    pub(super) fn saw(&mut self, sight: S, now: Instant) -> bool {
-        let quiet_at = self.stirred.map_or(now, |stirred| stirred.until);
+    /// This is what a look has seen, of which so many files are others than those that are known. Whether it is to be taken
+    /// up: it is known from then on.
+    pub(super) fn saw(&mut self, sight: S, changed: usize, now: Instant) -> bool {
+        let longer = if changed > 1 { SEVERAL } else { Duration::ZERO };
+        let quiet_at = self.stirred.map_or(now, |stirred| stirred.until + longer);
         if sight == self.known {
             self.seen = None;
             if quiet_at > now {
@@ -117,11 +121,23 @@ mod tests {
                     observer.hint(at(millis));
                 }
             }
-            if observer.due() <= at(millis) && observer.saw(content, at(millis)) {
+            if observer.due() <= at(millis) && observer.saw(content, changed(content), at(millis)) {
                 taken.push((millis, content));
             }
         }
         taken
+    }
+
+    /// As many files as the content has words that are new.
+    fn changed(content: &str) -> usize {
+        content.split(' ').filter(|word| word.starts_with("new")).count()
+    }
+
+    #[test]
+    fn several_files_are_waited_for_longer_than_one() {
+        assert_eq!(play(&[(1000, Some("new new"), true)], 9_000), [(1300, "new new")]);
+        let held_up = [(1000, Some("new new old"), true), (1250, Some("new new new"), true)];
+        assert_eq!(play(&held_up, 9_000), [(1550, "new new new")]);
     }
 
     #[test]
@@ -169,12 +185,12 @@ mod tests {
         let at = |millis: u64| start + Duration::from_millis(millis);
         let mut observer = Observer::new("old", start);
         observer.hint(at(0));
-        assert!(!observer.saw("new", at(0)));
+        assert!(!observer.saw("new", 1, at(0)));
         observer.learn("new", at(50));
-        assert!(!observer.saw("new", at(300)));
+        assert!(!observer.saw("new", 1, at(300)));
         assert!(observer.due() > at(10_000));
         observer.learn("new", at(20_000));
-        assert!(!observer.saw("newer", at(20_250)));
-        assert!(observer.saw("newer", at(20_350)));
+        assert!(!observer.saw("newer", 1, at(20_250)));
+        assert!(observer.saw("newer", 1, at(20_350)));
     }
 }
