@@ -7,6 +7,7 @@ use serde_json::json;
 use super::ways::Ways;
 use super::{Exit, Format};
 use crate::config::{Config, ConfigFile, Diagnostics, ReadTests};
+use crate::explain::words::counted;
 use crate::reload::{Origin, Refusal};
 
 /// What is known of a configuration.
@@ -104,10 +105,6 @@ fn faults(diagnostics: &Diagnostics) -> String {
         0 => errors,
         warnings => format!("{errors}, {}", counted(warnings, "warning", "warnings")),
     }
-}
-
-fn counted(count: usize, one: &str, many: &str) -> String {
-    format!("{count} {}", if count == 1 { one } else { many })
 }
 
 #[cfg(test)]

@@ -28,6 +28,7 @@ use std::io;
 use std::path::PathBuf;
 
 pub use self::diagnostics::{Diagnostic, Diagnostics, Severity};
+pub(crate) use self::diagnostics::{did_you_mean, similar};
 pub use self::file::{ConfigFile, embedded};
 use self::files::Files;
 pub use self::model::*;

@@ -14,7 +14,7 @@ use std::io;
 use super::place::Place;
 use super::raw;
 
-pub(super) use suggest::{did_you_mean, similar};
+pub(crate) use suggest::{did_you_mean, similar};
 
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,12 +5,12 @@ use std::rc::Rc;
 use mlua::{Table, Value};
 
 use super::asks::asks;
-use super::fault::{failure, similar, split};
+use super::fault::{failure, split};
 use super::host::Host;
 use super::sandbox::{Sandbox, compiler};
 use super::value::{describe, list};
 use super::{Plugin, PluginFault, ScriptLimits};
-use crate::config::{Hook, PluginFile};
+use crate::config::{Hook, PluginFile, similar};
 use crate::event::Path;
 
 /// Bytes of a plugin's file.

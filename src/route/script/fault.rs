@@ -5,6 +5,7 @@ use mlua::Error;
 use super::host::{Call, method_names};
 use super::sandbox::PRELUDE;
 use super::{ScriptError, ScriptFailure};
+use crate::config::did_you_mean;
 
 /// Bytes of a message.
 const LONGEST: usize = 1024;
@@ -97,15 +98,6 @@ fn helped(text: &str, kind: ScriptFailure) -> String {
         return "lookup waits, and cannot within table.sort, string.gsub or a metamethod".to_owned();
     }
     let missing = text.split_once("missing method '").and_then(|(_, rest)| rest.split_once('\''));
-    match missing.and_then(|(name, _)| similar(name, method_names())) {
-        Some(meant) => format!("{text}, did you mean `{meant}`?"),
-        None => text.to_owned(),
-    }
-}
-
-/// The known word that a wrong one was most likely meant to be.
-pub(super) fn similar<'c>(word: &str, known: impl Iterator<Item = &'c str>) -> Option<&'c str> {
-    let bound = (word.chars().count() / 3).max(1);
-    let near = known.map(|known| (strsim::osa_distance(&word.to_lowercase(), known), known));
-    near.filter(|(distance, _)| *distance <= bound).min_by_key(|(distance, _)| *distance).map(|(_, known)| known)
+    let meant = missing.map(|(name, _)| did_you_mean(name, method_names()));
+    format!("{text}{}", meant.unwrap_or_default())
 }
