@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::ways::Ways;
 use super::{Exit, Format};
@@ -34,23 +34,31 @@ pub(super) fn check(file: &ConfigFile, format: Format, out: &mut dyn Write, colo
     };
     let written = match format {
         Format::Human => human(&verdict, out, colour),
-        Format::Json => json(&verdict, out),
+        Format::Json => json(&to_json(&verdict), out),
     };
     // A reader that has gone away has the exit code still.
     written.ok();
     verdict.exit
 }
 
-/// Says on `out` why a configuration does not come into force.
-pub(super) fn refuse(file: &ConfigFile, refusal: Refusal, out: &mut dyn Write, colour: bool) -> Exit {
-    if let Refusal::Tests(proof) = &refusal {
+/// Says on `out` why a configuration does not come into force: to programs what [`check`] says, and `error` in one line.
+pub(super) fn refuse(file: &ConfigFile, refusal: Refusal, format: Format, out: &mut dyn Write, colour: bool) -> Exit {
+    if let (Refusal::Tests(proof), Format::Human) = (&refusal, format) {
         for failed in proof.failed() {
             // Whoever does not read it has the exit code still.
             writeln!(out, "{failed}\n").ok();
         }
     }
     let verdict = refused(file, refusal);
-    human(&verdict, out, colour).ok();
+    let written = match format {
+        Format::Human => human(&verdict, out, colour),
+        Format::Json => {
+            let mut said = to_json(&verdict);
+            said["error"] = verdict.line.as_str().into();
+            json(&said, out)
+        }
+    };
+    written.ok();
     verdict.exit
 }
 
@@ -73,7 +81,12 @@ fn human(verdict: &Verdict, out: &mut dyn Write, colour: bool) -> io::Result<()>
     out.flush()
 }
 
-fn json(verdict: &Verdict, out: &mut dyn Write) -> io::Result<()> {
+fn json(said: &Value, out: &mut dyn Write) -> io::Result<()> {
+    writeln!(out, "{said}")?;
+    out.flush()
+}
+
+fn to_json(verdict: &Verdict) -> Value {
     let mut diagnostics = verdict.diagnostics.to_json();
     if let (Exit::Environment, Some(list)) = (verdict.exit, diagnostics.as_array_mut()) {
         list.push(json!({ "severity": "error", "message": verdict.line }));
@@ -82,8 +95,7 @@ fn json(verdict: &Verdict, out: &mut dyn Write) -> io::Result<()> {
     if let Some(ways) = &verdict.ways {
         ways.add_to(&mut said);
     }
-    writeln!(out, "{said}")?;
-    out.flush()
+    said
 }
 
 fn contents(config: &Config, warnings: &Diagnostics) -> String {

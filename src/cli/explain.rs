@@ -80,22 +80,11 @@ fn try_explain(arguments: &ExplainArguments, out: &mut dyn Write, colour: bool) 
             None => Given { name: "--queries".to_owned(), text: queried.clone() },
         });
     }
-    let mut said = Vec::new();
-    let made = offline(
-        &file,
-        ReadTests::AsConfigured,
-        |config| situation(&sessions, &queries, config),
-        &mut said,
-        colour && !is_json,
-    );
+    let more = |config: &_| situation(&sessions, &queries, config);
+    let made = offline(&file, ReadTests::AsConfigured, more, arguments.format, out, colour);
     let (compiled, Situation { sessions, queries }) = match made {
         Ok(made) => made,
-        Err(exit) => {
-            let text = String::from_utf8_lossy(&said);
-            let refused = if is_json { json!({ "error": text.trim() }).to_string() } else { text.into_owned() };
-            writeln!(out, "{}", refused.trim_end()).ok();
-            return Ok(exit);
-        }
+        Err(exit) => return Ok(exit),
     };
     let people: Vec<Person> = sessions.iter().map(Person::from).collect();
     let written = match explain(&compiled.rulebook, &published, &people, &queries) {

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use super::{Exit, check};
+use super::{Exit, Format, check};
 use crate::config::{Config, ConfigFile, Diagnostics, ReadTests};
 use crate::reload::{Compiled, Origin, Refusal};
 
@@ -11,6 +11,7 @@ pub(super) fn offline<T>(
     file: &ConfigFile,
     tests: ReadTests,
     more: impl FnOnce(&Config) -> Result<T, Diagnostics>,
+    format: Format,
     out: &mut dyn Write,
     colour: bool,
 ) -> Result<(Compiled, T), Exit> {
@@ -20,5 +21,5 @@ pub(super) fn offline<T>(
         let more = more(&compiled.config).map_err(Refusal::Invalid)?;
         Ok((compiled, more))
     });
-    made.map_err(|refusal| check::refuse(file, refusal, out, colour))
+    made.map_err(|refusal| check::refuse(file, refusal, format, out, colour))
 }

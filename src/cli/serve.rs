@@ -8,7 +8,7 @@ use std::{env, process};
 use tokio::runtime::Handle;
 use tokio::time::Instant;
 
-use super::{Exit, ServeArguments, check, complain, is_coloured};
+use super::{Exit, Format, ServeArguments, check, complain, is_coloured};
 use crate::config::ConfigFile;
 use crate::observe::{self, Metrics};
 use crate::pipeline::Pipeline;
@@ -57,7 +57,13 @@ async fn run(origin: Origin, control: &Handle) -> Exit {
             return Exit::Environment;
         }
         Err(refusal) => {
-            return check::refuse(&origin.file, refusal, &mut io::stderr().lock(), is_coloured(&io::stderr()));
+            return check::refuse(
+                &origin.file,
+                refusal,
+                Format::Human,
+                &mut io::stderr().lock(),
+                is_coloured(&io::stderr()),
+            );
         }
     };
     let demo = ready.config.demo;

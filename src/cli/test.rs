@@ -20,28 +20,22 @@ const NAMED: usize = 20;
 /// Runs the tests of a configuration whose names hold the filter.
 pub(super) fn test(arguments: &TestArguments, out: &mut dyn Write, colour: bool) -> Exit {
     let file = arguments.config();
-    let is_json = arguments.format == Format::Json;
-    let mut said = Vec::new();
-    let read = offline(&file, ReadTests::Always, |_| Ok(()), &mut said, colour && !is_json);
+    let read = offline(&file, ReadTests::Always, |_| Ok(()), arguments.format, out, colour);
     let Compiled { config, rulebook, mut tests, .. } = match read {
         Ok((compiled, ())) => compiled,
-        Err(exit) => {
-            let text = String::from_utf8_lossy(&said);
-            let refused =
-                if is_json { json!({ "ok": false, "error": text.trim() }).to_string() } else { text.into_owned() };
-            writeln!(out, "{}", refused.trim_end()).ok();
-            return exit;
-        }
+        Err(exit) => return exit,
     };
     let all = tests.len();
+    let mut is_missed = false;
     if let Some(filter) = &arguments.filter {
         tests.retain(|test| test.name.contains(filter.as_str()) || test.place.file().contains(filter.as_str()));
-        if tests.is_empty() {
+        is_missed = tests.is_empty();
+        if is_missed {
             complain(&format!("none of the {all} tests has `{filter}` in its name or its file's name"));
-            return Exit::AtFault;
         }
     }
     let proof = prove(&rulebook, &config.auth.providers, &tests);
+    let is_fine = proof.holds() && !is_missed;
     if let Some(path) = &arguments.junit
         && let Err(error) = write_junit(path, &proof)
     {
@@ -49,12 +43,14 @@ pub(super) fn test(arguments: &TestArguments, out: &mut dyn Write, colour: bool)
         return Exit::Environment;
     }
     let written = match arguments.format {
+        // That there is none has been said.
+        Format::Human if is_missed => Ok(()),
         Format::Human => human(&proof, arguments.filter.is_some(), out, colour),
-        Format::Json => writeln!(out, "{}", to_json(&proof)).and_then(|()| out.flush()),
+        Format::Json => writeln!(out, "{}", to_json(&proof, is_fine)).and_then(|()| out.flush()),
     };
     // A reader that has gone away has the exit code still.
     written.ok();
-    if proof.holds() { Exit::Fine } else { Exit::AtFault }
+    if is_fine { Exit::Fine } else { Exit::AtFault }
 }
 
 fn write_junit(path: &Path, proof: &Proof) -> io::Result<()> {
@@ -104,7 +100,7 @@ fn indented(text: &str) -> String {
     text.lines().map(|line| format!("      {line}")).collect::<Vec<_>>().join("\n")
 }
 
-fn to_json(proof: &Proof) -> serde_json::Value {
+fn to_json(proof: &Proof, is_fine: bool) -> serde_json::Value {
     let test = |test: &Tested| {
         let differences: Vec<_> = test
             .differences
@@ -129,7 +125,7 @@ fn to_json(proof: &Proof) -> serde_json::Value {
         })
     };
     json!({
-        "ok": proof.holds(),
+        "ok": is_fine,
         "passed": proof.passed(),
         "failed": proof.failed().count(),
         "took_us": proof.took().as_micros(),

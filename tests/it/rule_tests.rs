@@ -72,7 +72,41 @@ fn a_failure_is_told_with_its_reason_and_by_the_exit_code() {
     assert_eq!(code, 0, "{out}{err}");
     let xml = std::fs::read_to_string(&junit).unwrap();
     assert!(xml.contains("tests=\"1\" failures=\"0\"") && xml.contains("name=\"who looks gets it\""), "{xml}");
-    assert_eq!(run(&["test", "--config", &config, "no such test"]).0, 1);
+}
+
+#[test]
+fn where_no_test_is_meant_programs_get_an_empty_result() {
+    let (folder, config) = with_tests(TESTS);
+    let junit = folder.path().join("out.xml").display().to_string();
+    let arguments = ["test", "--config", &config, "no such test", "--junit", &junit];
+    let (code, out, err) = run(&arguments);
+    assert_eq!((code, out.as_str()), (1, ""), "{err}");
+    let xml = std::fs::read_to_string(&junit).unwrap();
+    assert!(xml.contains("tests=\"0\" failures=\"0\"") && xml.ends_with("</testsuites>\n"), "{xml}");
+
+    let (code, out, json_err) = run(&[&arguments[..], &["--format", "json"]].concat());
+    let said: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((code, &said["ok"], &said["tests"]), (1, &serde_json::json!(false), &serde_json::json!([])), "{said}");
+    for err in [err, json_err] {
+        assert!(err.contains("none of the 2 tests has `no such test`"), "{err}");
+    }
+}
+
+#[test]
+fn programs_get_what_is_wrong_with_a_configuration_as_check_says_it() {
+    let (folder, config) = with_tests("- { name: a, event: {}, expect: { route: nowhere } }\n");
+    let of = |command: &[&str]| {
+        let (code, out, err) = run(&[command, &["--config", &config, "--format", "json"]].concat());
+        assert_eq!((code, err.as_str()), (1, ""), "{out}");
+        serde_json::from_str::<Value>(&out).unwrap()
+    };
+    let said = of(&["test"]);
+    assert_eq!(said["diagnostics"], of(&["check"])["diagnostics"]);
+    assert_eq!(said["diagnostics"][0]["line"], 1, "{said}");
+    assert!(said["error"].as_str().unwrap().ends_with("pointsman.yaml: 1 error"), "{said}");
+    std::fs::write(folder.path().join("tests/deals.yaml"), "[]").unwrap();
+    let said = of(&["explain", "examples/deal-moved.json", "--session", "{ user: 1 }"]);
+    assert_eq!(said["diagnostics"][0]["message"], "`tenant` is missing", "{said}");
 }
 
 #[test]
