@@ -139,7 +139,7 @@ fn one_route(route: &RouteTold, width: usize, out: &mut dyn Write, paint: &Paint
             writeln!(out, "    {margin}  → {}, any of these:", printable(scope))?;
             for (number, part) in (1..).zip(&route.parts) {
                 writeln!(out, "    {margin}    {number}. {}", printable(&part.says))?;
-                for line in remarks(part) {
+                for line in part.remarks() {
                     writeln!(out, "    {margin}       {}", printable(&line))?;
                 }
             }
@@ -148,7 +148,7 @@ fn one_route(route: &RouteTold, width: usize, out: &mut dyn Write, paint: &Paint
             if let Some(says) = says {
                 writeln!(out, "    {margin}  → {}", printable(says))?;
             }
-            for line in route.parts.iter().flat_map(remarks) {
+            for line in route.parts.iter().flat_map(PartTold::remarks) {
                 writeln!(out, "    {margin}    {}", printable(&line))?;
             }
         }
@@ -159,17 +159,20 @@ fn one_route(route: &RouteTold, width: usize, out: &mut dyn Write, paint: &Paint
     Ok(())
 }
 
-fn remarks(part: &PartTold) -> Vec<String> {
-    let mut lines = Vec::new();
-    if let Some(payload) = &part.payload {
-        lines.push(format!("they get {payload}"));
+impl PartTold {
+    /// What there is to say of it beside whom it is about.
+    pub(crate) fn remarks(&self) -> Vec<String> {
+        let mut lines = Vec::new();
+        if let Some(payload) = &self.payload {
+            lines.push(format!("they get {payload}"));
+        }
+        if !self.missing.is_empty() {
+            let missing = self.missing.join(", ");
+            let then = if self.names_somebody { "what needs it is left out" } else { "so this names nobody" };
+            lines.push(format!("the event has no usable {missing}: {then}"));
+        }
+        lines
     }
-    if !part.missing.is_empty() {
-        let missing = part.missing.join(", ");
-        let then = if part.names_somebody { "what needs it is left out" } else { "so this names nobody" };
-        lines.push(format!("the event has no usable {missing}: {then}"));
-    }
-    lines
 }
 
 fn shown_payload(payload: &str) -> String {

@@ -28,6 +28,8 @@ struct Held<'r> {
     name: &'r str,
     scope: Scope,
     parts: Vec<Part>,
+    /// The query of it that failed.
+    failed: Option<CompactString>,
     /// Its plugin has asked what nobody knows the answer to: whom it would name is not known either.
     is_unknown: bool,
 }
@@ -144,7 +146,9 @@ fn route(rulebook: &Rulebook, id: RouteId, event: &Event) -> RouteTold {
         RouteKind::Fast => ("fast", None),
         RouteKind::Query => ("query", None),
         RouteKind::Action => ("action", None),
-        RouteKind::Script(call, _) => ("script", Some(rulebook.plugins[usize::from(call.plugin.0)].name.to_string())),
+        RouteKind::Script(call, _) => {
+            ("script", Some(rulebook.plugins[usize::from(call.plugin.0)].name.to_string()))
+        }
     };
     RouteTold {
         name: rulebook.routes.name(id).into(),
@@ -166,6 +170,8 @@ impl<'r> Held<'r> {
         let tenant = || event.tenant().map_or(Scope::EveryTenant, |tenant| Scope::Tenant(tenant.clone()));
         let drafted = rulebook.routes.drafted(decided.route, event);
         let asked = |call: &_| rehearsal.asked_by(rulebook, call).cloned();
+        let mut all = drafted.iter().filter_map(|one| asked(one.asks.as_ref()?));
+        let failed = all.find(|asked| matches!(asked.answer, Some(Err(_)))).map(|asked| asked.query);
         let mut parts: Vec<Part> = Vec::new();
         let mut scope = tenant();
         match &decided.outcome {
@@ -187,7 +193,7 @@ impl<'r> Held<'r> {
         }
         let is_script = matches!(rulebook.routes.kind(decided.route), RouteKind::Script(..));
         let is_unknown = is_script && rehearsal.asked.iter().any(|asked| asked.answer.is_none());
-        Self { name, scope, parts, is_unknown }
+        Self { name, scope, parts, failed, is_unknown }
     }
 
     fn depends(&self) -> bool {
@@ -224,7 +230,9 @@ fn outcome(told: &mut RouteTold, rulebook: &Rulebook, held: &Held<'_>, outcome: 
             let actions: Vec<String> = actions.iter().map(|action| self::action(rulebook, action)).collect();
             format!("nobody gets it, and {}", words::all_of(&actions))
         }
-        Outcome::LookupFailed(error) => error.to_string(),
+        Outcome::LookupFailed(error) => {
+            held.failed.as_ref().map_or_else(|| error.to_string(), |query| format!("{query}: {error}"))
+        }
         Outcome::ScriptFailed(error) => format!("the plugin failed: {error}"),
     });
 }

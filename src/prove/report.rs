@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::config::{EventTest, RuleTest, SessionIndex};
-use crate::explain::{self, Explanation, Person, Published};
+use crate::explain::{self, Explanation, PartTold, Person, Published, RouteTold};
 use crate::reload::Rulebook;
 
 /// Routes that did not hold and are told of.
@@ -62,10 +62,14 @@ fn routes(told: &Explanation, case: &EventTest) -> Vec<String> {
 fn sessions(told: &Explanation, test: &RuleTest, case: &EventTest, reached: &BTreeMap<usize, Vec<u8>>) -> Vec<String> {
     let Some(expected) = &case.expect.reaches else { return Vec::new() };
     let mut notes = Vec::new();
+    let mut is_nobodys = false;
     for (number, session) in told.sessions.iter().enumerate() {
         let (name, because) = (&test.sessions[number].name, &session.because);
         match (expected.value.contains(&SessionIndex(number)), reached.contains_key(&number)) {
-            (true, false) if because.is_empty() => notes.push(format!("{name} does not get it, as nobody does")),
+            (true, false) if because.is_empty() => {
+                is_nobodys = true;
+                notes.push(format!("{name} does not get it, as nobody does"));
+            }
             (true, false) => notes.push(format!("{name} does not get it: {}", because.join("; and "))),
             (false, true) => {
                 let route = session.route.as_deref().unwrap_or("?");
@@ -74,5 +78,23 @@ fn sessions(told: &Explanation, test: &RuleTest, case: &EventTest, reached: &BTr
             (true, true) | (false, false) => {}
         }
     }
+    if is_nobodys {
+        notes.extend(nobody(told));
+    }
     notes
+}
+
+/// Why nobody gets the event, by the routes of which no part says so of a session.
+fn nobody(told: &Explanation) -> Vec<String> {
+    if told.decision.routes.is_empty() {
+        return vec![told.decision.says.clone()];
+    }
+    let says = |route: &RouteTold| {
+        let said: Vec<String> = match route.parts.as_slice() {
+            [] => route.says.iter().cloned().collect(),
+            parts => parts.iter().filter(|part| !part.names_somebody).flat_map(PartTold::remarks).collect(),
+        };
+        (!said.is_empty()).then(|| format!("`{}`: {}", route.name, said.join("; ")))
+    };
+    told.routes.iter().filter_map(says).collect()
 }

@@ -205,6 +205,36 @@ fn what_comes_otherwise_is_told_with_the_reason() {
 }
 
 #[test]
+fn why_nobody_gets_an_event_is_what_its_route_says() {
+    for (data, queries, why) in [
+        (
+            "type: note.added, tenant_id: acme",
+            "failed",
+            "`notes`: users_with_access: the query failed: so it was given",
+        ),
+        (
+            "type: note.added, tenant_id: acme",
+            "unavailable",
+            "`notes`: users_with_access: the database is unavailable: so it was given",
+        ),
+        ("type: note.added, tenant_id: acme", "[]", "the query users_with_access does not name user 1"),
+        ("type: task.fail, tenant_id: acme", "[]", "`tasks`: the plugin failed: cookies.lua:8: no such task"),
+        ("type: task.drop, tenant_id: acme", "[]", "`tasks`: the plugin drops the event: not now"),
+        ("type: deal.moved, tenant_id: acme", "[]", "`deals`: the event has no usable data.deal_id, data.actor_id: so"),
+        ("type: deal.moved", "[]", "`deals`: it is about a tenant's sessions, and the event names no tenant"),
+        ("type: rights.changed, tenant_id: acme", "[]", "`rights`: nobody gets it, and what is kept of users_with"),
+        ("type: nothing, tenant_id: acme", "[]", "no route holds for it: nobody gets it"),
+    ] {
+        let (_, said) = proven(&format!(
+            "- name: a\n  event: {{ data: {{ {data}, record_id: 7, user_id: 8 }} }}\n  \
+             sessions: {{ ann: {{ user: 1, tenant: acme }}, bob: {{ user: 2, tenant: acme }} }}\n  \
+             queries: {{ users_with_access: {queries} }}\n  expect: {{ reaches: [ann, bob] }}\n"
+        ));
+        assert_eq!(said.matches(why).count(), 1, "{data}: {said}");
+    }
+}
+
+#[test]
 fn a_plugin_that_never_ends_costs_its_budget() {
     let (proof, said) = proven(
         "- { name: loops, event: { data: { type: task.loop, tenant_id: acme } }, expect: { dropped: script_failed } }\n",
