@@ -152,13 +152,15 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("x.yaml");
         let text = "event: { tenant: t }\n\
-            auth: { providers: [{ tokens: { a: { user: 1, tenant: x } } }] }\n\
+            auth: { providers: [{ tokens: { a: { user: 1, tenant: x } } }, { script: a.lua }, { script: c.lua }] }\n\
             database: { url: \"sqlite::memory:\", queries: { q: { sql: \"SELECT 1 WHERE 1 = :tenant\" } } }\n\
             topics: [{ match: \"deal:{id}\", allow: { query: q } }, { match: b, script: b.lua }]\n\
             routes: [{ name: \"a\\tb\", when: { x: 1 }, script: a.lua }, { name: c, to: everyone }]\n";
         std::fs::write(&path, text).unwrap();
-        let plugin = "return { route = function() lookup('q') end, authorize = function() return true end }";
+        let plugin = "return { route = function() lookup('q') end, authorize = function() return true end,\n\
+            authenticate = function() end }";
         std::fs::write(folder.path().join("a.lua"), plugin).unwrap();
+        std::fs::write(folder.path().join("c.lua"), "return { authenticate = function() end }").unwrap();
         std::fs::write(folder.path().join("b.lua"), plugin.replace("lookup('q')", "")).unwrap();
         let said = |format| {
             let mut out = Vec::new();
@@ -172,9 +174,12 @@ mod tests {
         topics:
           deal:{id}  query q
           b          script b.lua
+        providers:
+          2          script a.lua, which asks q
+          3          script c.lua
         x.yaml is fine: 2 routes, 2 topic rules, 1 query
         ");
-        insta::assert_snapshot!(said(Format::Json), @r#"{"diagnostics":[],"ok":true,"routes":[{"name":"a\tb","queries":["q"],"script":"a.lua","way":"script"},{"name":"c","queries":[],"script":null,"way":"fast_path"}],"topics":[{"match":"deal:{id}","queries":["q"],"script":null,"way":"query"},{"match":"b","queries":[],"script":"b.lua","way":"script"}]}"#);
+        insta::assert_snapshot!(said(Format::Json), @r#"{"diagnostics":[],"ok":true,"providers":[{"number":2,"queries":["q"],"script":"a.lua","way":"script"},{"number":3,"queries":[],"script":"c.lua","way":"script"}],"routes":[{"name":"a\tb","queries":["q"],"script":"a.lua","way":"script"},{"name":"c","queries":[],"script":null,"way":"fast_path"}],"topics":[{"match":"deal:{id}","queries":["q"],"script":null,"way":"query"},{"match":"b","queries":[],"script":"b.lua","way":"script"}]}"#);
     }
 
     #[test]

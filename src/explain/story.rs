@@ -13,7 +13,7 @@ use super::told::{
     DecisionTold, EventTold, Explanation, LogTold, PartTold, QueryTold, Reaches, RouteTold, SessionTold,
 };
 use super::{conditions, subscribing, words};
-use crate::config::{MockQuery, OnError};
+use crate::config::{MockQuery, OnError, Way};
 use crate::event::{DecodeError, Event, Scalar, Scope, TenantId, Topic};
 use crate::lookup::{Forget, Rows};
 use crate::reload::Rulebook;
@@ -143,11 +143,10 @@ fn route(rulebook: &Rulebook, id: RouteId, event: &Event) -> RouteTold {
     let conditions: Vec<_> =
         of.map(|(slot, matcher)| conditions::condition(*slot, matcher, event, &rulebook.decoder)).collect();
     let (kind, plugin) = match rulebook.routes.kind(id) {
-        RouteKind::Fast => ("fast", None),
-        RouteKind::Query => ("query", None),
-        RouteKind::Action => ("action", None),
+        RouteKind::Fast => (Way::FAST_PATH, None),
+        RouteKind::Query => (Way::QUERY, None),
         RouteKind::Script(call, _) => {
-            ("script", Some(rulebook.plugins[usize::from(call.plugin.0)].name.to_string()))
+            (Way::SCRIPT, Some(rulebook.plugins[usize::from(call.plugin.0)].name.to_string()))
         }
     };
     RouteTold {

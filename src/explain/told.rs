@@ -61,7 +61,7 @@ pub struct DecisionTold {
 pub struct RouteTold {
     /// Its name.
     pub name: String,
-    /// `fast`, `query`, `action`, or `script`.
+    /// `fast_path`, `query` or `script`, as `check` says.
     pub kind: &'static str,
     /// The plugin that it asks.
     pub plugin: Option<String>,

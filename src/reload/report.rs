@@ -4,7 +4,6 @@ use serde_json::{Value, json};
 
 use super::history::seconds;
 use super::reloader::InForce;
-use crate::config::Way;
 use crate::observe::Metrics;
 
 impl InForce {
@@ -17,12 +16,12 @@ impl InForce {
         );
         let routes = config.routes.iter().map(|route| {
             let decisions = metrics.decisions(&route.name).get();
-            json!({ "name": route.name.as_str(), "kind": kind(&config.way_of_route(route)), "decisions": decisions })
+            json!({ "name": route.name.as_str(), "kind": config.way_of_route(route).word(), "decisions": decisions })
         });
         let topics = config
             .topics
             .iter()
-            .map(|topic| json!({ "match": topic.pattern.to_string(), "kind": kind(&config.way_of_topic(topic)) }));
+            .map(|topic| json!({ "match": topic.pattern.to_string(), "kind": config.way_of_topic(topic).word() }));
         let plugins = config.plugins.files.iter().map(|plugin| {
             let hooks: Vec<_> = plugin.sites.iter().map(|site| site.hook.name()).collect();
             json!({ "name": plugin.name.as_str(), "path": plugin.path().display().to_string(), "hooks": hooks })
@@ -38,14 +37,5 @@ impl InForce {
             "tests_passed": ready.proof.passed(),
             "warnings": ready.warnings.to_json(),
         })
-    }
-}
-
-/// What a rule takes.
-fn kind(way: &Way<'_>) -> &'static str {
-    match way {
-        Way::FastPath => "fast",
-        Way::Queries(_) => "query",
-        Way::Script { .. } => "script",
     }
 }

@@ -17,12 +17,10 @@ use crate::lookup::Rows;
 /// What a route asks for, to decide.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RouteKind {
-    /// Nothing: it is decided by the event alone.
+    /// Nothing: it is decided by the event alone. Also where nobody gets the event by it, but something is done.
     Fast,
     /// A query, for some of its audiences.
     Query,
-    /// Nothing, and nobody gets the event by it: it forgets answers, or disconnects.
-    Action,
     /// A plugin.
     Script(ScriptCall, OnError),
 }
@@ -62,10 +60,9 @@ impl RouteTable {
     /// What a route asks for.
     pub fn kind(&self, route: RouteId) -> RouteKind {
         match &self.routes[route.index()].target {
-            Target::Act(_) => RouteKind::Action,
             Target::Script(script) => RouteKind::Script(script.call, script.on_error),
             Target::Tenant(audiences) if audiences.iter().any(CompiledAudience::asks) => RouteKind::Query,
-            Target::Everyone(_) | Target::Tenant(_) => RouteKind::Fast,
+            Target::Everyone(_) | Target::Tenant(_) | Target::Act(_) => RouteKind::Fast,
         }
     }
 

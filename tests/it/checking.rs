@@ -61,7 +61,7 @@ fn a_good_configuration_is_fine() {
     insta::assert_snapshot!(run("check --config a.yaml --format json", GOOD), @r#"
     exit code 0
     --- stdout
-    {"diagnostics":[],"ok":true,"routes":[{"name":"all","queries":[],"script":null,"way":"fast_path"}],"topics":[]}
+    {"diagnostics":[],"ok":true,"providers":[],"routes":[{"name":"all","queries":[],"script":null,"way":"fast_path"}],"topics":[]}
     "#);
     // Without a file of one's own it is the embedded one that is examined.
     insta::assert_snapshot!(run("check", GOOD), @r"

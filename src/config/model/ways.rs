@@ -1,6 +1,6 @@
 //! How a rule decides: by what was compiled, by a query, or by a plugin.
 
-use super::{Config, QueryId, Route, RouteTarget, ScriptCall, TopicAllow, TopicRule, UsersRule};
+use super::{Config, Provider, QueryId, Route, RouteTarget, ScriptCall, TopicAllow, TopicRule, UsersRule};
 use crate::config::lua;
 
 /// How a rule decides.
@@ -17,6 +17,24 @@ pub enum Way<'c> {
         /// The queries that it asks, as far as its text and what it is handed tell.
         queries: Vec<String>,
     },
+}
+
+impl Way<'_> {
+    /// [`FastPath`](Self::FastPath), as programs read it. People read a space for the `_`.
+    pub const FAST_PATH: &'static str = "fast_path";
+    /// [`Queries`](Self::Queries), likewise.
+    pub const QUERY: &'static str = "query";
+    /// [`Script`](Self::Script), likewise.
+    pub const SCRIPT: &'static str = "script";
+
+    /// It in a word, as programs read it.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::FastPath => Self::FAST_PATH,
+            Self::Queries(_) => Self::QUERY,
+            Self::Script { .. } => Self::SCRIPT,
+        }
+    }
 }
 
 impl Config {
@@ -40,6 +58,14 @@ impl Config {
             TopicAllow::Always | TopicAllow::Never | TopicAllow::When(_) => Way::FastPath,
             TopicAllow::Query(call) => self.by_queries(std::iter::once(call.query)),
             TopicAllow::Script(call) => self.by_script(*call),
+        }
+    }
+
+    /// How one of its providers of identities decides, where that is a plugin.
+    pub fn way_of_provider(&self, provider: &Provider) -> Option<Way<'_>> {
+        match provider {
+            Provider::Script(script) => Some(self.by_script(script.call)),
+            Provider::Tokens(_) | Provider::Sql(_) | Provider::Http(_) | Provider::Jwt(_) => None,
         }
     }
 

@@ -137,10 +137,10 @@ routes:
     let rulebook = stage.rulebook().await;
     let routes = json!([
         { "name": "people", "kind": "query", "decisions": 1 },
-        { "name": "rest", "kind": "fast", "decisions": 2 },
+        { "name": "rest", "kind": "fast_path", "decisions": 2 },
     ]);
     assert_eq!(rulebook["routes"], routes, "{rulebook:#}");
-    assert_eq!(rulebook["topics"], json!([{ "match": "deal:{id}", "kind": "fast" }]), "{rulebook:#}");
+    assert_eq!(rulebook["topics"], json!([{ "match": "deal:{id}", "kind": "fast_path" }]), "{rulebook:#}");
     let files: Vec<_> =
         rulebook["files"].as_array().unwrap().iter().map(|file| file["path"].as_str().unwrap()).collect();
     assert_eq!(files, ["pointsman.yaml", "more.yaml"], "{rulebook:#}");
