@@ -34,6 +34,27 @@ fn what_is_given_counts() {
 }
 
 #[test]
+fn where_no_route_follows_on_error_next_is_warned_of() {
+    let to = "{ name: z, when: { x: 2 }, to: { tenant: true } }";
+    let script = |name: &str, more: &str| format!("{{ name: {name}, when: {{ x: 1 }}, script: a.lua{more} }}");
+    for (routes, line) in [
+        (vec![script("a", ", on_error: next")], Some(4)),
+        (vec![to.to_owned(), script("a", ", on_error: next, continue: true")], Some(5)),
+        (vec![script("a", ", on_error: next"), script("b", ", on_error: next")], Some(5)),
+        (vec![script("a", ", on_error: next"), to.to_owned()], None),
+        (vec![script("a", ", on_error: drop")], None),
+        (vec![script("a", "")], None),
+    ] {
+        let text = BASE.replace("[{ name: all, to: { tenant: true } }]", &format!("\n  - {}", routes.join("\n  - ")));
+        let (_folder, loaded) = load_files(&[("c.yaml", &text), ("a.lua", PLUGIN)]);
+        let warnings = loaded.unwrap().warnings;
+        let lines: Vec<_> = warnings.iter().map(|warning| warning.place.line()).collect();
+        assert_eq!(lines, Vec::from_iter(line), "{text}\n{}", warnings.to_json());
+        assert!(warnings.iter().all(|warning| warning.message.starts_with("no route follows")));
+    }
+}
+
+#[test]
 fn a_script_is_relative_to_the_file_that_names_it_or_to_the_folder_of_plugins() {
     let part = "topics: [{ match: a, script: b.lua }]\n";
     for (dir, plugins) in [

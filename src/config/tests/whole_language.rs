@@ -124,15 +124,15 @@ routes:
       - { forget: can_view_deal, with: { user: "{data.user_id}" }, disconnect: { user: "{data.user_id}" } }
       - { forget: user_by_token }
       - { disconnect: { users: data.users } }
-  - name: tasks
-    when: { data.type: "task.*" }
-    script: tasks.lua
   - name: alarms
     when: { data.type: "alarm.*" }
     script: tasks.lua
     with: { any: [1, -2.5, true, null, { tree: { of: "text" } }], of: yaml }
     on_error: next
     continue: true
+  - name: tasks
+    when: { data.type: "task.*" }
+    script: tasks.lua
 
 plugins:
   dir: plugins

@@ -65,6 +65,12 @@ pub(super) fn routes(
         }
         all.push(route(raw, scope, plugins, diagnostics));
     }
+    if let Some(on_error) = routes.last().and_then(|last| last.value.on_error.given())
+        && matches!(on_error.value, RawOnError::Next)
+    {
+        let message = "no route follows this one: an event on which its plugin fails is dropped";
+        diagnostics.warning(&on_error.place, message).help("let a route follow, or write `on_error: drop`");
+    }
     all.into_iter().collect()
 }
 
