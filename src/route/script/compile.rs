@@ -6,7 +6,7 @@ use mlua::{Table, Value};
 
 use super::asks::asks;
 use super::fault::{failure, split};
-use super::host::Host;
+use super::host::{Call, Host};
 use super::sandbox::{Sandbox, compiler};
 use super::value::{describe, list};
 use super::{Plugin, PluginFault, ScriptLimits};
@@ -29,7 +29,9 @@ pub(super) fn compile(file: &PluginFile, limits: ScriptLimits) -> Result<Plugin,
     let sandbox = Sandbox::new(Rc::clone(&host)).map_err(|error| vec![fault(None, error.to_string())])?;
     let returned = sandbox.run(&file.name, &bytecode).map_err(|error| {
         let stopped = host.guard.has_stopped().then(|| host.guard.complaint());
-        let error = failure(&file.name, &error, None, stopped);
+        let mut top_level = Call::new(None);
+        top_level.raised = host.raised.take();
+        let error = failure(&file.name, &error, Some(&top_level), stopped);
         // Whoever shows a fault shows its file and line.
         let (_, message) = split(&file.name, &error.message);
         let message = message.strip_prefix(&format!("{}: ", file.name)).unwrap_or(message);

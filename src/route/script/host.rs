@@ -36,6 +36,8 @@ pub(super) struct Host {
     log: Box<dyn Fn(LogLine)>,
     /// The call of a hook that runs at the moment.
     pub(super) call: RefCell<Option<Box<Call>>>,
+    /// The last error of a plugin's top level that was no text: it is no call of a hook.
+    pub(super) raised: RefCell<Option<Raised>>,
     /// The `to` of the last call that had one.
     to: Cell<usize>,
     /// The metatable of what was an array.
@@ -70,8 +72,8 @@ impl Call {
 
 impl Host {
     pub(super) fn new(limits: ScriptLimits, log: Box<dyn Fn(LogLine)>) -> Rc<Self> {
-        let call = RefCell::new(None);
-        Rc::new(Self { guard: Guard::new(limits), log, call, to: Cell::new(0), arrays: Cell::new(ptr::null()) })
+        let (call, raised) = (RefCell::new(None), RefCell::new(None));
+        Rc::new(Self { guard: Guard::new(limits), log, call, raised, to: Cell::new(0), arrays: Cell::new(ptr::null()) })
     }
 
     /// The `to` of a new call: no other call of this machine has had it. A script cannot make one.
@@ -178,10 +180,12 @@ impl Host {
     }
 
     fn note_raised(&self, lua: &Lua, value: &Value) {
-        if let Some(call) = self.call.borrow_mut().as_mut() {
-            let shown = json::write(value, self.writing(1024)).unwrap_or_else(|_| describe(value));
-            // This function, the prelude's, and the one that has raised it.
-            call.raised = Some(Raised { line: line(lua, 2), shown });
+        let shown = json::write(value, self.writing(1024)).unwrap_or_else(|_| describe(value));
+        // This function, the prelude's, and the one that has raised it.
+        let raised = Some(Raised { line: line(lua, 2), shown });
+        match self.call.borrow_mut().as_mut() {
+            Some(call) => call.raised = raised,
+            None => *self.raised.borrow_mut() = raised,
         }
     }
 

@@ -5,7 +5,7 @@ use super::*;
 #[test]
 fn what_is_no_plugin_says_why_and_where() {
     let long = format!("-- {}", "x".repeat(1 << 20));
-    let cases: [(&str, Option<usize>, &str, &str); 17] = [
+    let cases: [(&str, Option<usize>, &str, &str); 19] = [
         (
             "local function f()\n if x then\n  y()\nend\nreturn {}",
             Some(5),
@@ -42,6 +42,8 @@ fn what_is_no_plugin_says_why_and_where() {
             "",
         ),
         ("\nerror('so it is')", Some(2), "the plugin cannot be loaded: so it is", ""),
+        ("\nerror({ code = 42 })", Some(2), "cannot be loaded: an error was raised that is no text: {\"code\":42}", ""),
+        ("\npcall(error, {})\nerror()", Some(3), "cannot be loaded: an error was raised that is no text: null", ""),
         ("\nlookup('x')", Some(2), "a plugin can ask within a hook, and not while it is loaded", ""),
     ];
     for (text, line, said, help) in cases {
