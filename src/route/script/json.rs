@@ -45,14 +45,19 @@ pub(super) fn read<'t>(lua: &Lua, valid: &'t str, making: Making<'_>) -> mlua::R
     let inside = valid.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
     match inside.filter(|text| !text.contains('\\')) {
         Some(text) => Ok(Either::Left(text)),
-        None => Reader { lua, text: valid, at: 0, making }.value(LEVELS),
+        None => Reader::new(lua, valid, making).value(LEVELS),
     }
 }
 
 /// Makes Lua's values of a text that may be JSON.
 pub(super) fn check_and_read(lua: &Lua, text: &str, making: Making<'_>) -> mlua::Result<Value> {
     serde_json::from_str::<IgnoredAny>(text).map_err(|error| mlua::Error::runtime(format!("json.decode: {error}")))?;
-    match read(lua, text, making)? {
+    let mut reader = Reader::new(lua, text, making);
+    let value = reader.value(LEVELS)?;
+    if reader.has_half {
+        return Err(mlua::Error::runtime("json.decode: a text holds one half of a surrogate pair"));
+    }
+    match value {
         Either::Left(text) => lua.create_string(text).map(Value::String),
         Either::Right(value) => Ok(value),
     }
@@ -63,9 +68,15 @@ struct Reader<'l, 't, 'm> {
     text: &'t str,
     at: usize,
     making: Making<'m>,
+    /// A text that was read has no characters: it holds one half of a surrogate pair.
+    has_half: bool,
 }
 
-impl<'t> Reader<'_, 't, '_> {
+impl<'l, 't, 'm> Reader<'l, 't, 'm> {
+    fn new(lua: &'l Lua, text: &'t str, making: Making<'m>) -> Self {
+        Self { lua, text, at: 0, making, has_half: false }
+    }
+
     fn peek(&mut self) -> u8 {
         let bytes = self.text.as_bytes();
         while bytes.get(self.at).is_some_and(u8::is_ascii_whitespace) {
@@ -166,7 +177,9 @@ impl<'t> Reader<'_, 't, '_> {
         if is_plain {
             return Cow::Borrowed(self.text.get(start + 1..end).unwrap_or_default());
         }
-        Cow::Owned(serde_json::from_str(&self.text[start..self.at]).unwrap_or_default())
+        let text = serde_json::from_str(&self.text[start..self.at]);
+        self.has_half |= text.is_err();
+        Cow::Owned(text.unwrap_or_default())
     }
 }
 

@@ -100,6 +100,8 @@ fn a_wrong_call_names_the_method_and_what_would_be_right() {
         ("to:topc('a')", "did you mean `topic`?"),
         ("event.data.owner.x.y = 1", "attempt to index nil with 'y'"),
         ("log.info(json.decode('{'))", "json.decode: EOF while parsing"),
+        ("json.decode('\"\\\\ud800\"')", "json.decode: a text holds one half of a surrogate pair"),
+        ("json.decode('[{\"\\\\udc00x\":1}]')", "json.decode: a text holds one half of a surrogate pair"),
         ("json.encode({ x = pcall })", "json.encode: a function has no JSON"),
         ("error('so it is')", "so it is"),
         ("error({ code = 42 })", "an error was raised that is no text: {\"code\":42}"),
