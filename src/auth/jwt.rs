@@ -16,6 +16,7 @@ use serde_json::{Map, Value};
 
 use super::authenticator::Answer;
 use super::jwks::{KeySet, Keys};
+use super::named::CONTROL_CHARACTERS;
 use super::{Attributes, Identity};
 use crate::config::{JwtAlgorithm, JwtKeyKind, JwtKeys, JwtProvider};
 use crate::event::{Scalar, TenantId, UserId};
@@ -213,6 +214,9 @@ impl Rules {
         let Some(tenant) = scalar(&self.tenant).as_ref().and_then(TenantId::from_scalar) else {
             return Answer::Denied("the claim for the tenant is no id");
         };
+        if !(user.is_plain() && tenant.is_plain()) {
+            return Answer::Denied(CONTROL_CHARACTERS);
+        }
         let is_attribute = |name: &str| !OF_THE_TOKEN.contains(&name) && name != self.user && name != self.tenant;
         let attributes: Attributes = claims
             .iter()

@@ -14,6 +14,9 @@ const USER: &str = "user";
 const TENANT: &str = "tenant";
 const EXPIRES_AT: &str = "expires_at";
 
+/// Why nobody signs in by such an id.
+pub(super) const CONTROL_CHARACTERS: &str = "its user or tenant holds control characters";
+
 /// What the names and values come to at this time. The error is a fault of who gave them, whatever the token, and calls
 /// a name a `what`.
 pub(super) fn read(what: &str, pairs: &[(CompactString, Scalar)], now: SystemTime) -> Result<Answer, String> {
@@ -22,6 +25,9 @@ pub(super) fn read(what: &str, pairs: &[(CompactString, Scalar)], now: SystemTim
     let no_id = |name: &str| format!("{what} `{name}` is neither an integer nor a text with something in it");
     let user = UserId::from_scalar(required(USER)?).ok_or_else(|| no_id(USER))?;
     let tenant = TenantId::from_scalar(required(TENANT)?).ok_or_else(|| no_id(TENANT))?;
+    if !(user.is_plain() && tenant.is_plain()) {
+        return Ok(Answer::Denied(CONTROL_CHARACTERS));
+    }
     let expires_at = value(EXPIRES_AT).map_or(Some(None), expiry);
     let expires_at = expires_at.ok_or_else(|| format!("{what} `{EXPIRES_AT}` is no time in seconds of Unix"))?;
     if expires_at.is_some_and(|at| at <= now) {

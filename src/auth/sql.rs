@@ -120,6 +120,18 @@ mod tests {
     }
 
     #[test]
+    fn an_id_with_control_characters_signs_nobody_in() {
+        for (user, tenant) in [("7\0", "acme"), ("7", "ac\nme"), ("\u{7f}", "acme"), ("7", "\u{85}")] {
+            let answer = check(&[("user", text(user)), ("tenant", text(tenant))]);
+            assert!(
+                matches!(answer, Ok(Answer::Denied(why)) if why.contains("control characters")),
+                "{user:?} {tenant:?}"
+            );
+        }
+        assert_eq!(known(&[("user", text("Ann Ä.")), ("tenant", text("a b"))]).user.as_str(), "Ann Ä.");
+    }
+
+    #[test]
     fn a_row_that_names_nobody_is_a_fault_of_the_query() {
         for (row, said) in [
             (&[("user", Scalar::Int(7))][..], "there is no column `tenant`"),

@@ -28,6 +28,12 @@ macro_rules! text_id {
                 }
             }
 
+            /// Whether somebody can sign in by it: it holds no control characters, which databases refuse (PostgreSQL
+            /// has no NUL in a text) and logs cannot show as they are.
+            pub fn is_plain(&self) -> bool {
+                !self.0.contains(char::is_control)
+            }
+
             /// The id as text: what logs, messages and queries see.
             pub fn as_str(&self) -> &str {
                 &self.0

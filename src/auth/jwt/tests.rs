@@ -82,6 +82,8 @@ fn claims_decide_whose_token_it_is_and_how_long() {
         (json!({ "sub": null }), "the claim for the user is no id"),
         (json!({ "sub": "" }), "the claim for the user is no id"),
         (json!({ "sub": [7] }), "the claim for the user is no id"),
+        (json!({ "sub": "7\0" }), "its user or tenant holds control characters"),
+        (json!({ "realm": { "tid": "ac\nme" } }), "its user or tenant holds control characters"),
         (json!({ "realm": null }), "the claim for the tenant is no id"),
         (json!({ "realm": "acme" }), "the claim for the tenant is no id"),
         (json!({ "exp": NOW + 1 }), "7 of acme for 1 s"),

@@ -122,6 +122,11 @@ auth:
     - script: s3cret
 routes: [{ name: all, to: { tenant: true } }]
 ";
+    ids_with_control_characters: "\
+event: { tenant: data.tenant_id }
+auth: { providers: [{ tokens: { t0ken: { user: \"7\\0\", tenant: \"ac\\nme\" } } }] }
+routes: [{ name: all, to: { tenant: true } }]
+";
     providers_over_http: "\
 event: { tenant: data.tenant_id }
 auth:

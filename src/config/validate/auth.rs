@@ -130,6 +130,10 @@ pub(super) fn id<T>(
     diagnostics: &mut Diagnostics,
 ) -> Option<T> {
     let at = field.given()?;
+    if matches!(&at.value.value, Scalar::Text(text) if text.contains(char::is_control)) {
+        diagnostics.error(&at.place, "an id holds no control characters");
+        return None;
+    }
     let id = read(&at.value.value);
     if id.is_none() {
         diagnostics.error(&at.place, "an id is text or a whole number, and not empty");
