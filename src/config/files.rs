@@ -2,16 +2,23 @@
 //!
 //! Invariant: the only place of this folder with I/O. Reading is bounded, whatever a path leads to.
 
+mod asked;
+mod paths;
+
 use std::fs::{self, File};
 use std::io::{self, Read};
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use self::asked::Asked;
+use self::paths::folder;
 use super::diagnostics::Diagnostics;
 use super::file::{ConfigFile, embedded, embedded_names};
 use super::place::{Place, SourceFile};
 use super::raw::{At, FileName, Text};
 use super::reading::{LoadedFile, Sections, Watch};
+
+pub(super) use self::paths::plain;
 
 /// The largest file that is read.
 const MAX_BYTES: u64 = 1 << 20;
@@ -20,27 +27,10 @@ const MAX_BYTES: u64 = 1 << 20;
 pub(super) struct Files {
     embedded: bool,
     /// All that were asked for.
-    asked: Vec<Asked>,
+    asked: Asked,
     /// Folders whose names were looked at.
     folders: Vec<PathBuf>,
-    /// All that was read, in order.
-    hash: Hash,
-    /// What is read now is a part of this section.
-    section: Option<&'static str>,
 }
-
-/// A file that was asked for.
-struct Asked {
-    path: PathBuf,
-    /// The hash of its content, where it could be read.
-    content: Option<u64>,
-    /// The section that it is a part of, where that is not the text of the configuration itself.
-    section: Option<&'static str>,
-}
-
-/// The FNV-1a hash of what was read: the same in each build, so that instances can be compared. No more than that: whoever
-/// wants another content of the same hash finds one.
-struct Hash(u64);
 
 /// Why a file has no text.
 enum NoText {
@@ -50,45 +40,32 @@ enum NoText {
 
 impl Files {
     pub(super) fn of(file: &ConfigFile) -> Self {
-        Self {
-            embedded: *file == ConfigFile::Embedded,
-            asked: Vec::new(),
-            folders: Vec::new(),
-            hash: Hash::new(),
-            section: None,
-        }
+        Self { embedded: *file == ConfigFile::Embedded, asked: Asked::default(), folders: Vec::new() }
     }
 
     /// Tells the content of what was read, in the order in which it was.
     pub(super) fn hash(&self) -> String {
-        format!("{:016x}", self.hash.0)
+        self.asked.hash()
     }
 
     /// What is read from now on is a part of this section.
     pub(super) fn enter(&mut self, section: &'static str) {
-        self.section = Some(section);
+        self.asked.enter(section);
     }
 
     /// All files that could be read, in the order in which they were asked for.
     pub(super) fn read(&self) -> Vec<LoadedFile> {
-        let file =
-            |asked: &Asked| Some(LoadedFile { path: asked.path.clone(), hash: format!("{:016x}", asked.content?) });
-        self.asked.iter().filter_map(file).collect()
+        self.asked.read()
     }
 
     /// All that was looked at.
     pub(super) fn watch(&self) -> Watch {
-        let files = self.asked.iter().map(|asked| asked.path.clone()).collect();
-        Watch { files, folders: self.folders.clone() }
+        Watch { files: self.asked.paths(), folders: self.folders.clone() }
     }
 
     /// Adds the files that sections are made of to what tells them apart.
     pub(super) fn add_to(&self, sections: &mut Sections) {
-        for Asked { path, content, section } in &self.asked {
-            if let (Some(section), Some(content)) = (section, content) {
-                sections.add_file(section, path, *content);
-            }
-        }
+        self.asked.add_to(sections);
     }
 
     /// Reads the main file. `Err` where it cannot be read at all; what is wrong with what was read is reported.
@@ -208,8 +185,7 @@ impl Files {
 
     /// Whether such a file was read.
     pub(super) fn has_read(&self, path: &Path) -> bool {
-        let path = plain(path);
-        self.asked.iter().any(|asked| asked.content.is_some() && plain(&asked.path) == path)
+        self.asked.has_read(path)
     }
 
     /// Reads a file that was found, not named: a fault of reading it is said at its start.
@@ -273,22 +249,8 @@ impl Files {
     }
 
     fn bytes(&mut self, path: &Path) -> Result<Vec<u8>, NoText> {
-        let known = self.asked.iter().position(|asked| asked.path == path);
-        let index = known.unwrap_or_else(|| {
-            self.asked.push(Asked { path: path.to_owned(), content: None, section: self.section });
-            self.asked.len() - 1
-        });
         let read = self.bytes_of(path);
-        match &read {
-            Ok(bytes) => {
-                self.hash.add(bytes);
-                let mut own = Hash::new();
-                own.add(bytes);
-                self.asked[index].content = Some(own.0);
-            }
-            // So that a file that appears, or becomes one that can be read, makes a difference.
-            Err(_) => self.hash.add(b"unread"),
-        }
+        self.asked.note(path, read.as_deref().ok());
         read
     }
 
@@ -340,24 +302,6 @@ impl Files {
     }
 }
 
-impl Hash {
-    fn new() -> Self {
-        Self(0xcbf2_9ce4_8422_2325)
-    }
-
-    /// Adds a file: its length too, so that what moves from one to the next is seen.
-    fn add(&mut self, bytes: &[u8]) {
-        for byte in bytes.iter().chain(&bytes.len().to_le_bytes()) {
-            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
-        }
-    }
-}
-
-/// The folder of the file that something stands in.
-fn folder(place: &Place) -> &Path {
-    place.source().path().parent().unwrap_or(Path::new(""))
-}
-
 fn too_large() -> String {
     format!("the file is larger than {} KiB", MAX_BYTES >> 10)
 }
@@ -366,40 +310,5 @@ fn plainly(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::NotFound => "there is no such file".to_owned(),
         _ => error.to_string(),
-    }
-}
-
-/// A path without `.` and without `..` where a folder stands before it: one file has one such path, as far as names tell.
-pub(super) fn plain(path: &Path) -> PathBuf {
-    let mut plain = PathBuf::new();
-    for component in path.components() {
-        match component {
-            Component::CurDir => {}
-            Component::ParentDir if matches!(plain.components().next_back(), Some(Component::Normal(_))) => {
-                plain.pop();
-            }
-            other => plain.push(other),
-        }
-    }
-    plain
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_file_has_one_plain_path() {
-        for (written, expected) in [
-            ("a.lua", "a.lua"),
-            ("./a.lua", "a.lua"),
-            ("config/../plugins/a.lua", "plugins/a.lua"),
-            ("config/routes/../../plugins/./a.lua", "plugins/a.lua"),
-            ("../plugins/a.lua", "../plugins/a.lua"),
-            ("../../a.lua", "../../a.lua"),
-            ("/etc/x/../../../a.lua", "/../a.lua"),
-        ] {
-            assert_eq!(plain(Path::new(written)), Path::new(expected), "{written}");
-        }
     }
 }
