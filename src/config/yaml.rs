@@ -11,6 +11,7 @@ use hashbrown::HashMap;
 use super::diagnostics::Diagnostics;
 use super::node::{Duplicate, Key, Kind, Map, Node, Written};
 use super::place::{Place, SourceFile};
+use crate::runtime::let_pass;
 
 /// How deep lists and maps may stand in each other.
 const MAX_DEPTH: usize = 64;
@@ -91,6 +92,7 @@ impl<'f> Builder<'f> {
 
     /// The value that starts with this event, and how deep it is.
     fn node(&mut self, event: Event<'f>, span: &Span, depth: usize) -> Result<(Node, usize), Fault> {
+        let_pass();
         let before = self.nodes;
         self.count(1, span)?;
         if depth > MAX_DEPTH {

@@ -12,6 +12,7 @@ use crate::event::{Decoder, Shape, TopicPattern};
 use crate::lookup::{Forgotten, Lookups};
 use crate::route::script::{Asks, Plugin, ScriptLimits};
 use crate::route::{Judgement, RouteTable, TopicRules};
+use crate::runtime::let_pass;
 
 /// The number of a rulebook. The first one in force is 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -198,15 +199,17 @@ fn compile_plugins(
         compiled.get(at).cloned()
     };
     let mut diagnostics = Diagnostics::default();
-    let compile = |file: &PluginFile| match known(file).map_or_else(|| Plugin::compile(file, limits).map(Arc::new), Ok)
-    {
-        Ok(plugin) => Some(plugin),
-        Err(faults) => {
-            for fault in faults {
-                let said = diagnostics.error(&file.line(fault.line.unwrap_or(1)), fault.message);
-                said.help = fault.help;
+    let compile = |file: &PluginFile| {
+        let_pass();
+        match known(file).map_or_else(|| Plugin::compile(file, limits).map(Arc::new), Ok) {
+            Ok(plugin) => Some(plugin),
+            Err(faults) => {
+                for fault in faults {
+                    let said = diagnostics.error(&file.line(fault.line.unwrap_or(1)), fault.message);
+                    said.help = fault.help;
+                }
+                None
             }
-            None
         }
     };
     let compiled = plugins.files.iter().filter_map(compile).collect();

@@ -10,4 +10,4 @@ pub use cryptography::cryptography;
 pub use instance::instance;
 pub use panics::panics_abort;
 pub use signals::{Hangups, Signals};
-pub use threads::{Threads, give_way};
+pub use threads::{Threads, give_way, let_pass};

@@ -250,7 +250,7 @@ fn report(plan: Plan, options: Options, rounds: &[Vec<Measured>]) -> Report {
             format!("{} ms", of(99).show(2)),
             if place == 0 { "1".to_owned() } else { ratio.show(2) },
         ]);
-        if let (Some(took), false) = (took, options.short || *turn == Turn::WatchAll) {
+        if let (Some(took), false) = (took, options.short) {
             let met = |is_met: bool| if is_met { "met" } else { "missed" };
             notes.push(format!(
                 "Target, {name}: at most {} ms from change to force, {}; p99 meanwhile at most {} × without, {}.",
@@ -263,7 +263,7 @@ fn report(plan: Plan, options: Options, rounds: &[Vec<Measured>]) -> Report {
     }
     notes.push(format!(
         "{ROUTES} routes, {PLUGINS} plugins and their {PLUGINS} tests; files change by renames, and time counts from the last one. \
-         The watcher waits until it has been quiet for 150 ms, and for 300 ms where several files have changed. Of {} events of a turn \
+         The watcher waits until it has been quiet for 150 ms, and for 200 ms where several files have changed. Of {} events of a turn \
          those count that were published before the change was in force; {} turns of each kind in a round; the ratios are the medians of the \
          rounds' own ratios. Every client got exactly its own events, in order.",
         plan.events, plan.turns

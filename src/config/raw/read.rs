@@ -8,6 +8,7 @@ use super::secrets::Values;
 use crate::config::diagnostics::Diagnostics;
 use crate::config::node::{Duplicate, Key, Kind, Map, Node};
 use crate::config::place::Place;
+use crate::runtime::let_pass;
 
 /// A value of the configuration: read from a node, described by a schema.
 pub(in crate::config) trait FromNode: Sized {
@@ -94,7 +95,13 @@ impl<T: FromNode> FromNode for Vec<At<T>> {
         let Kind::List(nodes) = &node.kind else {
             return wrong(node, "a list", diagnostics);
         };
-        let items: Self = nodes.iter().filter_map(|node| At::read(node, diagnostics)).collect();
+        let items: Self = nodes
+            .iter()
+            .filter_map(|node| {
+                let_pass();
+                At::read(node, diagnostics)
+            })
+            .collect();
         // A list of which nothing could be read is not an empty one.
         (nodes.is_empty() || !items.is_empty()).then_some(items)
     }

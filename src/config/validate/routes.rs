@@ -11,6 +11,7 @@ use crate::config::raw::{
     At, Field, Literal, RawAudience, RawConditions, RawNames, RawOnError, RawRoute, RawTarget, RawUsers, is_empty,
 };
 use crate::event::{Path, Scalar, Template, Topic};
+use crate::runtime::let_pass;
 
 const EXAMPLE: &str = "say which event goes to whom:\n\
     routes:\n  - name: deals\n    when: { data.type: \"deal.*\" }\n    to: { topic: \"deal:{data.deal_id}\" }";
@@ -49,6 +50,7 @@ pub(super) fn routes(
     let mut catch_all: Option<(String, Place)> = None;
     let mut all = Vec::new();
     for raw in routes {
+        let_pass();
         let name = raw.value.name.given();
         if let Some(name) = name {
             named_once(name, &mut names, diagnostics);

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 /// How long it must be quiet where one file has changed: short enough that who saves it sees at once what comes of it.
 pub(super) const QUIET: Duration = Duration::from_millis(150);
 /// How much longer where several have: whoever writes them one after the other may be held up in between, and half of a
-/// change is none that anybody wants.
-const SEVERAL: Duration = Duration::from_millis(150);
+/// change is none that anybody wants. No more than leaves time to be in force within a quarter of a second.
+const SEVERAL: Duration = Duration::from_millis(50);
 /// How far apart two looks are at least, if they are to agree.
 const APART: Duration = Duration::from_millis(75);
 /// After so long, quiet is no longer waited for: somebody else writes into the same folder all the time.
@@ -135,9 +135,9 @@ mod tests {
 
     #[test]
     fn several_files_are_waited_for_longer_than_one() {
-        assert_eq!(play(&[(1000, Some("new new"), true)], 9_000), [(1300, "new new")]);
-        let held_up = [(1000, Some("new new old"), true), (1250, Some("new new new"), true)];
-        assert_eq!(play(&held_up, 9_000), [(1550, "new new new")]);
+        assert_eq!(play(&[(1000, Some("new new"), true)], 9_000), [(1200, "new new")]);
+        let held_up = [(1000, Some("new new old"), true), (1190, Some("new new new"), true)];
+        assert_eq!(play(&held_up, 9_000), [(1390, "new new new")]);
     }
 
     #[test]

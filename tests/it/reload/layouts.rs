@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
-use super::{Stage, rules, write};
+use super::{Stage, rules, turn, write};
 
 /// A folder as the kubelet fills it from a `ConfigMap`: everything at once, by moving one link.
 fn mount(folder: &Path, version: &str, text: &str) {
@@ -35,11 +35,8 @@ async fn a_folder_behind_a_link_is_taken_up_when_the_link_is_moved() {
     let folder = tempfile::tempdir().unwrap();
     let release =
         |version: &str| write(&folder.path().join("releases").join(version).join("pointsman.yaml"), &rules(version));
-    let top = folder.path().to_owned();
-    let point_to = |version: &str| {
-        symlink(format!("releases/{version}"), top.join("current.new")).unwrap();
-        fs::rename(top.join("current.new"), top.join("current")).unwrap();
-    };
+    let current = folder.path().join("current");
+    let point_to = |version: &str| turn(&current, &format!("releases/{version}"));
     for version in ["v1", "v2", "v3"] {
         release(version);
     }

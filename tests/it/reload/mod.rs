@@ -10,6 +10,7 @@ mod settings;
 mod swaps;
 
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::time::Duration;
 
@@ -121,4 +122,11 @@ impl Stage {
 fn write(path: &Path, text: &str) {
     fs::create_dir_all(path.parent().unwrap()).unwrap();
     fs::write(path, text).unwrap();
+}
+
+/// Turns a link to another folder: all of its files are others at once, however slow this test is.
+fn turn(link: &Path, to: &str) {
+    let beside = link.with_extension("new");
+    symlink(to, &beside).unwrap();
+    fs::rename(beside, link).unwrap();
 }

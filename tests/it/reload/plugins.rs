@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::{Value, json};
 
-use super::{HEAD, Stage};
+use super::{HEAD, Stage, turn, write};
 use crate::support::client::Client;
 
 /// A configuration whose only route calls this plugin with this word.
@@ -26,16 +26,20 @@ async fn said(stage: &Stage, client: &mut Client) -> Value {
 
 #[tokio::test]
 async fn a_plugin_that_changes_is_taken_up_and_one_with_its_rule_as_one() {
-    let files = [("pointsman.yaml", &*calling("plugins/a.lua", "one")), ("plugins/a.lua", &saying("one"))];
-    let stage = Stage::start(&files).await;
+    let folder = tempfile::tempdir().unwrap();
+    for word in ["one", "three"] {
+        write(&folder.path().join(word).join("pointsman.yaml"), &calling("plugins/a.lua", word));
+        write(&folder.path().join(word).join("plugins/a.lua"), &saying(word));
+    }
+    turn(&folder.path().join("live"), "one");
+    let stage = Stage::start_in(folder, "live/pointsman.yaml").await;
     let mut ann = Client::session(&stage.server, "ann", &[]).await;
     assert_eq!(said(&stage, &mut ann).await, json!({ "own": "one", "handed": "one" }));
-    stage.replace("plugins/a.lua", &saying("two"));
+    stage.replace("live/plugins/a.lua", &saying("two"));
     stage.server.wait_for_metric("pointsman_rulebook_generation", 2).await;
     assert_eq!(said(&stage, &mut ann).await, json!({ "own": "two", "handed": "one" }));
     // Both: there is no generation of one without the other.
-    stage.replace("plugins/a.lua", &saying("three"));
-    stage.replace("pointsman.yaml", &calling("plugins/a.lua", "three"));
+    turn(&stage.path("live"), "three");
     stage.server.wait_for_metric("pointsman_rulebook_generation", 3).await;
     assert_eq!(said(&stage, &mut ann).await, json!({ "own": "three", "handed": "three" }));
     let changed = stage.attempts().await[0]["files_changed"].as_array().unwrap().len();
