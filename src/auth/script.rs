@@ -167,13 +167,13 @@ impl Host {
     async fn run(&self, token: &SecretString, remote: IpAddr) -> Said {
         let machine = self.machine()?;
         let (token, remote) = (token.expose_secret(), remote.to_string());
-        let mut step = self.meter.timed(|| machine.authenticate(self.site, token, &remote));
+        let (mut step, _) = self.meter.timed(|| machine.authenticate(self.site, token, &remote));
         loop {
             match step {
                 Step::Done(said) => return said,
                 Step::Asks(lookup, suspended) => {
                     let answer = self.look_up(lookup).await;
-                    step = self.meter.timed(|| suspended.resume(answer));
+                    (step, _) = self.meter.timed(|| suspended.resume(answer));
                 }
             }
         }

@@ -9,10 +9,10 @@ use std::rc::Rc;
 use compact_str::CompactString;
 
 use crate::config::{QueryId, ScriptCall};
-use crate::event::{Event, Scalar, Topic};
+use crate::event::{Event, Scalar, TenantId, Topic};
 use crate::reload::Rulebook;
-use crate::route::script::{EventView, LogLine, LogSink, Plugin, Routing, ScriptError, Step, Suspended, Vm};
-use crate::route::{Answer, Scripts, SessionView};
+use crate::route::script::{EventView, LogLine, LogSink, Plugin, Routing, ScriptError, Step, Vm};
+use crate::route::{Answer, Held, Progress, Scripts, SessionView};
 
 /// A line that a plugin wrote to the log.
 #[derive(Clone, Debug)]
@@ -77,25 +77,25 @@ impl Scripts for Machines<'_> {
         self.rulebook.queries.by_name(name)
     }
 
-    fn route(&mut self, call: ScriptCall, event: &Event, view: &EventView) -> Step<Routing> {
+    fn route(&mut self, call: ScriptCall, event: &Event, view: &EventView) -> Progress<Routing> {
         match self.machine(call) {
-            Ok(machine) => machine.route(call.site, event, view),
-            Err(error) => Step::Done(Err(error)),
+            Ok(machine) => machine.route(call.site, event, view).into(),
+            Err(error) => Progress::Done(Err(error)),
         }
     }
 
-    fn resume_route(&mut self, _: ScriptCall, suspended: Suspended<Routing>, answer: Answer) -> Step<Routing> {
-        suspended.resume(answer)
+    fn resume_route(&mut self, _: ScriptCall, _: &Event, held: Held<Routing>, answer: Answer) -> Progress<Routing> {
+        held.resume(answer)
     }
 
-    fn authorize(&mut self, call: ScriptCall, session: &SessionView<'_>, topic: &Topic) -> Step<bool> {
+    fn authorize(&mut self, call: ScriptCall, session: &SessionView<'_>, topic: &Topic) -> Progress<bool> {
         match self.machine(call) {
-            Ok(machine) => machine.authorize(call.site, session, topic),
-            Err(error) => Step::Done(Err(error)),
+            Ok(machine) => machine.authorize(call.site, session, topic).into(),
+            Err(error) => Progress::Done(Err(error)),
         }
     }
 
-    fn resume_authorize(&mut self, _: ScriptCall, suspended: Suspended<bool>, answer: Answer) -> Step<bool> {
-        suspended.resume(answer)
+    fn resume_authorize(&mut self, _: ScriptCall, _: &TenantId, held: Held<bool>, answer: Answer) -> Progress<bool> {
+        held.resume(answer)
     }
 }

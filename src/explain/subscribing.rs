@@ -6,8 +6,8 @@ use super::rehearsal::{Questions, Respond};
 use crate::event::Topic;
 use crate::lookup::LookupError;
 use crate::reload::Rulebook;
-use crate::route::script::{ScriptError, Step};
-use crate::route::{Answer, Call, Judgement, Scripts, SessionView, TopicRules};
+use crate::route::script::ScriptError;
+use crate::route::{Answer, Call, Held, Judgement, Progress, Scripts, SessionView, TopicRules};
 use crate::shard::Verdict;
 
 /// What became of a wish to subscribe.
@@ -33,13 +33,17 @@ pub(crate) fn wish(rulebook: &Rulebook, person: &Person, topic: &Topic, respond:
             let mut step = machines.authorize(call, &session, topic);
             let said = loop {
                 match step {
-                    Step::Done(said) => break said,
-                    Step::Asks(lookup, suspended) => {
+                    Progress::Done(said) => break said,
+                    // Here all is run at once.
+                    Progress::Away(errand) => {
+                        step = machines.resume_authorize(call, &person.tenant, Held::Away(errand), unknown.clone())
+                    }
+                    Progress::Asks(lookup, held) => {
                         let answer = match machines.query(&lookup.query) {
                             Some(query) => ask(&Call { query, binds: lookup.binds }),
                             None => Err(LookupError::Failed(format!("no query is named `{}`", lookup.query))),
                         };
-                        step = machines.resume_authorize(call, suspended, answer);
+                        step = machines.resume_authorize(call, &person.tenant, held, answer);
                     }
                 }
             };

@@ -84,11 +84,11 @@ pub(super) enum Asked {
     NoRoom(Call),
 }
 
-/// A query that was answered.
+/// A question that was answered.
 #[derive(Debug)]
 pub(super) struct Landed {
     pub(super) owner: Owner,
-    /// The query's name.
+    /// The query's name; empty for a plugin's run.
     pub(super) query: CompactString,
     pub(super) holder: Holder,
     pub(super) waiters: SmallVec<[Waiter; 1]>,
@@ -135,16 +135,22 @@ struct Variant {
 #[derive(Debug)]
 struct Flight {
     owner: Owner,
-    /// Among which the query is.
-    queries: Arc<Queries>,
-    query: QueryId,
-    /// Where its answer is to be kept.
-    binds: Option<Binds>,
+    /// What is asked. `None`: a plugin is run.
+    asked: Option<Asking>,
     holder: Holder,
     waiters: SmallVec<[Waiter; 1]>,
     started: Instant,
     /// Its answer is for those who wait for it alone.
     stale: bool,
+}
+
+#[derive(Debug)]
+struct Asking {
+    /// Among which the query is.
+    queries: Arc<Queries>,
+    query: QueryId,
+    /// Where its answer is to be kept.
+    binds: Option<Binds>,
 }
 
 impl Answers {
@@ -205,26 +211,37 @@ impl Answers {
             kept.misses.inc();
             self.under_way.entry_ref(owner).or_default().push(self.numbered);
         }
-        self.flights.insert(
-            self.numbered,
-            Flight {
-                owner: owner.clone(),
-                queries: Arc::clone(queries),
-                query: call.query,
-                binds: kept.map(|_| call.binds.clone()),
-                holder,
-                waiters: SmallVec::from_elem(waiter, 1),
-                started: now,
-                stale: false,
-            },
-        );
-        let (ticket, tenant, queries) = (Ticket(self.numbered), owner.0.clone(), Arc::clone(queries));
-        Asked::Started(Ask { ticket, tenant, queries, call })
+        let binds = kept.map(|_| call.binds.clone());
+        let asked = Asking { queries: Arc::clone(queries), query: call.query, binds };
+        let ticket = self.fly(owner, Some(asked), (waiter, holder), now);
+        Asked::Started(Ask { ticket, tenant: owner.0.clone(), queries: Arc::clone(queries), call })
+    }
+
+    /// A plugin is run on behalf of this waiter, beside the lane.
+    pub(super) fn run(&mut self, owner: &Owner, whom: (Waiter, Holder), now: Instant) -> Ticket {
+        self.numbered += 1;
+        self.fly(owner, None, whom, now)
+    }
+
+    fn fly(
+        &mut self,
+        owner: &Owner,
+        asked: Option<Asking>,
+        (waiter, holder): (Waiter, Holder),
+        started: Instant,
+    ) -> Ticket {
+        let waiters = SmallVec::from_elem(waiter, 1);
+        let flight = Flight { owner: owner.clone(), asked, holder, waiters, started, stale: false };
+        self.flights.insert(self.numbered, flight);
+        Ticket(self.numbered)
     }
 
     /// A question was answered.
     pub(super) fn land(&mut self, Ticket(ticket): Ticket, answer: &Answer, now: Instant) -> Option<Landed> {
-        let Flight { owner, queries, query, binds, holder, waiters, started, stale } = self.flights.remove(&ticket)?;
+        let Flight { owner, asked, holder, waiters, started, stale } = self.flights.remove(&ticket)?;
+        let Some(Asking { queries, query, binds }) = asked else {
+            return Some(Landed { owner, query: CompactString::default(), holder, waiters });
+        };
         if let Some(binds) = binds {
             if let Some(flights) = self.under_way.get_mut(&owner) {
                 flights.retain(|number| *number != ticket);
@@ -284,9 +301,11 @@ impl Answers {
     fn joinable(&mut self, queries: &Queries, owner: &Owner, call: &Call) -> Option<&mut Flight> {
         let fits = |flight: &Flight| {
             !flight.stale
-                && flight.query == call.query
-                && flight.queries.epoch == queries.epoch
-                && flight.binds.as_ref() == Some(&call.binds)
+                && flight.asked.as_ref().is_some_and(|asked| {
+                    asked.query == call.query
+                        && asked.queries.epoch == queries.epoch
+                        && asked.binds.as_ref() == Some(&call.binds)
+                })
         };
         let number = self.under_way.get(owner)?.iter().find(|number| self.flights.get(*number).is_some_and(fits))?;
         self.flights.get_mut(number)
@@ -295,8 +314,8 @@ impl Answers {
 
 impl Flight {
     fn forget(&mut self, forgotten: &Forgotten) {
-        let queries = &self.queries.queries;
-        self.stale |= self.binds.as_ref().is_some_and(|binds| forgotten.concerns(queries, self.query, binds));
+        let Some(Asking { queries, query, binds: Some(binds) }) = &self.asked else { return };
+        self.stale |= forgotten.concerns(&queries.queries, *query, binds);
     }
 }
 

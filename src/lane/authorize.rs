@@ -12,8 +12,10 @@ use hashbrown::HashMap;
 use smallvec::SmallVec;
 
 use super::answers::{Asked, Holder, Waiter};
+use super::quarantine::{Job, Run};
 use super::state::{Effect, Owner};
-use super::wanted::{Means, Stage, Subject, Wanted};
+use super::wanted::{Means, Stage, Subject, TopicQuestion, Wanted};
+use crate::config::Hook;
 use crate::event::{TenantId, Topic};
 use crate::lookup::Forgotten;
 use crate::reload::Rulebook;
@@ -289,10 +291,27 @@ impl Authorizer {
         if wanted.stage != Stage::Waiting || wanted.attempt != ticket.attempt {
             return;
         }
-        let Some(call) = wanted.call().cloned() else { return };
+        let Some(question) = wanted.question() else { return };
         wanted.stage = Stage::UnderWay;
-        let (owner, queries) = (Owner(Some(tenant.clone())), &open.subject.rulebook.queries);
-        match means.answers.ask(queries, &owner, call, (Waiter::Topic(ticket), Holder::Line), true, means.now) {
+        let (owner, rulebook) = (Owner(Some(tenant.clone())), &open.subject.rulebook);
+        let whom = (Waiter::Topic(ticket), Holder::Line);
+        let call = match question {
+            TopicQuestion::Query(call) => call,
+            TopicQuestion::Errand(errand) => {
+                let mut scripts = means.machines.at(rulebook, means.now);
+                if scripts.starts(Hook::Authorize, Some(tenant), &errand) {
+                    line.in_flight += 1;
+                    self.in_flight += 1;
+                    let (ticket, rulebook) = (means.answers.run(&owner, whom, means.now), Arc::clone(rulebook));
+                    effects.push(Effect::Run(Run { ticket, rulebook, job: Job::Authorize(errand) }));
+                } else {
+                    self.answered(tenant, ticket, &Ok(Arc::default()), means);
+                }
+                return;
+            }
+        };
+        let queries = &rulebook.queries;
+        match means.answers.ask(queries, &owner, call, whom, true, means.now) {
             Asked::Known(answer) => self.answered(tenant, ticket, &answer, means),
             Asked::Started(ask) => {
                 line.in_flight += 1;

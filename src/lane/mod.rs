@@ -7,6 +7,7 @@ mod authorize;
 mod delivery;
 mod handover;
 mod ledger;
+mod quarantine;
 mod queue;
 mod review;
 mod rights;
@@ -35,6 +36,7 @@ pub use answers::KEPT_BYTES;
 pub use authorize::{AUTHORIZE_IN_FLIGHT, AUTHORIZE_TENANT_IN_FLIGHT, AUTHORIZE_TENANT_WAITING, AUTHORIZE_WAITING};
 pub use delivery::{Delivery, Receipt};
 pub use handover::{Addressed, Handover};
+pub use quarantine::{Quarantine, Run};
 pub use queue::TENANT_IN_FLIGHT;
 pub use review::{REVIEW_OPEN, REVIEW_TIME, SWAP_REVIEW_TIME};
 pub use run::LaneParts;
@@ -87,7 +89,7 @@ enum Word {
 const WORDS: usize = 1_024;
 
 impl Lanes {
-    /// Starts so many lanes, named `lane-0` and so on. An error where the system has no thread to give.
+    /// Starts so many lanes, named `lane-0` and so on, each with a thread `quarantine-0` beside it. An error where the system has no thread to give.
     pub fn start(count: NonZeroUsize, parts: &LaneParts) -> std::io::Result<(Self, Vec<JoinHandle<()>>)> {
         let mapping = Mapping::new(count);
         let mut lanes = Vec::with_capacity(count.get());
@@ -102,7 +104,7 @@ impl Lanes {
             let (requests, requests_in) = mpsc::channel(parts.requests.get());
             let inboxes = Inboxes { events: events_in, requests: requests_in, words: words_in };
             let seat = Seat { index, mapping: mapping.clone(), lanes: Arc::clone(&others) };
-            threads.push(run::spawn(seat, parts.clone(), inboxes)?);
+            threads.extend(run::spawn(seat, parts.clone(), inboxes)?);
             lanes.push(LaneHandle { events, requests, words });
         }
         Ok((Self(Arc::new(Inner { lanes: lanes.into(), mapping })), threads))

@@ -11,9 +11,9 @@ use super::Receipt;
 use super::scripts::Machines;
 use crate::observe::Account;
 use crate::reload::Rulebook;
-use crate::route::{Answer, Call, CallId, Decision, Plan};
+use crate::route::{Answer, CallId, Decision, Plan, Question};
 
-/// Queries of one tenant's events that are under way at once. Enough for a backlog to drain in a row. How many
+/// Questions of one tenant's events that are under way at once. Enough for a backlog to drain in a row. How many
 /// of them run at once is the database's to say, which has a share for each tenant.
 pub const TENANT_IN_FLIGHT: usize = 4;
 
@@ -44,8 +44,8 @@ pub(super) struct Turn {
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     waiting: VecDeque<Waiting>,
-    /// Calls that are not under way yet, in the order of their events.
-    unasked: VecDeque<(u64, CallId, Call)>,
+    /// Questions that are not under way yet, in the order of their events.
+    unasked: VecDeque<(u64, CallId, Question)>,
     in_flight: usize,
     /// By both numbers in order. Two at most: for the review that is under way, and for the one that is to follow.
     holds: VecDeque<Hold>,
@@ -60,11 +60,11 @@ struct Hold {
 
 impl Waiting {
     /// Adds what it has to ask to those calls, which are in the order of their events.
-    fn line_up(&mut self, unasked: &mut VecDeque<(u64, CallId, Call)>) {
+    fn line_up(&mut self, unasked: &mut VecDeque<(u64, CallId, Question)>) {
         let Plan::Waits(pending) = &mut self.plan else { return };
-        for (id, call) in pending.take_calls() {
+        for (id, question) in pending.take_calls() {
             let at = unasked.partition_point(|(number, ..)| *number <= self.number);
-            unasked.insert(at, (self.number, id, call));
+            unasked.insert(at, (self.number, id, question));
         }
     }
 
@@ -143,8 +143,8 @@ impl Queue {
         Some(shed)
     }
 
-    /// The next call that is neither answered nor asked, with the number of its event.
-    pub(super) fn next_call(&mut self) -> Option<(u64, CallId, Call)> {
+    /// The next question that is neither answered nor asked, with the number of its event.
+    pub(super) fn next_question(&mut self) -> Option<(u64, CallId, Question)> {
         self.unasked.pop_front()
     }
 
@@ -154,9 +154,9 @@ impl Queue {
         self.waiting.get(at).map(|waiting| Arc::clone(&waiting.rulebook))
     }
 
-    /// There is no room for this call, which was the next one.
-    pub(super) fn put_back(&mut self, number: u64, id: CallId, call: Call) {
-        self.unasked.push_front((number, id, call));
+    /// There is no room for this question, which was the next one.
+    pub(super) fn put_back(&mut self, number: u64, id: CallId, question: Question) {
+        self.unasked.push_front((number, id, question));
     }
 
     /// Whether another query may be put under way.

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::num::NonZeroUsize;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
@@ -10,10 +10,11 @@ use hashbrown::HashMap;
 use prometheus_client::metrics::counter::Counter;
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::mpsc::error::TrySendError;
-use tokio::sync::mpsc::{Receiver, Sender, WeakSender};
+use tokio::sync::mpsc::{Receiver, Sender, UnboundedReceiver, WeakSender, unbounded_channel};
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::sleep_until;
 
+use super::quarantine::{self, Run};
 use super::state::{Ask, Effect, Lane, Ticket};
 use super::{Addressed, Delivery, Handover, Mapping, Receipt, Word};
 use crate::auth::Void;
@@ -76,6 +77,10 @@ struct Runner {
     lookups: JoinSet<Answer>,
     /// What the lookups under way are for.
     tickets: HashMap<Id, Ticket>,
+    /// Where plugins run that take long.
+    quarantine: mpsc::Sender<Run>,
+    /// How many runs it has not told the end of.
+    running: usize,
     effects: Vec<Effect>,
     gauges: LaneGauges,
     handed_over: Counter,
@@ -85,16 +90,21 @@ struct Runner {
     receipts: Vec<Receipt>,
 }
 
-/// Starts a thread, named `lane-0` and so on, that ends when its inboxes are closed and nothing waits.
-pub(super) fn spawn(seat: Seat, parts: LaneParts, inboxes: Inboxes) -> io::Result<JoinHandle<()>> {
+/// Starts a thread, named `lane-0` and so on, that ends when its inboxes are closed and nothing waits; and that of its
+/// quarantine, which ends after it.
+pub(super) fn spawn(seat: Seat, parts: LaneParts, inboxes: Inboxes) -> io::Result<[JoinHandle<()>; 2]> {
     // No I/O: the thread waits for words from others, and for the time to let go of something.
     let runtime = Builder::new_current_thread().enable_time().build()?;
     let name = format!("lane-{}", seat.index);
-    std::thread::Builder::new().name(name).spawn(move || runtime.block_on(Runner::new(seat, parts).run(inboxes)))
+    // As many as there are errands at most.
+    let (done, ran) = unbounded_channel();
+    let (quarantine, beside) = quarantine::spawn(seat.index, Arc::clone(&parts.metrics), done)?;
+    let run = move || runtime.block_on(Runner::new(seat, parts, quarantine).run(inboxes, ran));
+    Ok([std::thread::Builder::new().name(name).spawn(run)?, beside])
 }
 
 impl Runner {
-    fn new(seat: Seat, parts: LaneParts) -> Self {
+    fn new(seat: Seat, parts: LaneParts, quarantine: mpsc::Sender<Run>) -> Self {
         Self {
             gauges: parts.metrics.lane(seat.index),
             handed_over: parts.metrics.routed(RoutedOutcome::handed_over),
@@ -105,13 +115,15 @@ impl Runner {
             parts,
             lookups: JoinSet::new(),
             tickets: HashMap::new(),
+            quarantine,
+            running: 0,
             effects: Vec::new(),
             posted: ShardSet::default(),
             receipts: Vec::new(),
         }
     }
 
-    async fn run(mut self, inboxes: Inboxes) {
+    async fn run(mut self, inboxes: Inboxes, mut ran: UnboundedReceiver<Ticket>) {
         let Inboxes { mut events, mut requests, mut words } = inboxes;
         let mut batch = Vec::with_capacity(BATCH);
         let (mut events_open, mut requests_open) = (true, true);
@@ -139,6 +151,11 @@ impl Runner {
                 },
                 Some(done) = self.lookups.join_next_with_id() => {
                     self.answered(done);
+                    self.perform().await;
+                }
+                Some(ticket) = ran.recv(), if self.running > 0 => {
+                    self.running -= 1;
+                    self.lane.has_run(ticket, now(), &mut self.effects);
                     self.perform().await;
                 }
                 Some(word) = words.recv() => {
@@ -184,6 +201,8 @@ impl Runner {
         match effect {
             Effect::HandOver(handover) => self.hand_over(handover).await,
             Effect::Ask(ask) => self.ask(ask),
+            // It is there for as long as the lane.
+            Effect::Run(run) => self.running += usize::from(self.quarantine.send(run).is_ok()),
             Effect::Authorized { shard, connection, verdicts } => {
                 shards.get(shard).send(ToShard::Authorized(connection, verdicts)).await;
             }

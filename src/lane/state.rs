@@ -17,16 +17,18 @@ use super::authorize::Authorizer;
 use super::delivery::{Delivery, Receipt};
 use super::handover::Handover;
 use super::ledger::Ledger;
+use super::quarantine::{Job, Run};
 use super::queue::{Queue, Turn, Waiting};
 use super::review::Reviews;
 use super::scripts::Machines;
 use super::swap::Swap;
 use super::wanted::Means;
+use crate::config::Hook;
 use crate::event::{TenantId, Topic, UserId};
 use crate::lookup::Forgotten;
 use crate::observe::{Metrics, Tally};
 use crate::reload::{Queries, Rulebook};
-use crate::route::{Action, Answer, Call, Plan};
+use crate::route::{Action, Answer, Call, Plan, Question};
 use crate::shard::{ConnectionKey, Review, ShardId, Verdict};
 
 /// Events of one tenant that may wait. Beyond, the oldest of them is dropped.
@@ -77,6 +79,8 @@ pub enum Effect {
     HandOver(Handover),
     /// Ask this, and tell the lane the answer.
     Ask(Ask),
+    /// Have a [`Quarantine`](super::Quarantine) run this, and tell the lane that it [has](Lane::has_run).
+    Run(Run),
     /// Tell the shard what the session may subscribe to.
     Authorized {
         /// Which shard.
@@ -218,6 +222,11 @@ impl Lane {
         self.advance(&owner, now, effects);
     }
 
+    /// Takes the word that a [`Run`] was done.
+    pub fn has_run(&mut self, ticket: Ticket, now: Instant, effects: &mut Vec<Effect>) {
+        self.answered(ticket, &Ok(Arc::default()), now, effects);
+    }
+
     /// Whether the lane takes another request to subscribe: see [`AUTHORIZE_WAITING`](super::AUTHORIZE_WAITING).
     pub fn takes_requests(&self) -> bool {
         self.authorizer.has_room()
@@ -275,11 +284,28 @@ impl Lane {
                 settle(&mut self.ledger, turn, now, effects);
                 continue;
             }
-            let Some((number, id, call)) = queue.next_call() else { break };
-            // An event that has calls waits.
+            let Some((number, id, question)) = queue.next_question() else { break };
+            // An event that has questions waits.
             let Some(rulebook) = queue.rulebook_of(number) else { continue };
-            let waiter = Waiter::Event { number, call: id };
-            match answers.ask(&rulebook.queries, owner, call, (waiter, Holder::Queue), queue.has_room(), now) {
+            let whom = (Waiter::Event { number, call: id }, Holder::Queue);
+            let call = match question {
+                Question::Query(call) => call,
+                Question::Errand(_) if !queue.has_room() => {
+                    queue.put_back(number, id, question);
+                    break;
+                }
+                Question::Errand(errand) => {
+                    if machines.at(&rulebook, now).starts(Hook::Route, owner.0.as_ref(), &errand) {
+                        queue.started();
+                        let ticket = answers.run(owner, whom, now);
+                        effects.push(Effect::Run(Run { ticket, rulebook, job: Job::Route(errand) }));
+                    } else {
+                        queue.answered(number, id, &Ok(Arc::default()), machines, now);
+                    }
+                    continue;
+                }
+            };
+            match answers.ask(&rulebook.queries, owner, call, whom, queue.has_room(), now) {
                 Asked::Known(answer) => queue.answered(number, id, &answer, machines, now),
                 Asked::Joined => {}
                 Asked::Started(ask) => {
@@ -287,7 +313,7 @@ impl Lane {
                     effects.push(Effect::Ask(ask));
                 }
                 Asked::NoRoom(call) => {
-                    queue.put_back(number, id, call);
+                    queue.put_back(number, id, Question::Query(call));
                     break;
                 }
             }

@@ -14,8 +14,8 @@ use crate::config::ScriptCall;
 use crate::event::{TenantId, Topic, UserId};
 use crate::lookup::{Forgotten, LookupError};
 use crate::reload::Rulebook;
-use crate::route::script::{Lookup, Step, Suspended};
-use crate::route::{Answer, Call, Judgement, Scripts, SessionView, TopicRules};
+use crate::route::script::Lookup;
+use crate::route::{Answer, Call, Errand, Held, Judgement, Progress, Scripts, SessionView, TopicRules};
 use crate::shard::Verdict;
 
 /// Questions of a plugin about one topic at most.
@@ -52,10 +52,17 @@ pub(super) struct Wanted {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stage {
-    /// Its [`call`](Wanted::call) has to be asked.
+    /// Its [`question`](Wanted::question) has to be asked.
     Waiting,
     UnderWay,
     Done,
+}
+
+/// What a topic waits for.
+#[derive(Clone, Debug)]
+pub(super) enum TopicQuestion {
+    Query(Call),
+    Errand(Arc<Errand<bool>>),
 }
 
 /// What it rests on, beside the rules.
@@ -64,9 +71,9 @@ enum By {
     Query(Call),
     Script {
         script: ScriptCall,
-        /// All that it asked. The last one is the one that it waits for.
+        /// All that it asked. The last one is the one that it waits for, unless that is an errand.
         asked: SmallVec<[Call; 1]>,
-        suspended: Option<Suspended<bool>>,
+        held: Option<Held<bool>>,
     },
 }
 
@@ -96,7 +103,7 @@ impl Wanted {
                 }
             }
             Judgement::Run(script) => {
-                wanted.by = By::Script { script, asked: SmallVec::new(), suspended: None };
+                wanted.by = By::Script { script, asked: SmallVec::new(), held: None };
                 wanted.run(of, means);
             }
         }
@@ -104,11 +111,12 @@ impl Wanted {
     }
 
     /// What has to be asked.
-    pub(super) fn call(&self) -> Option<&Call> {
+    pub(super) fn question(&self) -> Option<TopicQuestion> {
         match &self.by {
             By::Rules => None,
-            By::Query(call) => Some(call),
-            By::Script { asked, .. } => asked.last(),
+            By::Query(call) => Some(TopicQuestion::Query(call.clone())),
+            By::Script { held: Some(Held::Away(errand)), .. } => Some(TopicQuestion::Errand(Arc::clone(errand))),
+            By::Script { asked, .. } => asked.last().cloned().map(TopicQuestion::Query),
         }
     }
 
@@ -117,15 +125,15 @@ impl Wanted {
         (self.stage, self.verdict, self.by) = (Stage::Done, Verdict::Unavailable, By::Rules);
     }
 
-    /// Takes the answer to its call.
+    /// Takes the answer to its question.
     pub(super) fn answered(&mut self, answer: &Answer, of: &Subject, means: &mut Means<'_>) {
         match &mut self.by {
             By::Rules => {}
             By::Query(_) => (self.stage, self.verdict) = (Stage::Done, TopicRules::verdict(answer)),
-            By::Script { script, suspended, .. } => {
-                let Some(suspended) = suspended.take() else { return };
-                let mut scripts = means.machines.at(&of.rulebook, means.now).of(&of.tenant);
-                let step = scripts.resume_authorize(*script, suspended, answer.clone());
+            By::Script { script, held, .. } => {
+                let Some(held) = held.take() else { return };
+                let mut scripts = means.machines.at(&of.rulebook, means.now);
+                let step = scripts.resume_authorize(*script, &of.tenant, held, answer.clone());
                 self.follow(step, of, means);
             }
         }
@@ -135,7 +143,8 @@ impl Wanted {
     /// most. `false` where it does not.
     pub(super) fn forget(&mut self, forgotten: &Forgotten, attempts: u8, of: &Subject, means: &mut Means<'_>) -> bool {
         let concerns = |call: &Call| forgotten.concerns(&of.rulebook.queries.queries, call.query, &call.binds);
-        let is_asked = usize::from(self.stage == Stage::Waiting);
+        let is_away = matches!(&self.by, By::Script { held: Some(Held::Away(_)), .. });
+        let is_asked = usize::from(self.stage == Stage::Waiting && !is_away);
         let is_concerned = match &self.by {
             By::Rules => false,
             By::Query(call) => is_asked == 0 && concerns(call),
@@ -158,21 +167,24 @@ impl Wanted {
 
     /// Has the plugin judge it from the start.
     fn run(&mut self, of: &Subject, means: &mut Means<'_>) {
-        let By::Script { script, asked, suspended } = &mut self.by else { return };
-        (*suspended, *asked) = (None, SmallVec::new());
-        let step =
-            means.machines.at(&of.rulebook, means.now).of(&of.tenant).authorize(*script, &of.view(), &self.topic);
+        let By::Script { script, asked, held } = &mut self.by else { return };
+        (*held, *asked) = (None, SmallVec::new());
+        let step = means.machines.at(&of.rulebook, means.now).authorize(*script, &of.view(), &self.topic);
         self.follow(step, of, means);
     }
 
     /// Follows the plugin until it has ended, or waits for an answer that is not there.
-    fn follow(&mut self, mut step: Step<bool>, of: &Subject, means: &mut Means<'_>) {
-        let By::Script { script, asked, suspended } = &mut self.by else { return };
+    fn follow(&mut self, mut step: Progress<bool>, of: &Subject, means: &mut Means<'_>) {
+        let By::Script { script, asked, held } = &mut self.by else { return };
         let rulebook = &of.rulebook;
         loop {
             let (Lookup { query, binds }, waits) = match step {
-                Step::Asks(lookup, waits) => (lookup, waits),
-                Step::Done(said) => {
+                Progress::Asks(lookup, waits) => (lookup, waits),
+                Progress::Away(errand) => {
+                    (self.stage, *held) = (Stage::Waiting, Some(Held::Away(errand)));
+                    return;
+                }
+                Progress::Done(said) => {
                     self.stage = Stage::Done;
                     self.verdict = TopicRules::verdict_of_script(&said);
                     if let Err(error) = &said {
@@ -194,13 +206,13 @@ impl Wanted {
                     let known = means.answers.known(&rulebook.queries, &of.owner(), &call, means.now);
                     asked.push(call);
                     let Some(answer) = known else {
-                        (self.stage, *suspended) = (Stage::Waiting, Some(waits));
+                        (self.stage, *held) = (Stage::Waiting, Some(waits));
                         return;
                     };
                     answer
                 }
             };
-            step = means.machines.at(rulebook, means.now).of(&of.tenant).resume_authorize(*script, waits, answer);
+            step = means.machines.at(rulebook, means.now).resume_authorize(*script, &of.tenant, waits, answer);
         }
     }
 }

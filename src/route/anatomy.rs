@@ -72,7 +72,7 @@ impl RouteTable {
         let each = |audience: &CompiledAudience| {
             let mut calls = Calls::default();
             let open = audience.draft(event, &mut calls);
-            let asks = open.as_ref().and_then(|(_, asked)| *asked).map(|id| calls.get(id).clone());
+            let asks = open.as_ref().and_then(|(_, asked)| *asked).and_then(|id| calls.get(id).cloned());
             Drafted { clause: open.map(|(clause, _)| clause), asks, missing: audience.missing(event) }
         };
         audiences.iter().map(each).collect()

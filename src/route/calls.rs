@@ -1,43 +1,58 @@
-//! The questions that the routes of one event have, and their answers.
+//! What the routes of one event wait for, and what came of that.
 
-use super::{Answer, Call};
+use std::sync::Arc;
+
+use super::script::Routing;
+use super::{Answer, Call, Errand};
 
 /// Questions of one event at most: a script that goes on asking gets no more answers.
 pub(super) const CALLS: usize = 256;
 
-/// Which call of a plan an answer belongs to.
+/// Which question of a plan an answer belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CallId(usize);
 
-/// The calls of one event, each different one once.
+/// What an event waits for.
+#[derive(Clone, Debug)]
+pub enum Question {
+    /// An answer of the database.
+    Query(Call),
+    /// That somebody runs a plugin. Any answer says that it was done.
+    Errand(Arc<Errand<Routing>>),
+}
+
+/// The questions of one event, each different query once.
 #[derive(Debug, Default)]
 pub(super) struct Calls {
-    calls: Vec<(Call, Option<Answer>)>,
+    calls: Vec<(Question, Option<Answer>)>,
     /// How many of them were given out to be asked, or need not be.
     taken: usize,
 }
 
 impl Calls {
-    /// A call that somebody waits for.
+    /// A query that somebody waits for.
     pub(super) fn add(&mut self, call: Call) -> CallId {
-        let known = self.calls.iter().position(|(other, _)| *other == call);
-        CallId(known.unwrap_or_else(|| {
-            self.calls.push((call, None));
-            self.calls.len() - 1
-        }))
+        let is_same = |question: &Question| matches!(question, Question::Query(other) if *other == call);
+        let known = self.calls.iter().position(|(question, _)| is_same(question));
+        known.map_or_else(|| self.push(Question::Query(call)), CallId)
     }
 
-    /// The call of this id.
-    pub(super) fn get(&self, CallId(index): CallId) -> &Call {
-        &self.calls[index].0
+    /// A plugin's run that somebody waits for.
+    pub(super) fn add_errand(&mut self, errand: Arc<Errand<Routing>>) -> CallId {
+        self.push(Question::Errand(errand))
     }
 
-    /// Whether there are as many as there may be.
+    /// The query of this id.
+    pub(super) fn get(&self, CallId(index): CallId) -> Option<&Call> {
+        self.calls.get(index)?.0.query()
+    }
+
+    /// Whether there are as many queries as there may be.
     pub(super) fn is_full(&self) -> bool {
-        self.calls.len() >= CALLS
+        self.calls.iter().filter(|(question, _)| question.query().is_some()).count() >= CALLS
     }
 
-    /// What a call was answered.
+    /// What a question was answered.
     pub(super) fn answer_of(&self, CallId(index): CallId) -> Option<&Answer> {
         self.calls.get(index)?.1.as_ref()
     }
@@ -49,10 +64,10 @@ impl Calls {
         true
     }
 
-    /// The call of this number, where it has no answer.
+    /// The query of this number, where it has no answer.
     pub(super) fn unanswered(&self, index: usize) -> Option<(CallId, Option<&Call>)> {
-        let (call, answer) = self.calls.get(index)?;
-        Some((CallId(index), answer.is_none().then_some(call)))
+        let (question, answer) = self.calls.get(index)?;
+        Some((CallId(index), question.query().filter(|_| answer.is_none())))
     }
 
     /// Whether each has its answer.
@@ -61,9 +76,24 @@ impl Calls {
     }
 
     /// Those without an answer that were not taken before.
-    pub(super) fn take(&mut self) -> impl Iterator<Item = (CallId, Call)> + '_ {
+    pub(super) fn take(&mut self) -> impl Iterator<Item = (CallId, Question)> + '_ {
         let from = std::mem::replace(&mut self.taken, self.calls.len());
         let new = self.calls.iter().enumerate().skip(from);
-        new.filter(|(_, (_, answer))| answer.is_none()).map(|(index, (call, _))| (CallId(index), call.clone()))
+        new.filter(|(_, (_, answer))| answer.is_none()).map(|(index, (question, _))| (CallId(index), question.clone()))
+    }
+
+    fn push(&mut self, question: Question) -> CallId {
+        self.calls.push((question, None));
+        CallId(self.calls.len() - 1)
+    }
+}
+
+impl Question {
+    /// The query, where it is one.
+    pub fn query(&self) -> Option<&Call> {
+        match self {
+            Self::Query(call) => Some(call),
+            Self::Errand(_) => None,
+        }
     }
 }

@@ -7,6 +7,7 @@ mod action;
 mod anatomy;
 mod audience;
 mod calls;
+mod errand;
 mod index;
 mod plan;
 pub mod script;
@@ -16,7 +17,8 @@ mod topics;
 
 pub use action::Action;
 pub use anatomy::{Drafted, RouteKind, users_named};
-pub use calls::CallId;
+pub use calls::{CallId, Question};
+pub use errand::{Arrived, Came, Errand, First, Held, Leg, Parked, Progress};
 pub use plan::{Answer, Call, Decided, Decision, Outcome, Pending, Plan};
 pub use scripts::{NoScripts, Scripts};
 pub use table::{RouteId, RouteTable};

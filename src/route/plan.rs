@@ -9,8 +9,8 @@ use compact_str::CompactString;
 use smallvec::SmallVec;
 
 use super::calls::{CallId, Calls};
-use super::script::{Routing, ScriptError, ScriptFailure, Suspended};
-use super::{Action, RouteId};
+use super::script::{Routing, ScriptError, ScriptFailure};
+use super::{Action, Held, Question, RouteId};
 use crate::config::QueryId;
 use crate::event::{Audience, Clause, Event, Scalar, UserId};
 use crate::lookup::{Binds, LookupError, Rows};
@@ -109,16 +109,11 @@ pub(super) struct Asked {
     pub(super) call: CallId,
 }
 
-/// A script that waits for the answer to a call.
+/// A script that waits for an answer.
+#[derive(Debug)]
 pub(super) struct Running {
-    pub(super) suspended: Suspended<Routing>,
+    pub(super) held: Held<Routing>,
     pub(super) waits_for: CallId,
-}
-
-impl std::fmt::Debug for Running {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Running").field("waits_for", &self.waits_for).finish_non_exhaustive()
-    }
 }
 
 impl Draft {
@@ -173,7 +168,7 @@ impl Pending {
     }
 
     /// What has to be asked. Each is taken once: the next time there is what has come up since, as scripts went on.
-    pub fn take_calls(&mut self) -> impl Iterator<Item = (CallId, Call)> + '_ {
+    pub fn take_calls(&mut self) -> impl Iterator<Item = (CallId, Question)> + '_ {
         self.calls.take()
     }
 

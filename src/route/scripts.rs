@@ -1,9 +1,9 @@
 //! Whom rules ask that a plugin decides: lanes have machines for that, rule tests and explanations their own.
 
-use super::script::{EventView, Routing, ScriptError, ScriptFailure, Step, Suspended};
-use super::{Answer, SessionView};
+use super::script::{EventView, Routing, ScriptError, ScriptFailure};
+use super::{Answer, Held, Progress, SessionView};
 use crate::config::{QueryId, ScriptCall};
-use crate::event::{Event, Topic};
+use crate::event::{Event, TenantId, Topic};
 
 /// The plugins of one rulebook, to be called.
 pub trait Scripts {
@@ -11,16 +11,28 @@ pub trait Scripts {
     fn query(&self, name: &str) -> Option<QueryId>;
 
     /// Calls a `route` hook.
-    fn route(&mut self, call: ScriptCall, event: &Event, view: &EventView) -> Step<Routing>;
+    fn route(&mut self, call: ScriptCall, event: &Event, view: &EventView) -> Progress<Routing>;
 
-    /// Goes on with such a call.
-    fn resume_route(&mut self, call: ScriptCall, suspended: Suspended<Routing>, answer: Answer) -> Step<Routing>;
+    /// Goes on with such a call, about this event.
+    fn resume_route(
+        &mut self,
+        call: ScriptCall,
+        event: &Event,
+        held: Held<Routing>,
+        answer: Answer,
+    ) -> Progress<Routing>;
 
     /// Calls an `authorize` hook.
-    fn authorize(&mut self, call: ScriptCall, session: &SessionView<'_>, topic: &Topic) -> Step<bool>;
+    fn authorize(&mut self, call: ScriptCall, session: &SessionView<'_>, topic: &Topic) -> Progress<bool>;
 
-    /// Goes on with such a call.
-    fn resume_authorize(&mut self, call: ScriptCall, suspended: Suspended<bool>, answer: Answer) -> Step<bool>;
+    /// Goes on with such a call, for a session of this tenant.
+    fn resume_authorize(
+        &mut self,
+        call: ScriptCall,
+        tenant: &TenantId,
+        held: Held<bool>,
+        answer: Answer,
+    ) -> Progress<bool>;
 }
 
 /// For rules that call no plugin.
@@ -32,24 +44,24 @@ impl Scripts for NoScripts {
         None
     }
 
-    fn route(&mut self, _: ScriptCall, _: &Event, _: &EventView) -> Step<Routing> {
+    fn route(&mut self, _: ScriptCall, _: &Event, _: &EventView) -> Progress<Routing> {
         nobody()
     }
 
-    fn resume_route(&mut self, _: ScriptCall, _: Suspended<Routing>, _: Answer) -> Step<Routing> {
+    fn resume_route(&mut self, _: ScriptCall, _: &Event, _: Held<Routing>, _: Answer) -> Progress<Routing> {
         nobody()
     }
 
-    fn authorize(&mut self, _: ScriptCall, _: &SessionView<'_>, _: &Topic) -> Step<bool> {
+    fn authorize(&mut self, _: ScriptCall, _: &SessionView<'_>, _: &Topic) -> Progress<bool> {
         nobody()
     }
 
-    fn resume_authorize(&mut self, _: ScriptCall, _: Suspended<bool>, _: Answer) -> Step<bool> {
+    fn resume_authorize(&mut self, _: ScriptCall, _: &TenantId, _: Held<bool>, _: Answer) -> Progress<bool> {
         nobody()
     }
 }
 
-fn nobody<T>() -> Step<T> {
+fn nobody<T>() -> Progress<T> {
     let message = "there is nobody who runs plugins".to_owned();
-    Step::Done(Err(ScriptError { kind: ScriptFailure::Error, line: None, message }))
+    Progress::Done(Err(ScriptError { kind: ScriptFailure::Error, line: None, message }))
 }

@@ -10,8 +10,8 @@ use super::audience::{CompiledAudience, Filters};
 use super::calls::{CALLS, CallId, Calls};
 use super::index::{Conditions, Index};
 use super::plan::{Asked, Draft, Part, Running};
-use super::script::{EventView, Lookup, Plugin, Routing, Step};
-use super::{Answer, Call, Decided, Outcome, Pending, Plan, Scripts};
+use super::script::{EventView, Lookup, Plugin, Routing};
+use super::{Answer, Call, Decided, Held, Outcome, Pending, Plan, Progress, Scripts};
 use crate::config::{OnError, Route, RouteTarget, ScriptCall};
 use crate::event::{Audience, Decoder, Event, EveryTenant, Path, Payload};
 use crate::lookup::LookupError;
@@ -136,8 +136,8 @@ impl RouteTable {
             let (route, Target::Script(script)) = (part.route, &self.routes[part.route.index()].target) else {
                 continue;
             };
-            let Some(Running { suspended, .. }) = part.draft.take_running(call) else { continue };
-            let step = scripts.resume_route(script.call, suspended, answer.clone());
+            let Some(Running { held, .. }) = part.draft.take_running(call) else { continue };
+            let step = scripts.resume_route(script.call, &pending.event, held, answer.clone());
             part.draft = script.run(step, &pending.event, &mut pending.calls, scripts);
             if self.falls_through(route, &pending.parts[index].draft) {
                 let rest = self.index.candidates(&pending.event).filter(|id| RouteId(*id) > route);
@@ -279,11 +279,15 @@ impl CompiledRoute {
 
 impl CompiledScript {
     /// Follows a call of it until it has ended, or waits for an answer that is not there.
-    fn run(&self, mut step: Step<Routing>, event: &Event, calls: &mut Calls, scripts: &mut dyn Scripts) -> Draft {
+    fn run(&self, mut step: Progress<Routing>, event: &Event, calls: &mut Calls, scripts: &mut dyn Scripts) -> Draft {
         loop {
-            let (Lookup { query, binds }, suspended) = match step {
-                Step::Done(said) => return Draft::Done(Outcome::of_script(event, said)),
-                Step::Asks(lookup, suspended) => (lookup, suspended),
+            let (Lookup { query, binds }, held) = match step {
+                Progress::Done(said) => return Draft::Done(Outcome::of_script(event, said)),
+                Progress::Asks(lookup, held) => (lookup, held),
+                Progress::Away(errand) => {
+                    let waits_for = calls.add_errand(Arc::clone(&errand));
+                    return Draft::Runs(Box::new(Running { held: Held::Away(errand), waits_for }));
+                }
             };
             let failed = |why: String| Err(LookupError::Failed(why));
             let answer = match scripts.query(&query) {
@@ -293,11 +297,11 @@ impl CompiledScript {
                     let waits_for = calls.add(Call { query, binds });
                     match calls.answer_of(waits_for) {
                         Some(answer) => answer.clone(),
-                        None => return Draft::Runs(Box::new(Running { suspended, waits_for })),
+                        None => return Draft::Runs(Box::new(Running { held, waits_for })),
                     }
                 }
             };
-            step = scripts.resume_route(self.call, suspended, answer);
+            step = scripts.resume_route(self.call, event, held, answer);
         }
     }
 }

@@ -64,11 +64,11 @@ pub struct Decoder {
 }
 
 /// What a back end published: decoded, valid, immutable.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Event(Box<Decoded>);
 
 /// What an event consists of: in one place, as events go through many hands.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Decoded {
     tenant: Option<TenantId>,
     id: Option<EventId>,

@@ -10,7 +10,7 @@ use super::scan::{Fault, Plain, Scan, head};
 use super::{DecodeError, Part, Path, Scalar, Slot, Value};
 
 /// A field's value as an event keeps it: text without escapes is a range of the body and costs no allocation.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Field {
     Absent,
     Bool(bool),

@@ -4,6 +4,7 @@
 mod authorizing;
 mod bounds;
 mod order;
+mod quarantine;
 mod revoking;
 mod rights;
 mod scripts;
@@ -178,6 +179,9 @@ struct Bench {
     metrics: Arc<Metrics>,
     now: Instant,
     asked: Vec<Ask>,
+    /// What is to run beside it, and where.
+    runs: Vec<Run>,
+    quarantine: Quarantine,
     /// What was handed over: tenant and id, in order.
     handed: Vec<(Option<TenantId>, u64)>,
     authorized: Vec<Effect>,
@@ -198,6 +202,8 @@ impl Bench {
         lane.adopt(&rulebook);
         Self {
             lane,
+            runs: Vec::new(),
+            quarantine: Quarantine::new(Arc::clone(&metrics)),
             rulebook,
             metrics,
             now: Instant::now(),
@@ -229,6 +235,20 @@ impl Bench {
         self.take(effects);
     }
 
+    /// Runs what is to run beside the lane, at this place in the order in which it came up.
+    fn run(&mut self, place: usize) {
+        let ticket = self.quarantine.run(self.runs.remove(place), self.now);
+        let mut effects = Vec::new();
+        self.lane.has_run(ticket, self.now, &mut effects);
+        self.take(effects);
+    }
+
+    fn run_all(&mut self) {
+        while !self.runs.is_empty() {
+            self.run(0);
+        }
+    }
+
     fn take(&mut self, effects: Vec<Effect>) {
         for effect in effects {
             match effect {
@@ -238,6 +258,7 @@ impl Bench {
                     self.done.push(format!("event {id}"));
                 }
                 Effect::Ask(ask) => self.asked.push(ask),
+                Effect::Run(run) => self.runs.push(run),
                 authorized @ Effect::Authorized { .. } => self.authorized.push(authorized),
                 other => {
                     if let Some(done) = say(&other) {

@@ -254,6 +254,7 @@ impl World {
                         *other != connection.index || !topics.iter().any(|(gone, _)| gone == topic)
                     });
                 }
+                Effect::Run(run) => unreachable!("no rule calls a plugin: {run:?}"),
                 Effect::Disconnect { .. } | Effect::Forget(_) | Effect::ForgetForAll(_) => {}
             }
         }

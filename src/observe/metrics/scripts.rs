@@ -1,6 +1,6 @@
 //! Plugins.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -18,6 +18,7 @@ pub(super) struct ScriptMetrics {
     failures: Family<ByKind, Counter>,
     time: Family<ByPlugin, LatencyHistogram>,
     put_aside: Family<ByHook, Gauge>,
+    quarantined: Family<ByPlugin, Counter>,
     memory: Family<ByPlugin, Gauge>,
 }
 
@@ -46,6 +47,7 @@ pub struct ScriptMeter {
     /// By [`index`].
     calls: [Counter; 3],
     put_aside: [Gauge; 3],
+    quarantined: Counter,
     time: LatencyHistogram,
     memory: Gauge,
 }
@@ -57,6 +59,7 @@ impl ScriptMetrics {
             failures: Family::default(),
             time: Family::default(),
             put_aside: Family::default(),
+            quarantined: Family::default(),
             memory: Family::default(),
         };
         r.register("plugin_calls", "Calls of this plugin, by hook", own.calls.clone());
@@ -75,6 +78,11 @@ impl ScriptMetrics {
             "plugin_put_aside",
             "Threads in which this hook of the plugin is put aside, as it failed again and again; of what clients ask for, tenants and addresses for which it is",
             own.put_aside.clone(),
+        );
+        r.register(
+            "plugin_quarantined",
+            "Calls of this plugin that ran beside the lane, for tenants for which it takes long",
+            own.quarantined.clone(),
         );
         r.register_with_unit(
             "plugin_memory",
@@ -98,6 +106,7 @@ impl Metrics {
             failures: of.failures.clone(),
             calls: hooks.map(|hook| of.calls.get_or_create_owned(&by_hook(hook))),
             put_aside: hooks.map(|hook| of.put_aside.get_or_create_owned(&by_hook(hook))),
+            quarantined: of.quarantined.get_or_create_owned(&by_plugin),
             time: of.time.get_or_create_owned(&by_plugin),
             memory: of.memory.get_or_create_owned(&by_plugin),
         }
@@ -120,13 +129,24 @@ impl ScriptMeter {
         self.failures.get_or_create_owned(&ByKind { plugin: self.plugin.clone(), kind }).get()
     }
 
-    /// Runs the plugin.
+    /// Runs the plugin, and answers how long that took.
     #[expect(clippy::disallowed_methods, reason = "an edge: what scripts take is told, and decides nothing")]
-    pub fn timed<T>(&self, run: impl FnOnce() -> T) -> T {
+    pub fn timed<T>(&self, run: impl FnOnce() -> T) -> (T, Duration) {
         let begun = Instant::now();
         let came = run();
-        self.time.observe(begun.elapsed(), 1);
-        came
+        let took = begun.elapsed();
+        self.time.observe(took, 1);
+        (came, took)
+    }
+
+    /// A call that does not run on the lane.
+    pub fn quarantined(&self) {
+        self.quarantined.inc();
+    }
+
+    /// How many have not run on the lane.
+    pub fn is_quarantined(&self) -> u64 {
+        self.quarantined.get()
     }
 
     /// In one thread more, or less, this hook is put aside.

@@ -155,6 +155,11 @@ fn limit_memory(lua: &Lua, bytes: usize) {
     lua.set_memory_limit(bytes).ok();
 }
 
+/// CPU time of the calling thread since some instant.
+pub fn thread_time() -> Duration {
+    clock(ClockId::ThreadCPUTime)
+}
+
 /// What a clock says. Both clocks are always there.
 fn clock(id: ClockId) -> Duration {
     let time = clock_gettime(id);

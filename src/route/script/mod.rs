@@ -36,6 +36,7 @@ use crate::event::{Clause, Decoder, Event, Path, Scalar, Topic};
 use crate::lookup::Binds;
 
 pub use self::breaker::{Breaker, Breakers, Change, Ending};
+pub use self::guard::thread_time;
 pub use self::view::EventView;
 
 /// What one plugin may take in one thread.
@@ -162,7 +163,7 @@ impl ScriptFailure {
 }
 
 /// Whom a `route` hook names.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Routing {
     /// The audience's parts: those of whom one must hold.
     pub clauses: Vec<Clause>,

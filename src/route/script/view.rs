@@ -9,10 +9,10 @@ use super::value::piece;
 use crate::event::{Decoder, Event, Part, Path, Root, Slot};
 
 /// The parts of an event that a plugin is handed, as parts of one decoder.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct EventView(Source);
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Source {
     /// The whole body, and what the broker says of it.
     Whole { routing_key: Slot },

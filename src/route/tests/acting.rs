@@ -108,7 +108,7 @@ fn what_is_known_is_not_asked() {
     else {
         panic!("one is missing")
     };
-    let left: Vec<u16> = pending.take_calls().map(|(_, call)| call.query.0).collect();
+    let left: Vec<u16> = pending.take_calls().map(|(_, question)| query_of(&question)).collect();
     assert_eq!((left, pending.is_answered()), (vec![2], false));
     assert!(matches!(table.with_known(plan(), &mut NoScripts, |_| Some(down())), Plan::Decided(_)));
 }

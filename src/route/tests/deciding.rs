@@ -82,9 +82,17 @@ pub(super) fn decide(plugins: &mut Plugins, routes: Vec<Route>, body: &str, answ
         Plan::Decided(decision) => decision,
         Plan::Waits(mut pending) => {
             while !pending.is_answered() {
-                let calls: Vec<(CallId, Call)> = pending.take_calls().collect();
+                let calls: Vec<(CallId, Question)> = pending.take_calls().collect();
                 assert!(!calls.is_empty(), "it waits for what it does not ask");
-                for (id, call) in calls {
+                for (id, question) in calls {
+                    let call = match question {
+                        Question::Query(call) => call,
+                        Question::Errand(errand) => {
+                            plugins.run(&errand);
+                            table.answer(&mut pending, id, &Ok(Arc::default()), plugins);
+                            continue;
+                        }
+                    };
                     let binds: Vec<String> = call.binds.iter().map(|(name, value)| format!("{name}={value}")).collect();
                     said_calls.push(format!("{}({})", call.query.0, binds.join(",")));
                     table.answer(&mut pending, id, &answers.next().expect("an answer"), plugins);

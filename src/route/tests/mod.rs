@@ -46,6 +46,11 @@ fn is(field: &str, value: &str) -> (Path, Matcher<Path>) {
     (path(field), Matcher::from_scalar(text(value)))
 }
 
+/// The number of the query that is asked.
+fn query_of(question: &Question) -> u16 {
+    question.query().expect("a query").query.0
+}
+
 fn decode(decoder: &Decoder, body: &str) -> Event {
     decoder.decode(Bytes::copy_from_slice(body.as_bytes()), Envelope::NONE, Instant::now()).unwrap()
 }

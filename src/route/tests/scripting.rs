@@ -7,8 +7,9 @@ use std::time::Duration;
 use super::deciding::{check_with, decide, down, one, query, rows, to, users, without};
 use super::*;
 use crate::config::{ActionRule, ForgetRule, Hook, OnError, PluginFile, PluginId, QueryId, ScriptCall};
-use crate::event::Topic;
+use crate::event::{TenantId, Topic};
 use crate::route::script::{EventView, LogSink, Plugin, Routing, ScriptLimits, Step, Suspended, Vm};
+use crate::route::{Arrived, Came, Errand, First, Held, Leg, Parked, Progress};
 
 /// Plugins on machines of their own. Queries are called `q0` and so on.
 pub(super) struct Plugins {
@@ -16,6 +17,9 @@ pub(super) struct Plugins {
     vms: Vec<Vm>,
     /// Calls of hooks, and answers that were taken.
     pub(super) runs: Vec<ScriptCall>,
+    /// What routes ask is not run before it is [asked for](Plugins::run).
+    are_away: bool,
+    parked: Vec<Option<Suspended<Routing>>>,
 }
 
 impl Plugins {
@@ -50,7 +54,7 @@ impl Plugins {
         let plugins: Vec<_> = files.map(compile).collect();
         let log: LogSink = Rc::new(|_, line| panic!("{line:?}"));
         let vms = plugins.iter().map(|plugin| Vm::new(plugin, &log).unwrap()).collect();
-        Self { compiled: plugins, vms, runs: Vec::new() }
+        Self { compiled: plugins, vms, runs: Vec::new(), are_away: false, parked: Vec::new() }
     }
 
     /// Those whose `route` hooks do these.
@@ -58,6 +62,25 @@ impl Plugins {
         let text = |body: &&str| format!("return {{ route = function(event, to)\n{body}\nend }}");
         let texts: Vec<String> = bodies.iter().map(text).collect();
         Self::new(&texts.iter().map(String::as_str).collect::<Vec<_>>())
+    }
+
+    /// Runs what a route asks.
+    pub(super) fn run(&mut self, errand: &Errand<Routing>) {
+        let step = match errand.leg() {
+            Leg::First(first) => first(self.vm(errand.call)),
+            Leg::Next(parked, answer) => {
+                let at = usize::try_from(parked.number()).unwrap();
+                self.parked[at].take().expect("a call goes on once").resume(answer.clone())
+            }
+        };
+        let how = match step {
+            Step::Done(said) => Arrived::Done(said),
+            Step::Asks(lookup, suspended) => {
+                self.parked.push(Some(suspended));
+                Arrived::Asks(lookup, Parked::new(self.parked.len() as u64 - 1))
+            }
+        };
+        errand.tell(Came { how, took: Duration::ZERO });
     }
 
     fn vm(&self, call: ScriptCall) -> &Vm {
@@ -70,22 +93,27 @@ impl Scripts for Plugins {
         name.strip_prefix('q')?.parse().ok().map(QueryId)
     }
 
-    fn route(&mut self, call: ScriptCall, event: &Event, view: &EventView) -> Step<Routing> {
+    fn route(&mut self, call: ScriptCall, event: &Event, view: &EventView) -> Progress<Routing> {
         self.runs.push(call);
-        self.vm(call).route(call.site, event, view)
+        if self.are_away {
+            let (event, view) = (event.clone(), view.clone());
+            let first: First<Routing> = Box::new(move |vm| vm.route(call.site, &event, &view));
+            return Progress::Away(Arc::new(Errand::new(call, Leg::First(first))));
+        }
+        self.vm(call).route(call.site, event, view).into()
     }
 
-    fn resume_route(&mut self, call: ScriptCall, suspended: Suspended<Routing>, answer: Answer) -> Step<Routing> {
+    fn resume_route(&mut self, call: ScriptCall, _: &Event, held: Held<Routing>, answer: Answer) -> Progress<Routing> {
         self.runs.push(call);
-        suspended.resume(answer)
+        held.resume(answer)
     }
 
-    fn authorize(&mut self, call: ScriptCall, session: &SessionView<'_>, topic: &Topic) -> Step<bool> {
-        self.vm(call).authorize(call.site, session, topic)
+    fn authorize(&mut self, call: ScriptCall, session: &SessionView<'_>, topic: &Topic) -> Progress<bool> {
+        self.vm(call).authorize(call.site, session, topic).into()
     }
 
-    fn resume_authorize(&mut self, _: ScriptCall, suspended: Suspended<bool>, answer: Answer) -> Step<bool> {
-        suspended.resume(answer)
+    fn resume_authorize(&mut self, _: ScriptCall, _: &TenantId, held: Held<bool>, answer: Answer) -> Progress<bool> {
+        held.resume(answer)
     }
 }
 
@@ -110,7 +138,10 @@ const OF_NOBODY: &str = r#"{"data":{"n":42}}"#;
 /// order.
 #[track_caller]
 fn check(bodies: &[&str], routes: Vec<Route>, body: &str, expected_calls: &str, answers: Vec<Answer>, expected: &str) {
-    check_with(&mut Plugins::routing(bodies), routes, body, expected_calls, answers, expected);
+    for are_away in [false, true] {
+        let mut plugins = Plugins { are_away, ..Plugins::routing(bodies) };
+        check_with(&mut plugins, routes.clone(), body, expected_calls, answers.clone(), expected);
+    }
 }
 
 #[test]
@@ -271,11 +302,11 @@ fn answers_that_are_known_are_used_and_what_comes_up_by_them_too() {
     let known = |call: &Call| (call.query.0 != 3).then(|| rows(&[Scalar::Int(7)]));
     let Plan::Waits(mut pending) = table.with_known(plan, &mut plugins, known) else { panic!("one is not known") };
     let calls: Vec<_> = pending.take_calls().collect();
-    assert_eq!(calls.iter().map(|(_, call)| call.query.0).collect::<Vec<_>>(), [3]);
+    assert_eq!(calls.iter().map(|(_, question)| query_of(question)).collect::<Vec<_>>(), [3]);
     assert!(pending.take_calls().next().is_none() && !pending.is_answered());
     table.answer(&mut pending, calls[0].0, &rows(&[]), &mut plugins);
     table.answer(&mut pending, calls[0].0, &down(), &mut plugins);
-    assert_eq!(pending.take_calls().map(|(_, call)| call.query.0).collect::<Vec<_>>(), [4]);
+    assert_eq!(pending.take_calls().map(|(_, question)| query_of(&question)).collect::<Vec<_>>(), [4]);
     let said = format!("{:?}", pending.finish().decided());
     assert!(
         said.contains("ScriptFailed") && said.contains("was not answered"),

@@ -11,13 +11,13 @@ use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, ErrorKind, Write};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use pointsman::auth::{Attributes, Identity};
 use pointsman::connection::{Batch, Chain, Outbox};
 use pointsman::event::{Envelope, Scalar, TenantId, Topic, UserId};
-use pointsman::lane::{Addressed, Ask, Delivery, Effect, Lane, Receipt};
+use pointsman::lane::{Addressed, Ask, Delivery, Effect, Lane, Quarantine, Receipt, Run};
 use pointsman::lookup::{LookupError, Rows};
 use pointsman::observe::Metrics;
 use pointsman::reload::Rulebook;
@@ -88,6 +88,9 @@ struct LaneSeat {
     lane: Lane,
     inbox: VecDeque<Delivery>,
     asks: Vec<Ask>,
+    /// What is to run beside the lane, in order.
+    runs: VecDeque<Run>,
+    quarantine: Quarantine,
     /// What shards have to say of reviews.
     words: VecDeque<Reviewed>,
 }
@@ -118,7 +121,14 @@ impl World {
         let rulebook = rulebook(0, &queries(1));
         let metrics = Arc::new(Metrics::new());
         let lane = || Lane::new(NonZeroUsize::MIN, Arc::clone(&metrics));
-        let lane = || LaneSeat { lane: lane(), inbox: VecDeque::new(), asks: Vec::new(), words: VecDeque::new() };
+        let lane = || LaneSeat {
+            lane: lane(),
+            inbox: VecDeque::new(),
+            asks: Vec::new(),
+            runs: VecDeque::new(),
+            quarantine: Quarantine::new(Arc::clone(&metrics)),
+            words: VecDeque::new(),
+        };
         let mut world = Self {
             rulebook,
             interest: Interest::default(),
@@ -138,7 +148,8 @@ impl World {
         if fastrand::u8(..) == 0 {
             self.swap();
         }
-        match fastrand::u8(0..21) {
+        self.now += Duration::from_millis(fastrand::u64(0..5));
+        match fastrand::u8(0..22) {
             0..4 => self.publish(),
             4..8 => self.route(),
             8..11 => self.answer(),
@@ -147,6 +158,7 @@ impl World {
             17 => self.disconnect(),
             18 => self.subscribe(),
             19 => self.hear(),
+            20 => self.run_beside(),
             _ => self.unblock(),
         }
     }
@@ -216,6 +228,17 @@ impl World {
         self.perform(index, effects);
     }
 
+    /// A quarantine runs what its lane has left to it.
+    fn run_beside(&mut self) {
+        let index = fastrand::usize(..LANES);
+        let seat = &mut self.lanes[index];
+        let Some(run) = seat.runs.pop_front() else { return };
+        let ticket = seat.quarantine.run(run, self.now);
+        let mut effects = Vec::new();
+        seat.lane.has_run(ticket, self.now, &mut effects);
+        self.perform(index, effects);
+    }
+
     fn answer(&mut self) {
         let index = fastrand::usize(..LANES);
         let seat = &mut self.lanes[index];
@@ -239,6 +262,7 @@ impl World {
         for effect in effects {
             match effect {
                 Effect::Ask(ask) => self.lanes[lane].asks.push(ask),
+                Effect::Run(run) => self.lanes[lane].runs.push_back(run),
                 Effect::Authorized { shard, connection, verdicts } => {
                     self.shards[shard.index()].inbox.push_back(Word::Authorized(connection.index, verdicts));
                 }
@@ -364,12 +388,15 @@ impl World {
             self.swap();
         }
         let is_busy = |world: &Self| {
-            let is_busy = |seat: &LaneSeat| !(seat.inbox.is_empty() && seat.asks.is_empty() && seat.words.is_empty());
+            let is_busy = |seat: &LaneSeat| {
+                !(seat.inbox.is_empty() && seat.asks.is_empty() && seat.runs.is_empty() && seat.words.is_empty())
+            };
             world.lanes.iter().any(is_busy) || world.shards.iter().any(|shard| !shard.inbox.is_empty())
         };
         while is_busy(&self) {
             self.route();
             self.answer();
+            self.run_beside();
             self.hear();
             (0..SHARDS).for_each(|index| self.take_word(index));
         }

@@ -35,6 +35,8 @@ return {
     fields = { "data.number", "data.kind", "data.tenant", "data.n", "data.g" },
     route = function(event, to, params)
         local data = event.data
+        -- At times it takes so long that it is run beside the lane for a while.
+        if data.number % 64 < 2 then for _ = 1, 100000 do end end
         if data.kind == "tenant" then
             to:tenant()
         elseif data.kind == "group" then
