@@ -36,7 +36,7 @@ pub(crate) fn wish(rulebook: &Rulebook, person: &Person, topic: &Topic, respond:
                     Progress::Done(said) => break said,
                     // Here all is run at once.
                     Progress::Away(errand) => {
-                        step = machines.resume_authorize(call, &person.tenant, Held::Away(errand), unknown.clone())
+                        step = machines.resume_authorize(call, &person.tenant, Held::Away(errand), unknown.clone());
                     }
                     Progress::Asks(lookup, held) => {
                         let answer = match machines.query(&lookup.query) {

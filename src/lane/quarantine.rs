@@ -5,22 +5,27 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use hashbrown::HashMap;
-use tokio::sync::mpsc::UnboundedSender;
+use tokio::runtime::Builder;
+use tokio::sync::mpsc::{Receiver, Sender, channel};
+use tokio::time::timeout;
 
+use super::authorize::AUTHORIZE_IN_FLIGHT;
 use super::scripts::{Generations, Guest};
-use super::state::Ticket;
+use super::state::{LANE_WAITING, Ticket};
 use crate::observe::Metrics;
 use crate::reload::Rulebook;
 use crate::route::script::{Routing, ScriptError, ScriptFailure, Step, Suspended, thread_time};
 use crate::route::{Arrived, Came, Errand, Leg, Parked};
+use crate::runtime::give_way;
 
 /// How long machines are kept that nobody calls.
 const IDLE: Duration = Duration::from_secs(10);
+/// Errands of events, of which each waits for one, and of topics.
+const ROOM: usize = LANE_WAITING + AUTHORIZE_IN_FLIGHT;
 
 /// A leg of a plugin's call, to be run. The lane waits to be told that it was.
 #[derive(Debug)]
@@ -72,13 +77,15 @@ impl Quarantine {
         ticket
     }
 
-    /// Lets go of what nobody waits for, and of machines that nobody needs.
-    pub fn rest(&mut self) {
+    /// Lets go of what nobody waits for, and, where nobody waits for anything, of all machines. Whether it did.
+    pub fn rest(&mut self) -> bool {
         self.routes.sweep();
         self.topics.sweep();
-        if self.routes.calls.is_empty() && self.topics.calls.is_empty() {
+        let is_idle = self.routes.calls.is_empty() && self.topics.calls.is_empty();
+        if is_idle {
             self.guests.clear();
         }
+        is_idle
     }
 }
 
@@ -131,33 +138,40 @@ impl<T> Parking<T> {
     }
 }
 
-/// Starts the thread of a quarantine, named `quarantine-0` and so on, that tells by `done` what it has run. It ends when
-/// nobody can ask it any more.
-///
-/// What is asked of it is bounded by what lanes have under way for each tenant, and for topics in all.
+/// Starts the thread of a quarantine, named `quarantine-0` and so on. What it is sent it runs, and tells when it has. It ends
+/// when nobody can ask it any more.
 pub(super) fn spawn(
     index: usize,
     metrics: Arc<Metrics>,
-    done: UnboundedSender<Ticket>,
-) -> io::Result<(mpsc::Sender<Run>, JoinHandle<()>)> {
-    let (runs, asked) = mpsc::channel::<Run>();
+) -> io::Result<(Sender<Run>, Receiver<Ticket>, JoinHandle<()>)> {
+    // No I/O: the thread waits for what is to run, and for the time to let go of something.
+    let runtime = Builder::new_current_thread().enable_time().build()?;
+    // Full, an errand is not run, and its call has failed. There is room for all that a lane has under way.
+    let (runs, asked) = channel(ROOM);
+    // Nobody waits for room: it has run no more than that.
+    let (done, ran) = channel(ROOM);
     let name = format!("quarantine-{index}");
     let thread = std::thread::Builder::new().name(name).spawn(move || {
-        let mut quarantine = Quarantine::new(metrics);
-        loop {
-            match asked.recv_timeout(IDLE) {
-                // Nobody is told where the lane has ended.
-                Ok(run) => drop(done.send(quarantine.run(run, now()))),
-                Err(RecvTimeoutError::Timeout) => {
-                    quarantine.rest();
-                    let Ok(run) = asked.recv() else { break };
-                    drop(done.send(quarantine.run(run, now())));
-                }
-                Err(RecvTimeoutError::Disconnected) => break,
-            }
-        }
+        give_way();
+        runtime.block_on(serve(Quarantine::new(metrics), asked, done));
     })?;
-    Ok((runs, thread))
+    Ok((runs, ran, thread))
+}
+
+async fn serve(mut quarantine: Quarantine, mut asked: Receiver<Run>, done: Sender<Ticket>) {
+    let mut is_idle = true;
+    loop {
+        let run = if is_idle { Ok(asked.recv().await) } else { timeout(IDLE, asked.recv()).await };
+        match run {
+            Ok(Some(run)) => {
+                is_idle = false;
+                // Nobody is told where the lane has ended.
+                done.send(quarantine.run(run, now())).await.ok();
+            }
+            Ok(None) => return,
+            Err(_) => is_idle = quarantine.rest(),
+        }
+    }
 }
 
 fn gone() -> ScriptError {

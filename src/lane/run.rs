@@ -2,7 +2,7 @@
 
 use std::io;
 use std::num::NonZeroUsize;
-use std::sync::{Arc, mpsc};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Instant;
 
@@ -10,7 +10,7 @@ use hashbrown::HashMap;
 use prometheus_client::metrics::counter::Counter;
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::mpsc::error::TrySendError;
-use tokio::sync::mpsc::{Receiver, Sender, UnboundedReceiver, WeakSender, unbounded_channel};
+use tokio::sync::mpsc::{Receiver, Sender, WeakSender};
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::sleep_until;
 
@@ -78,7 +78,7 @@ struct Runner {
     /// What the lookups under way are for.
     tickets: HashMap<Id, Ticket>,
     /// Where plugins run that take long.
-    quarantine: mpsc::Sender<Run>,
+    quarantine: Sender<Run>,
     /// How many runs it has not told the end of.
     running: usize,
     effects: Vec<Effect>,
@@ -96,15 +96,13 @@ pub(super) fn spawn(seat: Seat, parts: LaneParts, inboxes: Inboxes) -> io::Resul
     // No I/O: the thread waits for words from others, and for the time to let go of something.
     let runtime = Builder::new_current_thread().enable_time().build()?;
     let name = format!("lane-{}", seat.index);
-    // As many as there are errands at most.
-    let (done, ran) = unbounded_channel();
-    let (quarantine, beside) = quarantine::spawn(seat.index, Arc::clone(&parts.metrics), done)?;
+    let (quarantine, ran, beside) = quarantine::spawn(seat.index, Arc::clone(&parts.metrics))?;
     let run = move || runtime.block_on(Runner::new(seat, parts, quarantine).run(inboxes, ran));
     Ok([std::thread::Builder::new().name(name).spawn(run)?, beside])
 }
 
 impl Runner {
-    fn new(seat: Seat, parts: LaneParts, quarantine: mpsc::Sender<Run>) -> Self {
+    fn new(seat: Seat, parts: LaneParts, quarantine: Sender<Run>) -> Self {
         Self {
             gauges: parts.metrics.lane(seat.index),
             handed_over: parts.metrics.routed(RoutedOutcome::handed_over),
@@ -123,7 +121,7 @@ impl Runner {
         }
     }
 
-    async fn run(mut self, inboxes: Inboxes, mut ran: UnboundedReceiver<Ticket>) {
+    async fn run(mut self, inboxes: Inboxes, mut ran: Receiver<Ticket>) {
         let Inboxes { mut events, mut requests, mut words } = inboxes;
         let mut batch = Vec::with_capacity(BATCH);
         let (mut events_open, mut requests_open) = (true, true);
@@ -201,8 +199,7 @@ impl Runner {
         match effect {
             Effect::HandOver(handover) => self.hand_over(handover).await,
             Effect::Ask(ask) => self.ask(ask),
-            // It is there for as long as the lane.
-            Effect::Run(run) => self.running += usize::from(self.quarantine.send(run).is_ok()),
+            Effect::Run(run) => self.run_beside(run),
             Effect::Authorized { shard, connection, verdicts } => {
                 shards.get(shard).send(ToShard::Authorized(connection, verdicts)).await;
             }
@@ -322,6 +319,14 @@ impl Runner {
         };
         let task = self.lookups.spawn_on(lookup, &self.parts.control);
         self.tickets.insert(task.id(), ticket);
+    }
+
+    fn run_beside(&mut self, run: Run) {
+        match self.quarantine.try_send(run) {
+            Ok(()) => self.running += 1,
+            // Whoever waits for it learns that nobody has run it.
+            Err(error) => self.lane.has_run(error.into_inner().ticket, now(), &mut self.effects),
+        }
     }
 
     fn answered(&mut self, done: Result<(Id, Answer), JoinError>) {

@@ -75,7 +75,7 @@ mod tests {
     const RUN: Duration = Duration::from_millis(10);
 
     fn tenant(number: usize) -> TenantId {
-        TenantId::new(&format!("t{number}")).unwrap()
+        TenantId::new(format!("t{number}")).unwrap()
     }
 
     #[test]

@@ -15,6 +15,7 @@ use mlua::{Lua, VmState};
 use rustix::time::{ClockId, clock_gettime};
 
 use super::ScriptLimits;
+use crate::runtime::let_pass;
 
 /// At which safepoint of a leg a clock is read first: what does little shall cost little.
 const FIRST: u32 = 4;
@@ -115,6 +116,8 @@ impl Guard {
     }
 
     fn look(&self, count: u32) -> mlua::Result<VmState> {
+        // Where it runs beside events, these go first.
+        let_pass();
         let now = clock(ClockId::Monotonic);
         if self.stopped.get() || self.is_over(now) {
             self.stopped.set(true);

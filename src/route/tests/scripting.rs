@@ -137,6 +137,7 @@ const OF_NOBODY: &str = r#"{"data":{"n":42}}"#;
 /// What these plugins, each by a route, and then everyone of the tenant make of an event. Questions are answered in
 /// order.
 #[track_caller]
+#[expect(clippy::needless_pass_by_value, reason = "rules and answers are made where they are given")]
 fn check(bodies: &[&str], routes: Vec<Route>, body: &str, expected_calls: &str, answers: Vec<Answer>, expected: &str) {
     for are_away in [false, true] {
         let mut plugins = Plugins { are_away, ..Plugins::routing(bodies) };
