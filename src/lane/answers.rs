@@ -69,6 +69,8 @@ pub(super) enum Holder {
     Queue,
     /// The topics' of its tenant.
     Line,
+    /// The one of its tenant's events for which a plugin runs.
+    Run,
 }
 
 /// What came of a question.

@@ -13,7 +13,7 @@ use crate::observe::Account;
 use crate::reload::Rulebook;
 use crate::route::{Answer, CallId, Decision, Plan, Question};
 
-/// Questions of one tenant's events that are under way at once. Enough for a backlog to drain in a row. How many
+/// Queries of one tenant's events that are under way at once. Enough for a backlog to drain in a row. How many
 /// of them run at once is the database's to say, which has a share for each tenant.
 pub const TENANT_IN_FLIGHT: usize = 4;
 
@@ -47,6 +47,8 @@ pub(super) struct Queue {
     /// Questions that are not under way yet, in the order of their events.
     unasked: VecDeque<(u64, CallId, Question)>,
     in_flight: usize,
+    /// A plugin runs for one of its events, beside the lane. One at a time: where it fails, the next ones may not be run.
+    runs: bool,
     /// By both numbers in order. Two at most: for the review that is under way, and for the one that is to follow.
     holds: VecDeque<Hold>,
 }
@@ -82,9 +84,9 @@ impl Queue {
         self.waiting.len()
     }
 
-    /// Whether no event waits, none would have to, and no query is under way.
+    /// Whether no event waits, none would have to, and nothing is under way.
     pub(super) fn is_idle(&self) -> bool {
-        self.waiting.is_empty() && self.in_flight == 0 && self.holds.is_empty()
+        self.waiting.is_empty() && self.in_flight == 0 && !self.runs && self.holds.is_empty()
     }
 
     /// Whether an event that comes now has to wait, whatever it needs.
@@ -162,6 +164,16 @@ impl Queue {
     /// Whether another query may be put under way.
     pub(super) fn has_room(&self) -> bool {
         self.in_flight < TENANT_IN_FLIGHT
+    }
+
+    /// Whether a plugin runs for it, beside the lane.
+    pub(super) fn runs(&self) -> bool {
+        self.runs
+    }
+
+    /// A plugin runs, or has.
+    pub(super) fn set_runs(&mut self, runs: bool) {
+        self.runs = runs;
     }
 
     /// A query was put under way.

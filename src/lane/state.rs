@@ -196,7 +196,8 @@ impl Lane {
         let Some(Landed { owner, query, holder, waiters }) = self.answers.land(ticket, answer, now) else { return };
         match (holder, &owner.0) {
             (Holder::Line, Some(tenant)) => self.authorizer.landed(tenant),
-            _ => drop(self.queues.get_mut(&owner).map(Queue::landed)),
+            (Holder::Run, _) => drop(self.queues.get_mut(&owner).map(|queue| queue.set_runs(false))),
+            (Holder::Queue | Holder::Line, _) => drop(self.queues.get_mut(&owner).map(Queue::landed)),
         }
         let mut for_topics = false;
         for waiter in waiters {
@@ -287,17 +288,17 @@ impl Lane {
             let Some((number, id, question)) = queue.next_question() else { break };
             // An event that has questions waits.
             let Some(rulebook) = queue.rulebook_of(number) else { continue };
-            let whom = (Waiter::Event { number, call: id }, Holder::Queue);
+            let waiter = Waiter::Event { number, call: id };
             let call = match question {
                 Question::Query(call) => call,
-                Question::Errand(_) if !queue.has_room() => {
+                Question::Errand(_) if queue.runs() => {
                     queue.put_back(number, id, question);
                     break;
                 }
                 Question::Errand(errand) => {
                     if machines.at(&rulebook, now).starts(Hook::Route, owner.0.as_ref(), &errand) {
-                        queue.started();
-                        let ticket = answers.run(owner, whom, now);
+                        queue.set_runs(true);
+                        let ticket = answers.run(owner, (waiter, Holder::Run), now);
                         effects.push(Effect::Run(Run { ticket, rulebook, job: Job::Route(errand) }));
                     } else {
                         queue.answered(number, id, &Ok(Arc::default()), machines, now);
@@ -305,7 +306,7 @@ impl Lane {
                     continue;
                 }
             };
-            match answers.ask(&rulebook.queries, owner, call, whom, queue.has_room(), now) {
+            match answers.ask(&rulebook.queries, owner, call, (waiter, Holder::Queue), queue.has_room(), now) {
                 Asked::Known(answer) => queue.answered(number, id, &answer, machines, now),
                 Asked::Joined => {}
                 Asked::Started(ask) => {
