@@ -11,8 +11,8 @@ use smallvec::SmallVec;
 use super::Routing;
 use super::host::LONGEST_NAME;
 use super::json::{self, Writing};
-use super::value::{describe, list, scalar, user};
-use crate::event::{AttributeMatch, Clause, Comparison, Matcher, Payload, Scalar, Topic, UserId};
+use super::value::{describe, describe_text, list, numeric, scalar, user, user_of};
+use crate::event::{AttributeMatch, Clause, Comparison, Matcher, Payload, Scalar, Topic, TopicError, UserId};
 
 /// Users, topics and values in conditions, of each so many in one call of the hook.
 const MOST_NAMES: usize = 10_000;
@@ -43,9 +43,9 @@ pub(super) type Method = fn(&mut Builder, value: &Value, writing: Writing<'_>) -
 
 /// The methods of `to`, by name.
 pub(super) const METHODS: [(&str, Method); 10] = [
-    ("topic", |to, value, _| to.topics(|_| Ok(SmallVec::from_buf([topic(value)?])))),
+    ("topic", |to, value, _| to.topic(topic(value)?)),
     ("topics", |to, value, _| to.topics(|left| list(value, left, topic))),
-    ("user", |to, value, _| to.users(|_| Ok(SmallVec::from_buf([user(value)?])))),
+    ("user", |to, value, _| to.user(user(value)?)),
     ("users", |to, value, _| to.users(|left| list(value, left, user_or_row))),
     ("tenant", |to, value, _| nothing(value).map(|()| to.is_named = true)),
     ("where", |to, value, _| to.attributes(value)),
@@ -54,6 +54,16 @@ pub(super) const METHODS: [(&str, Method); 10] = [
     ("payload", |to, value, writing| to.pay(value, writing)),
     ("drop", |to, value, _| to.drop_for(value)),
 ];
+
+/// Methods that are called with a text most of the time: these do the same with it, and cost less.
+pub(super) const TEXT_METHODS: [(&str, TextMethod); 2] =
+    [("topic", |to, text| to.topic(topic_of(text)?)), ("user", |to, text| to.user(user_of(text)?))];
+
+/// The same of a number.
+pub(super) const NUMBER_METHODS: [(&str, NumberMethod); 1] = [("user", |to, number| to.user(user(&numeric(number))?))];
+
+type TextMethod = fn(&mut Builder, &[u8]) -> Result<(), String>;
+type NumberMethod = fn(&mut Builder, f64) -> Result<(), String>;
 
 impl Builder {
     /// What the hook has named.
@@ -87,16 +97,30 @@ impl Builder {
         Ok(())
     }
 
+    fn topic(&mut self, topic: Topic) -> Result<(), String> {
+        count(&mut self.topics, 1)?;
+        add(&mut self.clause.topics, topic);
+        self.is_named = true;
+        Ok(())
+    }
+
+    fn user(&mut self, user: UserId) -> Result<(), String> {
+        count(&mut self.users, 1)?;
+        add(&mut self.clause.users, user);
+        self.is_named = true;
+        Ok(())
+    }
+
     fn topics(&mut self, read: impl FnOnce(usize) -> Result<SmallVec<[Topic; 1]>, String>) -> Result<(), String> {
         let topics = counted(&mut self.topics, read)?;
-        add(&mut self.clause.topics, topics);
+        add_all(&mut self.clause.topics, topics);
         self.is_named = true;
         Ok(())
     }
 
     fn users(&mut self, read: impl FnOnce(usize) -> Result<SmallVec<[UserId; 1]>, String>) -> Result<(), String> {
         let users = counted(&mut self.users, read)?;
-        add(&mut self.clause.users, users);
+        add_all(&mut self.clause.users, users);
         self.is_named = true;
         Ok(())
     }
@@ -104,7 +128,9 @@ impl Builder {
     /// A field that is not there names nobody to leave out, as in a rule.
     fn except(&mut self, value: &Value) -> Result<(), String> {
         if !value.is_nil() {
-            self.clause.except.extend(counted(&mut self.users, |_| Ok(SmallVec::from_buf([user(value)?])))?);
+            let user = user(value)?;
+            count(&mut self.users, 1)?;
+            self.clause.except.push(user);
         }
         Ok(())
     }
@@ -174,25 +200,38 @@ impl Builder {
 
 /// Reads some more names, within what is left of them.
 fn counted<T>(
-    count: &mut usize,
+    known: &mut usize,
     read: impl FnOnce(usize) -> Result<SmallVec<[T; 1]>, String>,
 ) -> Result<SmallVec<[T; 1]>, String> {
-    let read = read(MOST_NAMES - *count)?;
-    let sum = *count + read.len();
-    if sum > MOST_NAMES {
-        return Err(format!("at most {MOST_NAMES} in one call of the hook"));
-    }
-    *count = sum;
+    let read = read(MOST_NAMES - *known)?;
+    count(known, read.len())?;
     Ok(read)
 }
 
-fn add<T>(to: &mut Option<SmallVec<[T; 1]>>, more: SmallVec<[T; 1]>) {
+fn count(known: &mut usize, more: usize) -> Result<(), String> {
+    if *known + more > MOST_NAMES {
+        return Err(format!("at most {MOST_NAMES} in one call of the hook"));
+    }
+    *known += more;
+    Ok(())
+}
+
+fn add<T>(to: &mut Option<SmallVec<[T; 1]>>, one: T) {
     match to {
         Some(known) => {
-            // Where there are two, there are more.
-            known.reserve(more.len().max(3));
-            known.extend(more);
+            if known.len() == 1 {
+                // Where there are two, there are more.
+                known.reserve(3);
+            }
+            known.push(one);
         }
+        None => *to = Some(SmallVec::from_buf([one])),
+    }
+}
+
+fn add_all<T>(to: &mut Option<SmallVec<[T; 1]>>, more: SmallVec<[T; 1]>) {
+    match to {
+        Some(known) => known.extend(more),
         None => *to = Some(more),
     }
 }
@@ -202,12 +241,20 @@ fn nothing(value: &Value) -> Result<(), String> {
 }
 
 fn topic(value: &Value) -> Result<Topic, String> {
-    let Value::String(text) = value else { return Err(format!("a topic is a text, and this is {}", describe(value))) };
-    if text.as_bytes().len() > Topic::MAX_BYTES {
-        return Err(crate::event::TopicError::TooLong.to_string());
+    match value {
+        Value::String(text) => topic_of(&text.as_bytes()),
+        other => Err(format!("a topic is a text, and this is {}", describe(other))),
     }
-    let Ok(text) = text.to_str() else { return Err(format!("a topic is a text, and this is {}", describe(value))) };
-    Topic::new(&*text).map_err(|error| format!("{error}, and this is {}", describe(value)))
+}
+
+fn topic_of(text: &[u8]) -> Result<Topic, String> {
+    if text.len() > Topic::MAX_BYTES {
+        return Err(TopicError::TooLong.to_string());
+    }
+    match str::from_utf8(text).map(Topic::new) {
+        Ok(topic) => topic.map_err(|error| format!("{error}, and this is {}", describe_text(text))),
+        Err(_) => Err(format!("a topic is a text, and this is {}", describe_text(text))),
+    }
 }
 
 /// A user by their id, or by a row of one column.

@@ -124,8 +124,7 @@ impl Guard {
             return Err(mlua::Error::runtime(self.complaint()));
         }
         let is_slow = now.saturating_sub(self.looked.replace(now)) > SLOW;
-        // 4, 8, 16, 32, 48, ...
-        self.next.set(count.saturating_add(if is_slow { 1 } else { count.min(STRIDE) }));
+        self.next.set(count.saturating_add(if is_slow { 1 } else { STRIDE }));
         Ok(VmState::Continue)
     }
 

@@ -8,9 +8,9 @@ use std::ptr;
 use std::rc::Rc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use mlua::{LightUserData, Lua, MultiValue, Table, Value};
+use mlua::{BString, LightUserData, Lua, MultiValue, Table, Value};
 
-use super::builder::{Builder, METHODS, Method};
+use super::builder::{Builder, METHODS, NUMBER_METHODS, TEXT_METHODS};
 use super::guard::Guard;
 use super::json::{self, Making, Writing};
 use super::value::{describe, scalar};
@@ -88,23 +88,61 @@ impl Host {
         arrays.set("__metatable", false)?;
         arrays.set_readonly(true);
         self.arrays.set(arrays.to_pointer());
-        let methods = lua.create_table()?;
-        for (name, method) in METHODS {
-            let host = Rc::clone(self);
-            let function = lua.create_function(move |_, (to, value, more): (Value, Value, Value)| {
-                host.build(name, method, &to, &value, &more)?;
-                Ok(to)
-            })?;
-            methods.set(name, function)?;
-        }
-        methods.set_readonly(true);
+        let (prelude, methods) = (self.prelude(lua, &arrays)?, self.methods(lua)?);
+        prelude.set("methods", &methods)?;
+        prelude.set("text_methods", self.text_methods(lua)?)?;
+        prelude.set("number_methods", self.number_methods(lua)?)?;
         let to = lua.create_table()?;
+        // The prelude freezes them.
         to.set("__index", methods)?;
         to.set("__metatable", false)?;
         to.set_readonly(true);
         // There are no others of this kind.
         lua.set_type_metatable::<LightUserData>(Some(to));
-        Ok(Functions { prelude: self.prelude(lua, &arrays)?, arrays })
+        Ok(Functions { prelude, arrays })
+    }
+
+    /// The methods of `to`, whatever they are called with.
+    fn methods(self: &Rc<Self>, lua: &Lua) -> mlua::Result<Table> {
+        let methods = lua.create_table()?;
+        for (name, method) in METHODS {
+            let host = Rc::clone(self);
+            let function = move |_: &Lua, (to, value, more): (Value, Value, Value)| {
+                host.build(name, &to, |builder| {
+                    if more.is_nil() {
+                        method(builder, &value, host.writing(usize::MAX))
+                    } else {
+                        Err("it takes one value at most".to_owned())
+                    }
+                })?;
+                Ok(to)
+            };
+            methods.set(name, lua.create_function(function)?)?;
+        }
+        Ok(methods)
+    }
+
+    /// Those that the prelude calls with a text.
+    fn text_methods(self: &Rc<Self>, lua: &Lua) -> mlua::Result<Table> {
+        let methods = lua.create_table()?;
+        for (name, method) in TEXT_METHODS {
+            let host = Rc::clone(self);
+            // A copy of the bytes costs less than a reference to Lua's own.
+            let function = move |_: &Lua, (to, text): (Value, BString)| host.build(name, &to, |to| method(to, &text));
+            methods.set(name, lua.create_function(function)?)?;
+        }
+        Ok(methods)
+    }
+
+    /// Those that the prelude calls with a number.
+    fn number_methods(self: &Rc<Self>, lua: &Lua) -> mlua::Result<Table> {
+        let methods = lua.create_table()?;
+        for (name, method) in NUMBER_METHODS {
+            let host = Rc::clone(self);
+            let function = move |_: &Lua, (to, number): (Value, f64)| host.build(name, &to, |to| method(to, number));
+            methods.set(name, lua.create_function(function)?)?;
+        }
+        Ok(methods)
     }
 
     fn prelude(self: &Rc<Self>, lua: &Lua, arrays: &Table) -> mlua::Result<Table> {
@@ -150,19 +188,13 @@ impl Host {
         Ok(functions)
     }
 
-    fn build(&self, name: &str, method: Method, to: &Value, value: &Value, more: &Value) -> mlua::Result<()> {
+    fn build(&self, name: &str, to: &Value, say: impl FnOnce(&mut Builder) -> Result<(), String>) -> mlua::Result<()> {
         let mut call = self.call.borrow_mut();
-        let fault = match (to, call.as_mut()) {
-            (Value::LightUserData(to), Some(call)) if Some(*to) == call.to => {
-                if more.is_nil() {
-                    method(&mut call.builder, value, self.writing(usize::MAX)).err()
-                } else {
-                    Some("it takes one value at most".to_owned())
-                }
-            }
-            _ => Some("it is called with a colon, on the `to` that the present call of the hook was handed".to_owned()),
+        let said = match (to, call.as_mut()) {
+            (Value::LightUserData(to), Some(call)) if Some(*to) == call.to => say(&mut call.builder),
+            _ => Err("it is called with a colon, on the `to` that the present call of the hook was handed".to_owned()),
         };
-        fault.map_or(Ok(()), |fault| Err(mlua::Error::runtime(format!("to:{name}: {fault}"))))
+        said.map_err(|fault| mlua::Error::runtime(format!("to:{name}: {fault}")))
     }
 
     /// Notes what `lookup` shall be answered.

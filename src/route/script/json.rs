@@ -41,11 +41,11 @@ pub(super) struct Writing<'w> {
 
 /// Makes Lua's values of one JSON value that is known to be valid.
 pub(super) fn read<'t>(lua: &Lua, valid: &'t str, making: Making<'_>) -> mlua::Result<Piece<'t>> {
-    // Most fields are plain texts.
-    let inside = valid.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
-    match inside.filter(|text| !text.contains('\\')) {
-        Some(text) => Ok(Either::Left(text)),
-        None => Reader::new(lua, valid, making).value(LEVELS),
+    // Most fields are plain texts, or numbers.
+    match valid.as_bytes() {
+        [b'"', inside @ .., b'"'] if !inside.contains(&b'\\') => Ok(Either::Left(&valid[1..valid.len() - 1])),
+        [b'-' | b'0'..=b'9', ..] => Ok(number(valid)),
+        _ => Reader::new(lua, valid, making).value(LEVELS),
     }
 }
 

@@ -107,6 +107,25 @@ function lookup(query, binds)
     return rows
 end
 
+-- Most calls say one text or number, and there is a shorter way for that.
+for name, text in host.text_methods do
+    local method, number = host.methods[name], host.number_methods[name]
+    host.methods[name] = function(to, value, more)
+        if more == nil then
+            local given = type(value)
+            if given == "string" then
+                text(to, value)
+                return to
+            elseif given == "number" and number then
+                number(to, value)
+                return to
+            end
+        end
+        return method(to, value, more)
+    end
+end
+table.freeze(host.methods)
+
 log = { info = host.info, warn = host.warn }
 json = { encode = host.encode, decode = host.decode, array = host.array }
 now = host.now

@@ -18,12 +18,17 @@ pub(super) fn describe(value: &Value) -> String {
         Value::Boolean(value) => format!("`{value}`"),
         Value::Integer(value) => format!("the number {value}"),
         Value::Number(value) => format!("the number {value}"),
-        Value::String(text) => match text.to_str() {
-            Ok(text) if text.chars().count() <= 40 => format!("the text {:?}", &*text),
-            Ok(text) => format!("a text of {} bytes", text.len()),
-            Err(_) => "a text that is not UTF-8".to_owned(),
-        },
+        Value::String(text) => describe_text(&text.as_bytes()),
         other => format!("a {}", other.type_name()),
+    }
+}
+
+/// What a text is called in messages.
+pub(super) fn describe_text(text: &[u8]) -> String {
+    match str::from_utf8(text) {
+        Ok(text) if text.chars().count() <= 40 => format!("the text {text:?}"),
+        Ok(text) => format!("a text of {} bytes", text.len()),
+        Err(_) => "a text that is not UTF-8".to_owned(),
     }
 }
 
@@ -49,17 +54,32 @@ pub(super) fn scalar(value: &Value) -> Result<Scalar, String> {
 /// The user that a value names.
 pub(super) fn user(value: &Value) -> Result<UserId, String> {
     match value {
+        Value::String(text) => user_of(&text.as_bytes()),
         Value::Integer(number) if number.unsigned_abs() > EXACT.unsigned_abs() => {
             Err(format!("an id beyond 2^53 is a text, and this is {}", describe(value)))
         }
-        Value::String(text) if text.as_bytes().len() > LONGEST_ID => {
-            Err(format!("an id is at most {LONGEST_ID} bytes long, and this is {}", describe(value)))
-        }
-        _ => {
-            let id = scalar(value).ok().and_then(|scalar| UserId::from_scalar(&scalar));
-            id.ok_or_else(|| format!("an id is a text or an integer, and this is {}", describe(value)))
-        }
+        Value::Integer(number) => UserId::from_scalar(&Scalar::Int(*number)).ok_or_else(|| no_user(&describe(value))),
+        other => Err(no_user(&describe(other))),
     }
+}
+
+/// The user that a text names.
+pub(super) fn user_of(text: &[u8]) -> Result<UserId, String> {
+    if text.len() > LONGEST_ID {
+        return Err(format!("an id is at most {LONGEST_ID} bytes long, and this is {}", describe_text(text)));
+    }
+    str::from_utf8(text).ok().and_then(UserId::new).ok_or_else(|| no_user(&describe_text(text)))
+}
+
+fn no_user(what: &str) -> String {
+    format!("an id is a text or an integer, and this is {what}")
+}
+
+/// A number as a value: an integer where it is one.
+#[expect(clippy::cast_possible_truncation, reason = "compared with what it was")]
+pub(super) fn numeric(number: f64) -> Value {
+    let whole = number as i64;
+    if float(whole).to_bits() == number.to_bits() { Value::Integer(whole) } else { Value::Number(number) }
 }
 
 /// The texts of a list, and what else is in it, in order: those until the first `nil`.

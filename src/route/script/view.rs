@@ -100,8 +100,12 @@ impl Outline {
                     Some(Field::Slot(slot)) => piece(lua, event.field(*slot)),
                     None => Ok(Either::Right(Value::Nil)),
                 };
-                let values: mlua::Result<Variadic<Piece<'_>>> = outline.fields.iter().map(value).collect();
-                outline.function.call(values?)
+                // Collecting results would not know how many there are.
+                let mut values = Variadic::<Piece<'_>>::with_capacity(outline.fields.len());
+                for index in &outline.fields {
+                    values.push(value(index)?);
+                }
+                outline.function.call(values)
             }
             (Source::Whole { routing_key }, _) => whole(lua, event, *routing_key, making),
             (Source::Fields(_), None) => Err(mlua::Error::runtime("the event's view is another plugin's")),
@@ -119,6 +123,8 @@ impl Node {
                 for (name, node) in members {
                     match name {
                         Name::Index(index) => text.extend(["[", &index.to_string(), "]="]),
+                        // A table of nothing but such names is made from a template.
+                        Name::Text(name) if is_word(name) => text.extend([name, "="]),
                         Name::Text(name) => {
                             text.push_str("[\"");
                             text.extend(name.bytes().map(|byte| format!("\\{byte:03}")));
@@ -132,6 +138,16 @@ impl Node {
             }
         }
     }
+}
+
+/// Whether a name may stand as it is, and before `=`.
+fn is_word(name: &str) -> bool {
+    const KEPT: [&str; 21] = [
+        "and", "break", "do", "else", "elseif", "end", "false", "for", "function", "if", "in", "local", "nil", "not",
+        "or", "repeat", "return", "then", "true", "until", "while",
+    ];
+    let begins = |c: char| c.is_ascii_alphabetic() || c == '_';
+    name.starts_with(begins) && name.chars().all(|c| begins(c) || c.is_ascii_digit()) && !KEPT.contains(&name)
 }
 
 /// The names that a script goes by, from `event` on. None for the whole body.

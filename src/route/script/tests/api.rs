@@ -5,7 +5,7 @@ use crate::auth::Attributes;
 use crate::event::{TenantId, UserId};
 
 const BODY: &str = r#"{"kind":"x","data":{"tenant":"acme","deal_id":42,"big":9007199254740993,"none":null,"list":[1,"b",{"x":[]}],
-    "owner":{"name":"Ann \"A\" \u00fc"},"price":1.5,"empty":[]}}"#;
+    "owner":{"name":"Ann \"A\" \u00fc"},"price":1.5,"empty":[],"end":-3,"a-b":"c"}}"#;
 
 #[test]
 fn each_call_narrows_or_widens() {
@@ -62,7 +62,9 @@ fn a_wrong_call_names_the_method_and_what_would_be_right() {
     for (body, said) in [
         ("to:topic(nil)", "to:topic: a topic is a text, and this is nil"),
         ("to:topic(7)", "to:topic: a topic is a text, and this is the number 7"),
-        ("to:topic('')", "to:topic: a topic has no empty parts"),
+        ("to:topic('')", "to:topic: a topic has no empty parts, and this is the text \"\""),
+        ("to:topic('\\255')", "to:topic: a topic is a text, and this is a text that is not UTF-8"),
+        ("to:topic(string.rep('x', 256))", "to:topic: a topic is at most 255 bytes long"),
         ("to:topic('a', 'b')", "to:topic: it takes one value at most"),
         ("to:topics('a')", "to:topics: a list is needed, and this is the text \"a\""),
         ("to:topics({ a = 'b' })", "to:topics: a list is needed, and this is a table with names"),
@@ -71,6 +73,9 @@ fn a_wrong_call_names_the_method_and_what_would_be_right() {
         ("to:user(1.5)", "to:user: an id is a text or an integer, and this is the number 1.5"),
         ("to:user(2^53 + 2)", "to:user: an id beyond 2^53 is a text"),
         ("to:user('')", "to:user: an id is a text or an integer, and this is the text \"\""),
+        ("to:user(-0.0)", "to:user: an id is a text or an integer, and this is the number -0"),
+        ("to:user('\\255')", "to:user: an id is a text or an integer, and this is a text that is not UTF-8"),
+        ("to:user('7', nil, 7) to:user(7, '7')", "to:user: it takes one value at most"),
         ("to:user({})", "to:user: an id is a text or an integer, and this is a table"),
         ("to:users(7)", "to:users: a list is needed, and this is the number 7"),
         ("to:users({ { a = 1, b = 2 } })", "to:users: a list of users has ids, or rows of one column each"),
@@ -126,12 +131,14 @@ fn a_wrong_call_names_the_method_and_what_would_be_right() {
 
 #[test]
 fn a_kept_to_is_dead() {
-    let stand = Stand::new(
-        "local kept return { route = function(event, to) if kept then kept:tenant() end kept = to to:user(1) end }",
-    );
-    assert_eq!(shown(&stand.route(BODY).unwrap()), "user=1");
-    let error = stand.route(BODY).unwrap_err();
-    assert!(error.message.contains("that the present call of the hook was handed"), "{error}");
+    for call in ["kept:tenant()", "kept:topic('a')", "kept:topic(7)", "kept:user('a')", "kept:user(7)"] {
+        let stand = Stand::new(&format!(
+            "local kept return {{ route = function(event, to) if kept then {call} end kept = to to:user(1) end }}"
+        ));
+        assert_eq!(shown(&stand.route(BODY).unwrap()), "user=1", "{call}");
+        let error = stand.route(BODY).unwrap_err();
+        assert!(error.message.contains("that the present call of the hook was handed"), "{call}: {error}");
+    }
 }
 
 #[test]
@@ -154,6 +161,7 @@ fn an_event_is_handed_over_as_it_is() {
         ),
         ("'data.list.0', 'data.list.2.x'", "event.data.list[1], #event.data.list[3].x", "1 0"),
         ("'data.list'", "event.data.list[2]", "b"),
+        ("'data.end', 'data.a-b', 'data.price'", "event.data['end'], event.data['a-b'], event.data.price", "-3 c 1.5"),
         (
             "'amqp.routing_key', 'amqp.headers.source'",
             "event.amqp.routing_key, event.amqp.headers.source",

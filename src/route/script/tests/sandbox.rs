@@ -66,6 +66,8 @@ fn what_is_shared_cannot_be_changed() {
         "rawset(event, 'x', 1)",
         "params.level = 6",
         "setmetatable(to, {})",
+        "to.topic = nil",
+        "rawset(getmetatable(to), 'topic', nil)",
         "setmetatable(event.data.list, nil)",
     ] {
         let stand = Stand::routing(attempt);
