@@ -10,14 +10,12 @@ use tokio::sync::oneshot;
 
 /// What [`give_way`] sets. The highest is 19, with which a busy machine would not come to it at all.
 const MODEST: i32 = 10;
-/// How long a thread that gives way keeps a core to itself. Each time that it lets others go first, all of them have a whole
-/// turn: beside three threads that never rest, a reload that takes 15 ms alone and some 125 ms by its priority takes 1.2 s
-/// so, and still ends. Shorter strides would cost more there, and parts of the work are not much shorter.
+/// How long a thread that gives way keeps a core to itself, at least. Parts of its work are not much shorter.
 const STRIDE: Duration = Duration::from_micros(250);
 
 thread_local! {
-    /// Since when this thread has the core, where it gives way.
-    static SINCE: Cell<Option<Instant>> = const { Cell::new(None) };
+    /// When this thread is to let others go first again, where it gives way.
+    static UNTIL: Cell<Option<Instant>> = const { Cell::new(None) };
 }
 
 /// Threads that end by themselves, when what they serve has gone.
@@ -52,7 +50,7 @@ impl Threads {
 pub fn give_way() {
     // On Linux each thread has a priority of its own. Where it cannot be set, nothing but that is lost.
     setpriority_process(Some(gettid()), MODEST).ok();
-    SINCE.set(Some(now()));
+    UNTIL.set(Some(now()));
 }
 
 /// Lets those go first who wait for this core, if this thread [gives way](give_way) and has not done so for a moment: for
@@ -60,10 +58,16 @@ pub fn give_way() {
 ///
 /// Priority alone is not enough. Linux lets whoever runs have its turn of a millisecond or some, however modest, and looks
 /// again at its next tick, which is up to four later: an event that comes in between would wait that long.
+///
+/// Where the core has no moment to spare, each time lasts long, as all others have whole turns. The longer it has lasted, the
+/// longer it is until the next one, so that the work comes to its end by the share that its priority gives it.
 pub fn let_pass() {
-    if SINCE.get().is_some_and(|since| now() - since >= STRIDE) {
+    let Some(until) = UNTIL.get() else { return };
+    let before = now();
+    if before >= until {
         std::thread::yield_now();
-        SINCE.set(Some(now()));
+        let after = now();
+        UNTIL.set(Some(after + STRIDE.max((after - before) / 4)));
     }
 }
 
