@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use prometheus_client::metrics::counter::Counter;
 
-use crate::event::TenantId;
+use crate::event::{TenantId, Topic};
 use crate::lookup::LookupError;
 use crate::observe::{Account, DropCause, LatencyHistogram, Metrics, RoutedOutcome, Throttle};
 use crate::reload::{Generation, Rulebook};
@@ -183,10 +183,18 @@ impl Ledger {
     }
 
     /// A topic's plugin failed.
-    pub(super) fn script_failed(&mut self, tenant: &TenantId, plugin: &str, error: &ScriptError, now: Instant) {
+    pub(super) fn script_failed(
+        &mut self,
+        tenant: &TenantId,
+        topic: &Topic,
+        plugin: &str,
+        error: &ScriptError,
+        now: Instant,
+    ) {
         if let Some(left_out) = self.authorization_scripts.admit_at(now) {
             tracing::warn!(
                 tenant = tenant.as_str(),
+                topic = topic.as_str(),
                 plugin,
                 why = error.to_string(),
                 left_out,

@@ -190,7 +190,7 @@ impl Wanted {
                     if let Err(error) = &said {
                         let plugin = rulebook.plugins.get(usize::from(script.plugin.0));
                         let plugin = plugin.map_or("?", |plugin| &plugin.name);
-                        means.ledger.script_failed(&of.tenant, plugin, error, means.now);
+                        means.ledger.script_failed(&of.tenant, &self.topic, plugin, error, means.now);
                     }
                     return;
                 }

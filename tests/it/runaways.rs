@@ -102,10 +102,11 @@ async fn a_plugin_that_runs_away_each_time_is_put_aside_until_it_is_well() {
     assert_eq!(failures(&server, "loop.lua", "budget").await, 5);
     let put_aside = "pointsman_plugin_put_aside{plugin=\"loop.lua\",hook=\"route\"}";
     assert_eq!(server.metric(put_aside).await, 1);
-    let said = server
-        .wait_for_log("that it was put aside", |entry| entry["plugin"] == "loop.lua" && entry["hook"] == "route")
-        .await;
-    assert!(said["message"].as_str().unwrap().starts_with("plugin put aside"), "{said}");
+    let says = |entry: &Value, what: &str| entry["message"].as_str().is_some_and(|message| message.starts_with(what));
+    let said = server.wait_for_log("that it was put aside", |entry| says(entry, "plugin put aside")).await;
+    assert_eq!((&said["plugin"], &said["hook"]), (&json!("loop.lua"), &json!("route")), "{said}");
+    let said = server.wait_for_log("that it takes long", |entry| says(entry, "plugin takes long")).await;
+    assert_eq!((&said["plugin"], &said["tenant"]), (&json!("loop.lua"), &json!("acme")), "{said}");
     // What does not need it goes on for the same tenant, too.
     publish(&server, &[event("acme", 7, "other")]).await;
     check(&mut acme, "by another route", [7]).await;
