@@ -161,7 +161,7 @@ fn read(rows: &Rows) -> Result<Option<EventId>, String> {
     match rows.rows.first().and_then(|row| row.first()) {
         None | Some(Scalar::Null) => Ok(None),
         Some(value) => {
-            let id = EventId::from_scalar(value);
+            let id = EventId::from_value(value.as_value());
             id.map(Some).ok_or_else(|| "its first column is neither an integer nor a text".to_owned())
         }
     }

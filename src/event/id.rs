@@ -4,7 +4,7 @@ use std::fmt;
 
 use compact_str::CompactString;
 
-use super::Scalar;
+use super::{Scalar, Value};
 
 macro_rules! text_id {
     ($(#[$doc:meta])* $name:ident) => {
@@ -21,10 +21,15 @@ macro_rules! text_id {
 
             /// The id that this value names: a string or an integer, so that `7` and `"7"` are the same id.
             pub fn from_scalar(value: &Scalar) -> Option<Self> {
+                Self::from_value(value.as_value())
+            }
+
+            /// As [`from_scalar`](Self::from_scalar).
+            pub fn from_value(value: Value<'_>) -> Option<Self> {
                 match value {
-                    Scalar::Int(number) => Some(Self(itoa::Buffer::new().format(*number).into())),
-                    Scalar::Text(text) => Self::new(text.clone()),
-                    Scalar::Null | Scalar::Bool(_) | Scalar::Float(_) => None,
+                    Value::Int(number) => Some(Self(itoa::Buffer::new().format(number).into())),
+                    Value::Text(text) => Self::new(text),
+                    _ => None,
                 }
             }
 
@@ -70,12 +75,10 @@ pub struct EventId(CompactString);
 
 impl EventId {
     /// The id that this value names: a string or an integer. `None` for anything else.
-    pub fn from_scalar(value: &Scalar) -> Option<Self> {
+    pub fn from_value(value: Value<'_>) -> Option<Self> {
         match value {
-            Scalar::Int(number) => Some(Self(itoa::Buffer::new().format(*number).into())),
-            Scalar::Text(text) if !text.is_empty() => {
-                serde_json::to_string(text.as_str()).ok().map(|json| Self(json.into()))
-            }
+            Value::Int(number) => Some(Self(itoa::Buffer::new().format(number).into())),
+            Value::Text(text) if !text.is_empty() => serde_json::to_string(text).ok().map(|json| Self(json.into())),
             _ => None,
         }
     }

@@ -92,9 +92,13 @@ impl<R> Template<R> {
     }
 
     /// The text with all places filled, or `None` where one has no text to fill in.
+    #[inline]
     pub fn render<'v>(&self, mut resolve: impl FnMut(&R) -> Value<'v>) -> Option<CompactString> {
-        let mut text = CompactString::default();
-        for part in &self.parts {
+        let (mut text, parts) = match self.parts.as_slice() {
+            [Part::Text(first), rest @ ..] => (first.clone(), rest),
+            parts => (CompactString::default(), parts),
+        };
+        for part in parts {
             match part {
                 Part::Text(literal) => text.push_str(literal),
                 Part::Place(place) => resolve(place).append_to(&mut text)?,

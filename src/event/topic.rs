@@ -31,14 +31,24 @@ impl Topic {
     pub const MAX_BYTES: usize = 255;
 
     /// The topic that this text names.
+    #[inline]
     pub fn new(text: impl Into<CompactString>) -> Result<Self, TopicError> {
         let text = text.into();
+        Self::check(&text)?;
+        Ok(Self(text))
+    }
+
+    fn check(text: &str) -> Result<(), TopicError> {
         if text.len() > Self::MAX_BYTES {
             return Err(TopicError::TooLong);
         }
         // Where the present part begins.
         let mut begins = 0;
         for (at, byte) in text.bytes().enumerate() {
+            // Most are letters and digits.
+            if matches!(byte, b'0'..=b'9' | b';'..=b'~') {
+                continue;
+            }
             match byte {
                 b':' if at == begins => return Err(TopicError::Empty),
                 b':' => begins = at + 1,
@@ -53,7 +63,7 @@ impl Topic {
         if !text.is_ascii() && text.chars().any(char::is_control) {
             return Err(TopicError::Control);
         }
-        Ok(Self(text))
+        Ok(())
     }
 
     /// The name.

@@ -4,7 +4,7 @@ use compact_str::CompactString;
 use smallvec::SmallVec;
 
 use super::Outcome;
-use super::audience::{List, filled, user};
+use super::audience::{List, filled};
 use crate::config::{ActionRule, ForgetRule, QueryId};
 use crate::event::{Event, Path, Slot, Template, UserId};
 use crate::lookup::Forget;
@@ -52,7 +52,7 @@ impl CompiledAction {
                 let binds = with.iter().filter_map(|(name, template)| Some((name.clone(), filled(template, event)?)));
                 Some(Action::Forget(Forget { query: *query, binds: binds.collect() }))
             }
-            Self::Disconnect(list) => list.read(event, user).map(Action::Disconnect),
+            Self::Disconnect(list) => list.read(event).map(Action::Disconnect),
         }
     }
 }

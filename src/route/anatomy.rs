@@ -80,7 +80,8 @@ impl RouteTable {
 }
 
 impl CompiledAudience {
-    fn asks(&self) -> bool {
+    /// Whether a query says who its users are.
+    pub(super) fn asks(&self) -> bool {
         matches!(self.users, Some(Users::Query(_)))
     }
 

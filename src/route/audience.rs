@@ -44,6 +44,32 @@ pub(super) enum Users {
     Query(QueryCall<Slot>),
 }
 
+/// What a list names: of a value that stands alone, or of a text that was put together.
+pub(super) trait Name: Sized {
+    fn of_value(value: Value<'_>) -> Option<Self>;
+    fn of_text(text: CompactString) -> Option<Self>;
+}
+
+impl Name for UserId {
+    fn of_value(value: Value<'_>) -> Option<Self> {
+        Self::from_value(value)
+    }
+
+    fn of_text(text: CompactString) -> Option<Self> {
+        Self::new(text)
+    }
+}
+
+impl Name for Topic {
+    fn of_value(value: Value<'_>) -> Option<Self> {
+        Self::new(value.text()?).ok()
+    }
+
+    fn of_text(text: CompactString) -> Option<Self> {
+        Self::new(text).ok()
+    }
+}
+
 /// Texts that a rule names.
 #[derive(Debug)]
 pub(super) enum List {
@@ -81,26 +107,37 @@ impl CompiledAudience {
 
     /// The clause for one event, and the call whose rows are its users. `None` where it names nobody.
     pub(super) fn draft(&self, event: &Event, calls: &mut Calls) -> Option<(Clause, Option<CallId>)> {
-        let mut clause = Clause { payload: self.payload.clone(), ..Clause::default() };
+        let mut clause = Clause::default();
+        self.fill(&mut clause, event, calls).map(|call| (clause, call))
+    }
+
+    /// As [`draft`](Self::draft), of an empty clause where it stands: one is large, and moved often it takes longer than
+    /// what is in it.
+    pub(super) fn fill(&self, clause: &mut Clause, event: &Event, calls: &mut Calls) -> Option<Option<CallId>> {
         if let Some(list) = &self.topics {
-            clause.topics = Some(list.read(event, topic)?);
+            clause.topics = Some(list.read(event)?);
         }
         clause.attributes = match &self.attributes {
             Attributes::Any => None,
             Attributes::Fixed(shared) => Some(Arc::clone(shared)),
             Attributes::Filled(conditions) => Some(fill(conditions, event)?),
         };
-        clause.except = self.except.iter().filter_map(|template| user(filled(template, event)?)).collect();
+        for template in &self.except {
+            if let Some(user) = named(template, event) {
+                clause.except.push(user);
+            }
+        }
         // Last, so that nothing is asked for an audience that names nobody anyway.
         let users = match &self.users {
             None => None,
             Some(Users::List(list)) => {
-                clause.users = Some(list.read(event, user)?);
+                clause.users = Some(list.read(event)?);
                 None
             }
             Some(Users::Query(call)) => Some(calls.add(Call { query: call.query, binds: binds(call, event)? })),
         };
-        Some((clause, users))
+        clause.payload = self.payload.clone();
+        Some(users)
     }
 }
 
@@ -115,16 +152,21 @@ impl List {
     }
 
     /// What the list names for this event. `None` where that is nothing.
-    pub(super) fn read<T>(&self, event: &Event, name: impl Fn(Scalar) -> Option<T>) -> Option<SmallVec<[T; 1]>> {
-        let names: SmallVec<[T; 1]> = match self {
+    pub(super) fn read<T: Name>(&self, event: &Event) -> Option<SmallVec<[T; 1]>> {
+        let mut names = SmallVec::<[T; 1]>::new();
+        match self {
             Self::Each(templates) => {
-                templates.iter().filter_map(|template| filled(template, event)).filter_map(name).collect()
+                for template in templates {
+                    if let Some(name) = named(template, event) {
+                        names.push(name);
+                    }
+                }
             }
             Self::Field(slot) => match event.field(*slot) {
-                Value::List(items) => items.iter().cloned().filter_map(name).collect(),
-                value => name(value.to_scalar()).into_iter().collect(),
+                Value::List(items) => names.extend(items.iter().filter_map(|item| T::of_value(item.as_value()))),
+                value => names.extend(T::of_value(value)),
             },
-        };
+        }
         (!names.is_empty()).then_some(names)
     }
 }
@@ -168,15 +210,11 @@ pub(super) fn filled(template: &Template<Slot>, event: &Event) -> Option<Scalar>
     template.scalar(|slot| event.field(*slot))
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "the shape of `topic`, which keeps the text that it is given")]
-pub(super) fn user(id: Scalar) -> Option<UserId> {
-    UserId::from_scalar(&id)
-}
-
-fn topic(name: Scalar) -> Option<Topic> {
-    let text = match name {
-        Scalar::Text(text) => text,
-        other => other.as_value().text()?.into(),
-    };
-    Topic::new(text).ok()
+/// What a template names for an event.
+#[inline]
+fn named<T: Name>(template: &Template<Slot>, event: &Event) -> Option<T> {
+    match template.as_place() {
+        Some(slot) => T::of_value(event.field(*slot)),
+        None => T::of_text(template.render(|slot| event.field(*slot))?),
+    }
 }

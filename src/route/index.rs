@@ -111,6 +111,10 @@ impl Iterator for Candidates<'_> {
     type Item = u32;
 
     fn next(&mut self) -> Option<u32> {
+        // There is no other where most routes ask for values of one field.
+        if let [list] = self.lists.as_mut_slice() {
+            return list.split_off_first().copied();
+        }
         let next = self.lists.iter().filter_map(|list| list.first()).min().copied()?;
         for list in &mut self.lists {
             if list.first() == Some(&next) {

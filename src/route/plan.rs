@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use compact_str::CompactString;
-use smallvec::SmallVec;
+use smallvec::{SmallVec, smallvec};
 
 use super::calls::{CallId, Calls};
 use super::script::{Routing, ScriptError, ScriptFailure};
@@ -277,6 +277,11 @@ impl Outcome {
 }
 
 impl Decision {
+    /// That one route alone decided.
+    pub(super) fn new(event: Event, decided: Decided) -> Self {
+        Self { event, decided: smallvec![decided] }
+    }
+
     /// The event.
     pub fn event(&self) -> &Event {
         &self.event

@@ -11,9 +11,9 @@ use super::calls::{CALLS, CallId, Calls};
 use super::index::{Conditions, Index};
 use super::plan::{Asked, Draft, Part, Running};
 use super::script::{EventView, Lookup, Plugin, Routing};
-use super::{Answer, Call, Decided, Held, Outcome, Pending, Plan, Progress, Scripts};
+use super::{Answer, Call, Decided, Decision, Held, Outcome, Pending, Plan, Progress, Scripts};
 use crate::config::{OnError, Route, RouteTarget, ScriptCall};
-use crate::event::{Audience, Decoder, Event, EveryTenant, Path, Payload};
+use crate::event::{Audience, Clause, Decoder, Event, EveryTenant, Path, Payload};
 use crate::lookup::LookupError;
 
 #[cfg(test)]
@@ -36,6 +36,8 @@ pub(super) struct CompiledRoute {
     pub(super) when: Box<Conditions>,
     pub(super) target: Target,
     pub(super) go_on: bool,
+    /// Where it holds it decides by the event alone, and nothing else is tried.
+    is_alone: bool,
 }
 
 #[derive(Debug)]
@@ -147,7 +149,16 @@ impl RouteTable {
     }
 
     /// Tries these routes, which are in order and leave none out that holds.
-    fn decide_among(&self, candidates: impl Iterator<Item = u32>, event: Event, scripts: &mut dyn Scripts) -> Plan {
+    fn decide_among(&self, mut candidates: impl Iterator<Item = u32>, event: Event, scripts: &mut dyn Scripts) -> Plan {
+        let first = candidates.find(|id| self.routes[RouteId(*id).index()].holds(&event)).map(RouteId);
+        // Nothing has to be kept for later, as most routes are.
+        if let Some(id) = first.filter(|id| self.routes[id.index()].is_alone)
+            && let Part { route, draft: Draft::Done(outcome), .. } =
+                self.routes[id.index()].draft(id, &event, &mut Calls::default(), scripts)
+        {
+            return Plan::Decided(Decision::new(event, Decided { route, outcome }));
+        }
+        let candidates = first.map(|RouteId(id)| id).into_iter().chain(candidates);
         let mut pending = Pending { event, parts: SmallVec::new(), calls: Calls::default(), foretold: Vec::new() };
         self.attempt(candidates, &mut pending, scripts);
         Plan::of(pending)
@@ -234,7 +245,12 @@ impl CompiledRoute {
                 Target::Act(rules.into_iter().map(|rule| CompiledAction::compile(rule, &mut slot)).collect())
             }
         };
-        Self { name: route.name, when, target, go_on: route.go_on }
+        let asks = match &target {
+            Target::Script(_) => true,
+            Target::Tenant(audiences) => audiences.iter().any(CompiledAudience::asks),
+            Target::Everyone(_) | Target::Act(_) => false,
+        };
+        Self { name: route.name, when, target, go_on: route.go_on, is_alone: !route.go_on && !asks }
     }
 
     fn holds(&self, event: &Event) -> bool {
@@ -265,9 +281,12 @@ impl CompiledRoute {
         }
         let (mut clauses, mut asked) = (Vec::with_capacity(audiences.len()), Vec::new());
         for audience in audiences {
-            let Some((clause, call)) = audience.draft(event, calls) else { continue };
-            asked.extend(call.map(|call| Asked { clause: clauses.len(), call }));
-            clauses.push(clause);
+            let position = clauses.len();
+            clauses.resize_with(position + 1, Clause::default);
+            match audience.fill(&mut clauses[position], event, calls) {
+                Some(call) => asked.extend(call.map(|call| Asked { clause: position, call })),
+                None => clauses.truncate(position),
+            }
         }
         if asked.is_empty() {
             return done(Outcome::of_tenant(event, clauses));

@@ -122,13 +122,13 @@ pub fn restarting(reconnect_in_ms: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::Scalar;
+    use crate::event::Value;
 
     #[test]
     fn replies_are_what_clients_were_promised() {
         let reference: Box<RawValue> = serde_json::from_str("\"a\"").unwrap();
         let user = UserId::new("7\"").unwrap();
-        let id = EventId::from_scalar(&Scalar::Int(1234));
+        let id = EventId::from_value(Value::Int(1234));
         let replies = [
             GREETING.to_owned(),
             connected(&user, false, None),

@@ -73,10 +73,8 @@ struct Decoded {
     tenant: Option<TenantId>,
     id: Option<EventId>,
     kind: Option<Slot>,
-    payload: Bytes,
     body: Bytes,
-    fields: Box<[Field]>,
-    parts: Box<[Range<usize>]>,
+    found: Found,
     headers: Box<[(CompactString, Scalar)]>,
     received: Instant,
 }
@@ -191,32 +189,31 @@ impl Decoder {
     /// Decodes one published body, received at `received`.
     pub fn decode(&self, body: Bytes, envelope: Envelope<'_>, received: Instant) -> Result<Event, DecodeError> {
         let text = std::str::from_utf8(&body).map_err(|error| DecodeError::NotUtf8(error.valid_up_to()))?;
-        let Found { mut fields, parts, payload } = self.trie.read(text, self.paths.len(), self.parts.len())?;
-        for (path, field) in self.paths.iter().zip(&mut fields) {
+        let mut found = self.trie.read(text, self.paths.len(), self.parts.len())?;
+        for (path, field) in self.paths.iter().zip(&mut found.fields) {
             match path.root() {
                 Root::Body => {}
-                Root::RoutingKey => *field = envelope.routing_key.map_or(Field::Absent, |key| Field::Owned(key.into())),
+                Root::RoutingKey => *field = envelope.routing_key.map_or(Field::Absent, |key| Field::Text(key.into())),
                 Root::Header(name) => *field = Field::from_scalar((envelope.header)(name)),
             }
         }
-        let payload = payload.ok_or_else(|| DecodeError::NoPayload(Box::new(self.shape.payload.clone())))?;
-        let payload = body.slice(payload);
+        if found.payload.is_empty() {
+            return Err(DecodeError::NoPayload(Box::new(self.shape.payload.clone())));
+        }
         let mut event = Event(Box::new(Decoded {
             tenant: None,
             id: None,
             kind: self.kind,
-            payload,
             body,
-            fields: fields.into_boxed_slice(),
-            parts: parts.into_boxed_slice(),
+            found,
             headers: if self.keeps_headers { (envelope.headers)() } else { Box::default() },
             received,
         }));
-        event.0.id = self.id.and_then(|slot| EventId::from_scalar(&event.field(slot).to_scalar()));
+        event.0.id = self.id.and_then(|slot| EventId::from_value(event.field(slot)));
         if let Some(slot) = self.tenant {
             let value = event.field(slot);
             if value.exists() {
-                let tenant = TenantId::from_scalar(&value.to_scalar());
+                let tenant = TenantId::from_value(value);
                 event.0.tenant = Some(tenant.ok_or_else(|| DecodeError::BadTenant(Box::new(self.path(slot).clone())))?);
             }
         }
@@ -244,8 +241,8 @@ impl Event {
     }
 
     /// What clients get: the bytes that stood in the body.
-    pub fn payload(&self) -> &Bytes {
-        &self.0.payload
+    pub fn payload(&self) -> &[u8] {
+        &self.0.body[self.0.found.payload.clone()]
     }
 
     /// The whole body: one valid JSON object.
@@ -256,7 +253,7 @@ impl Event {
     /// What stands at this part of the decoder that made the event, as it is written there: one valid JSON value.
     pub fn part(&self, part: Part) -> Option<&str> {
         // No value is empty, so an empty range is none.
-        let range = self.0.parts[usize::from(part.0)].clone();
+        let range = self.0.found.parts[usize::from(part.0)].clone();
         (!range.is_empty()).then(|| self.text(range))
     }
 
@@ -282,7 +279,7 @@ impl Event {
 
     /// The field in this slot of the decoder that made the event.
     pub fn field(&self, slot: Slot) -> Value<'_> {
-        self.0.fields[usize::from(slot.0)].value(&self.0.body)
+        self.0.found.fields[usize::from(slot.0)].value(&self.0.body)
     }
 }
 

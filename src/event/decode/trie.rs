@@ -6,21 +6,25 @@ use compact_str::CompactString;
 use serde::de::{Error as _, IgnoredAny};
 use smallvec::SmallVec;
 
-use super::scan::{Fault, Plain, Scan, head};
+use super::scan::{Fault, Plain, Scan, Scanned, head};
 use super::{DecodeError, Part, Path, Scalar, Slot, Value};
 
-/// A field's value as an event keeps it: text without escapes is a range of the body and costs no allocation.
+/// A field's value as an event keeps it. No text costs an allocation but a long one with escapes: short ones are held in
+/// place, known to be UTF-8, and the others are ranges of the body.
 #[derive(Clone, Debug)]
 pub(super) enum Field {
     Absent,
     Bool(bool),
     Int(i64),
     Float(f64),
-    Text(Range<u32>),
-    Owned(Box<str>),
+    Text(CompactString),
+    Range(Range<u32>),
     List(Box<[Scalar]>),
     Object,
 }
+
+/// Bytes of a text that needs no allocation.
+const SHORT: usize = size_of::<CompactString>();
 
 impl Field {
     fn of(plain: Plain, body: &str) -> Self {
@@ -30,10 +34,10 @@ impl Field {
             Plain::Int(value) => Self::Int(value),
             Plain::Float(value) => Self::Float(value),
             Plain::Text(range) => match (u32::try_from(range.start), u32::try_from(range.end)) {
-                (Ok(start), Ok(end)) => Self::Text(start..end),
-                _ => Self::Owned(body[range].into()),
+                (Ok(start), Ok(end)) if range.len() > SHORT => Self::Range(start..end),
+                _ => Self::Text(body[range].into()),
             },
-            Plain::Unescaped(text) => Self::Owned(text.into()),
+            Plain::Unescaped(text) => Self::Text(text.into()),
         }
     }
 
@@ -43,7 +47,7 @@ impl Field {
             Scalar::Bool(value) => Self::Bool(value),
             Scalar::Int(value) => Self::Int(value),
             Scalar::Float(value) => Self::Float(value),
-            Scalar::Text(text) => Self::Owned(text.as_str().into()),
+            Scalar::Text(text) => Self::Text(text),
         }
     }
 
@@ -53,12 +57,12 @@ impl Field {
             Self::Bool(value) => Value::Bool(*value),
             Self::Int(value) => Value::Int(*value),
             Self::Float(value) => Value::Float(*value),
+            Self::Text(text) => Value::Text(text),
             // The range was a whole string of a body known to be UTF-8.
-            Self::Text(range) => {
+            Self::Range(range) => {
                 let bytes = &body[range.start as usize..range.end as usize];
                 std::str::from_utf8(bytes).map_or(Value::Absent, Value::Text)
             }
-            Self::Owned(text) => Value::Text(text),
             Self::List(items) => Value::List(items),
             Self::Object => Value::Object,
         }
@@ -71,14 +75,14 @@ pub(super) struct Trie {
     root: Node,
 }
 
-/// What one pass over a body found.
+/// What one pass over a body found. An empty range is nothing, as no value is empty.
+#[derive(Clone, Debug)]
 pub(super) struct Found {
     /// By slot.
-    pub(super) fields: Vec<Field>,
-    /// By part; empty ranges where there is nothing.
-    pub(super) parts: Vec<Range<usize>>,
-    /// The payload, where there is one.
-    pub(super) payload: Option<Range<usize>>,
+    pub(super) fields: Box<[Field]>,
+    /// By part.
+    pub(super) parts: Box<[Range<usize>]>,
+    pub(super) payload: Range<usize>,
 }
 
 #[derive(Debug, Default)]
@@ -121,15 +125,15 @@ impl Trie {
     pub(super) fn read(&self, body: &str, slots: usize, parts: usize) -> Result<Found, DecodeError> {
         let found = Found {
             fields: std::iter::repeat_with(|| Field::Absent).take(slots).collect(),
-            parts: vec![0..0; parts],
-            payload: None,
+            parts: vec![0..0; parts].into(),
+            payload: 0..0,
         };
         let mut reader = Reader { scan: Scan::new(body), found };
         match reader.body(&self.root) {
             Ok(()) => Ok(reader.found),
             Err(Refusal::NotAnObject) => Err(DecodeError::NotAnObject),
             Err(Refusal::Duplicate(key)) => Err(DecodeError::DuplicateKey((*key).into())),
-            Err(Refusal::Fault(fault)) => Err(DecodeError::NotJson(explained(body, fault, reader.scan.at()))),
+            Err(Refusal::Fault(fault)) => Err(DecodeError::NotJson(explained(body, fault))),
         }
     }
 }
@@ -149,14 +153,14 @@ impl From<Fault> for Refusal {
 
 /// What is wrong with a body that was not read, and where.
 #[cold]
-fn explained(body: &str, fault: Fault, at: usize) -> serde_json::Error {
-    let (before, rest) = body.split_at(at);
-    let what = match (serde_json::from_str::<IgnoredAny>(body), fault) {
+fn explained(body: &str, fault: Fault) -> serde_json::Error {
+    let at = match (serde_json::from_str::<IgnoredAny>(body), fault) {
         (Err(error), _) => return error,
-        (Ok(_), Fault::Literal) if rest.starts_with('"') => "lone surrogate in a string",
-        (Ok(_), Fault::Literal) => "number out of range",
-        (Ok(_), Fault::Syntax) => "unexpected text",
+        (Ok(_), Fault::Syntax) => return serde_json::Error::custom("unexpected text"),
+        (Ok(_), Fault::Literal(at)) => at,
     };
+    let (before, rest) = body.split_at(at);
+    let what = if rest.starts_with('"') { "lone surrogate in a string" } else { "number out of range" };
     let line = before.matches('\n').count() + 1;
     let column = before.len() - before.rfind('\n').map_or(0, |newline| newline + 1) + 1;
     serde_json::Error::custom(format!("{what} at line {line} column {column}"))
@@ -170,35 +174,35 @@ struct Reader<'t> {
 
 impl Reader<'_> {
     fn body(&mut self, root: &Node) -> Result<(), Refusal> {
-        let is_object = self.scan.peek() == b'{';
-        self.value(root)?;
-        self.scan.end()?;
-        if is_object { Ok(()) } else { Err(Refusal::NotAnObject) }
+        let (_, first) = self.scan.next(0);
+        let end = self.value(root, 0)?;
+        self.scan.ends(end)?;
+        if first == b'{' { Ok(()) } else { Err(Refusal::NotAnObject) }
     }
 
-    fn value(&mut self, node: &Node) -> Result<(), Refusal> {
-        let first = self.scan.peek();
-        let start = self.scan.at();
-        match first {
+    /// Reads the value that comes next at `at`. As each of these, it answers where that ends.
+    fn value(&mut self, node: &Node, at: usize) -> Result<usize, Refusal> {
+        let (start, first) = self.scan.next(at);
+        let end = match first {
             b'{' => {
                 self.keep(node, Field::Object);
-                self.object(node)?;
+                self.object(node, start)?
             }
-            b'[' => self.array(node)?,
+            b'[' => self.array(node, start)?,
             _ if node.slot.is_some() => {
-                let plain = self.scan.plain()?;
+                let (end, plain) = self.scan.plain(start)?;
                 self.keep(node, Field::of(plain, self.scan.text()));
+                end
             }
-            _ => self.scan.pass()?,
-        }
-        let range = start..self.scan.at();
+            _ => self.scan.pass(start)?,
+        };
         if let Some(part) = node.part {
-            self.found.parts[usize::from(part.0)] = range.clone();
+            self.found.parts[usize::from(part.0)] = start..end;
         }
         if node.payload {
-            self.found.payload = Some(range);
+            self.found.payload = start..end;
         }
-        Ok(())
+        Ok(end)
     }
 
     fn keep(&mut self, node: &Node, field: Field) {
@@ -207,80 +211,91 @@ impl Reader<'_> {
         }
     }
 
-    fn object(&mut self, Node { children, heads, .. }: &Node) -> Result<(), Refusal> {
+    fn object(&mut self, Node { children, heads, .. }: &Node, start: usize) -> Result<usize, Refusal> {
+        let scan = self.scan;
         if children.is_empty() {
-            return Ok(self.scan.pass()?);
+            return Ok(scan.pass(start)?);
         }
-        self.scan.passes(b'{');
-        let mut goes_on = !self.scan.passes(b'}');
-        let mut seen = SmallVec::<[bool; 32]>::from_elem(false, children.len());
+        let child = |head, key: &[u8]| {
+            // A key of fewer bytes is all in its head.
+            let is_same = |name: &str| key.len() < 8 || name.as_bytes() == key;
+            heads.iter().zip(children).position(|(known, (name, _))| *known == head && is_same(name))
+        };
+        // A bit for each child.
+        let mut seen = SmallVec::<[u64; 1]>::from_elem(0, children.len().div_ceil(64));
+        let (mut at, mut goes_on) = scan.enters(start, b'}');
         while goes_on {
-            let child = |head, key: &str| {
-                heads.iter().zip(children).position(|(known, (name, _))| *known == head && **name == *key)
-            };
-            match self.scan.key(child)? {
-                Some(index) if seen[index] => return Err(Refusal::Duplicate(children[index].0.clone())),
+            let (value, known) = scan.key(at, child)?;
+            at = match known {
+                None => scan.pass(value)?,
                 Some(index) => {
-                    seen[index] = true;
-                    self.value(&children[index].1)?;
+                    let (key, node) = &children[index];
+                    let (bits, bit) = (&mut seen[index / 64], 1 << (index % 64));
+                    if *bits & bit != 0 {
+                        return Err(Refusal::Duplicate(key.clone()));
+                    }
+                    *bits |= bit;
+                    self.value(node, value)?
                 }
-                None => self.scan.pass()?,
-            }
-            goes_on = self.scan.goes_on(b'}')?;
+            };
+            (at, goes_on) = scan.goes_on(at, b'}')?;
         }
-        Ok(())
+        Ok(at)
     }
 
     /// An array that is a list to those who read it, or of which single elements are declared, `items.0.id`, or both.
-    fn array(&mut self, node: &Node) -> Result<(), Refusal> {
+    fn array(&mut self, node: &Node, start: usize) -> Result<usize, Refusal> {
+        let scan = self.scan;
         if node.slot.is_some() {
-            let start = self.scan.clone();
-            let items = list(&mut self.scan)?;
+            let (end, items) = list(scan, start)?;
             self.keep(node, Field::List(items));
             if node.children.is_empty() {
-                return Ok(());
+                return Ok(end);
             }
-            self.scan = start;
         }
         if node.children.is_empty() {
-            return Ok(self.scan.pass()?);
+            return Ok(scan.pass(start)?);
         }
-        self.scan.passes(b'[');
-        let mut goes_on = !self.scan.passes(b']');
+        let (mut at, mut goes_on) = scan.enters(start, b']');
         let mut digits = itoa::Buffer::new();
         for index in 0_usize.. {
             if !goes_on {
                 break;
             }
             let name = digits.format(index);
-            match node.children.iter().find(|(key, _)| **key == *name) {
-                Some((_, element)) => self.value(element)?,
-                None => self.scan.pass()?,
-            }
-            goes_on = self.scan.goes_on(b']')?;
+            at = match node.children.iter().find(|(key, _)| **key == *name) {
+                Some((_, element)) => self.value(element, at)?,
+                None => scan.pass(at)?,
+            };
+            (at, goes_on) = scan.goes_on(at, b']')?;
         }
-        Ok(())
+        Ok(at)
     }
 }
 
-/// Takes an array; parts that are no scalars are `null`.
-fn list(scan: &mut Scan<'_>) -> Result<Box<[Scalar]>, Fault> {
+/// Takes the array at `start`; parts that are no scalars are `null`.
+fn list(scan: Scan<'_>, start: usize) -> Scanned<(usize, Box<[Scalar]>)> {
     let mut items = Vec::new();
-    scan.passes(b'[');
-    let mut goes_on = !scan.passes(b']');
+    let (mut at, mut goes_on) = scan.enters(start, b']');
     while goes_on {
-        items.push(match scan.peek() {
-            b'{' | b'[' => scan.pass().map(|()| Scalar::Null)?,
-            _ => match scan.plain()? {
-                Plain::Null => Scalar::Null,
-                Plain::Bool(value) => Scalar::Bool(value),
-                Plain::Int(value) => Scalar::Int(value),
-                Plain::Float(value) => Scalar::Float(value),
-                Plain::Text(range) => Scalar::Text(scan.text()[range].into()),
-                Plain::Unescaped(text) => Scalar::Text(text.into()),
-            },
-        });
-        goes_on = scan.goes_on(b']')?;
+        let (begin, first) = scan.next(at);
+        let (end, item) = match first {
+            b'{' | b'[' => (scan.pass(begin)?, Scalar::Null),
+            _ => {
+                let (end, plain) = scan.plain(begin)?;
+                let item = match plain {
+                    Plain::Null => Scalar::Null,
+                    Plain::Bool(value) => Scalar::Bool(value),
+                    Plain::Int(value) => Scalar::Int(value),
+                    Plain::Float(value) => Scalar::Float(value),
+                    Plain::Text(range) => Scalar::Text(scan.text()[range].into()),
+                    Plain::Unescaped(text) => Scalar::Text(text.into()),
+                };
+                (end, item)
+            }
+        };
+        items.push(item);
+        (at, goes_on) = scan.goes_on(end, b']')?;
     }
-    Ok(items.into())
+    Ok((at, items.into()))
 }

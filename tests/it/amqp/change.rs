@@ -65,7 +65,7 @@ async fn all_of(source: &mut Source, mut next: i64, published: usize) {
 
 /// Whatever is on its way has arrived, and it was nothing.
 fn nothing_more(source: &mut Source) {
-    assert_eq!(source.lane.try_recv().map(|delivery| delivery.event.payload().clone()).ok(), None);
+    assert_eq!(source.lane.try_recv().map(|delivery| delivery.event.payload().to_vec()).ok(), None);
 }
 
 async fn change(source: &Source, amqp: &Amqp) -> Result<(), Vec<String>> {
@@ -182,13 +182,13 @@ async fn another_prefetch_holds_at_once_and_order_stays() {
         let mut held = Vec::new();
         for n in 0..10 {
             held.push(source.next().await);
-            assert_eq!(held[n].event.payload().as_ref(), body(n).as_bytes());
+            assert_eq!(held[n].event.payload(), body(n).as_bytes());
         }
         config.queues[0].prefetch = 30;
         assert_eq!(change(&source, &config).await, Ok(()));
         for n in 10..40 {
             held.push(source.next().await);
-            assert_eq!(held[n].event.payload().as_ref(), body(n).as_bytes());
+            assert_eq!(held[n].event.payload(), body(n).as_bytes());
         }
         eventually("all are out", || shared().unacknowledged(&url, "q") == 40, String::new).await;
         nothing_more(&mut source);
@@ -324,7 +324,7 @@ async fn another_vhost_is_connected_to_first_and_the_old_one_left_in_order() {
                 tokio::select! {
                     changed = &mut changing => break changed.unwrap(),
                     delivery = source.lane.recv() => {
-                        assert_eq!(delivery.unwrap().event.payload().as_ref(), body(next).as_bytes());
+                        assert_eq!(delivery.unwrap().event.payload(), body(next).as_bytes());
                         next += 1;
                     }
                 }

@@ -25,7 +25,7 @@ async fn every_process_gets_every_event_in_order_with_its_envelope() {
     for source in &mut sources {
         for n in 0..300 {
             let Delivery { event, receipt, .. } = source.next().await;
-            assert_eq!(event.payload().as_ref(), body(n).as_bytes());
+            assert_eq!(event.payload(), body(n).as_bytes());
             assert_eq!(event.field(source.slots[1]), Value::Text("deal.moved"));
             assert_eq!(event.field(source.slots[2]), Value::Int(7));
             drop(receipt);
