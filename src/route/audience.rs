@@ -44,9 +44,11 @@ pub(super) enum Users {
     Query(QueryCall<Slot>),
 }
 
-/// What a list names: of a value that stands alone, or of a text that was put together.
+/// What lists name.
 pub(super) trait Name: Sized {
+    /// What this value names.
     fn of_value(value: Value<'_>) -> Option<Self>;
+    /// The same of a text, which it keeps.
     fn of_text(text: CompactString) -> Option<Self>;
 }
 
@@ -107,13 +109,20 @@ impl CompiledAudience {
 
     /// The clause for one event, and the call whose rows are its users. `None` where it names nobody.
     pub(super) fn draft(&self, event: &Event, calls: &mut Calls) -> Option<(Clause, Option<CallId>)> {
-        let mut clause = Clause::default();
-        self.fill(&mut clause, event, calls).map(|call| (clause, call))
+        let (mut clause, mut asked) = (Clause::default(), None);
+        self.draft_in(&mut clause, &mut asked, event, calls)?;
+        Some((clause, asked))
     }
 
-    /// As [`draft`](Self::draft), of an empty clause where it stands: one is large, and moved often it takes longer than
-    /// what is in it.
-    pub(super) fn fill(&self, clause: &mut Clause, event: &Event, calls: &mut Calls) -> Option<Option<CallId>> {
+    /// As [`draft`](Self::draft), but makes it of an empty clause, where that stands: to move one from hand to hand takes
+    /// as long as to make it.
+    pub(super) fn draft_in(
+        &self,
+        clause: &mut Clause,
+        asked: &mut Option<CallId>,
+        event: &Event,
+        calls: &mut Calls,
+    ) -> Option<()> {
         if let Some(list) = &self.topics {
             clause.topics = Some(list.read(event)?);
         }
@@ -128,16 +137,15 @@ impl CompiledAudience {
             }
         }
         // Last, so that nothing is asked for an audience that names nobody anyway.
-        let users = match &self.users {
-            None => None,
-            Some(Users::List(list)) => {
-                clause.users = Some(list.read(event)?);
-                None
+        match &self.users {
+            None => {}
+            Some(Users::List(list)) => clause.users = Some(list.read(event)?),
+            Some(Users::Query(call)) => {
+                *asked = Some(calls.add(Call { query: call.query, binds: binds(call, event)? }));
             }
-            Some(Users::Query(call)) => Some(calls.add(Call { query: call.query, binds: binds(call, event)? })),
-        };
+        }
         clause.payload = self.payload.clone();
-        Some(users)
+        Some(())
     }
 }
 

@@ -150,15 +150,16 @@ impl RouteTable {
 
     /// Tries these routes, which are in order and leave none out that holds.
     fn decide_among(&self, mut candidates: impl Iterator<Item = u32>, event: Event, scripts: &mut dyn Scripts) -> Plan {
-        let first = candidates.find(|id| self.routes[RouteId(*id).index()].holds(&event)).map(RouteId);
-        // Nothing has to be kept for later, as most routes are.
-        if let Some(id) = first.filter(|id| self.routes[id.index()].is_alone)
-            && let Part { route, draft: Draft::Done(outcome), .. } =
-                self.routes[id.index()].draft(id, &event, &mut Calls::default(), scripts)
+        let first = candidates.find(|id| self.routes[RouteId(*id).index()].holds(&event));
+        // What could wait is made for those alone that may have to, which most do not.
+        if let Some(id) = first.map(RouteId)
+            && let route = &self.routes[id.index()]
+            && route.is_alone
+            && let Draft::Done(outcome) = route.draft(id, &event, &mut Calls::default(), scripts).draft
         {
-            return Plan::Decided(Decision::new(event, Decided { route, outcome }));
+            return Plan::Decided(Decision::new(event, Decided { route: id, outcome }));
         }
-        let candidates = first.map(|RouteId(id)| id).into_iter().chain(candidates);
+        let candidates = first.into_iter().chain(candidates);
         let mut pending = Pending { event, parts: SmallVec::new(), calls: Calls::default(), foretold: Vec::new() };
         self.attempt(candidates, &mut pending, scripts);
         Plan::of(pending)
@@ -281,12 +282,14 @@ impl CompiledRoute {
         }
         let (mut clauses, mut asked) = (Vec::with_capacity(audiences.len()), Vec::new());
         for audience in audiences {
+            // Each is made where it stays.
             let position = clauses.len();
             clauses.resize_with(position + 1, Clause::default);
-            match audience.fill(&mut clauses[position], event, calls) {
-                Some(call) => asked.extend(call.map(|call| Asked { clause: position, call })),
-                None => clauses.truncate(position),
+            let mut call = None;
+            if audience.draft_in(&mut clauses[position], &mut call, event, calls).is_none() {
+                clauses.truncate(position);
             }
+            asked.extend(call.map(|call| Asked { clause: position, call }));
         }
         if asked.is_empty() {
             return done(Outcome::of_tenant(event, clauses));

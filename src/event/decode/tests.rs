@@ -115,6 +115,35 @@ fn parts_are_what_stands_there() {
 }
 
 #[test]
+fn a_text_is_read_whatever_its_length() {
+    let mut decoder = Decoder::new(shape("."));
+    let slot = decoder.slot(&path("text"));
+    for length in 0..70 {
+        for text in ["ü".repeat(length), "x".repeat(length)] {
+            let event = decode(&decoder, &format!("{{\"text\":\"{text}\"}}")).unwrap();
+            assert_eq!(event.field(slot), Value::Text(&text));
+        }
+    }
+}
+
+#[test]
+fn a_key_stands_once_however_many_are_read() {
+    let mut decoder = Decoder::new(shape("."));
+    let keys: Vec<String> = (0..200).map(|number| format!("key-{number}")).collect();
+    let slots: Vec<Slot> = keys.iter().map(|key| decoder.slot(&path(key))).collect();
+    let members: Vec<String> = keys.iter().zip(0..).map(|(key, value)| format!("\"{key}\":{value}")).collect();
+    let members = members.join(",");
+    let event = decode(&decoder, &format!("{{{members}}}")).unwrap();
+    for (slot, value) in slots.into_iter().zip(0..) {
+        assert_eq!(event.field(slot), Value::Int(value));
+    }
+    for key in keys {
+        let error = decode(&decoder, &format!("{{{members},\"{key}\":1}}")).unwrap_err();
+        assert!(matches!(&error, DecodeError::DuplicateKey(twice) if *twice == key), "{error}");
+    }
+}
+
+#[test]
 fn bad_bodies_say_what_is_wrong() {
     let decoder = Decoder::new(shape("data"));
     for (body, said) in [
