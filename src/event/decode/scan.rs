@@ -276,8 +276,8 @@ fn number(digits: &str, is_integer: bool, start: usize) -> Option<Plain> {
     digits.parse().ok().filter(|value: &f64| value.is_finite()).map(Plain::Float)
 }
 
-/// The first eight bytes of a name as a number, which is compared faster. Those of a shorter one are followed by zeros,
-/// which no name holds.
+/// Returns the first eight bytes of a name as a number, which is compared faster. A shorter name is padded with zeros, so
+/// names that differ in the number of NULs at their end have the same head.
 pub(super) fn head(name: &[u8]) -> u64 {
     name.iter().take(8).rev().fold(0, |head, byte| head << 8 | u64::from(*byte))
 }

@@ -217,8 +217,8 @@ impl Reader<'_> {
             return Ok(scan.pass(start)?);
         }
         let child = |head, key: &[u8]| {
-            // A key of fewer bytes is all in its head.
-            let is_same = |name: &str| key.len() < 8 || name.as_bytes() == key;
+            // A key of fewer than eight bytes is all in its head, but for the NULs at its end.
+            let is_same = |name: &str| name.len() == key.len() && (key.len() < 8 || name.as_bytes() == key);
             heads.iter().zip(children).position(|(known, (name, _))| *known == head && is_same(name))
         };
         // A bit for each child.
