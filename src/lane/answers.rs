@@ -17,7 +17,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 use smallvec::SmallVec;
 
-use super::authorize::TopicTicket;
+use super::request::TopicTicket;
 use super::state::{Ask, Owner, Ticket};
 use crate::cache::{Bounds, Cache};
 use crate::config::{Query, QueryId};

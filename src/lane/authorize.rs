@@ -1,5 +1,8 @@
 //! Topics that sessions want, or have and are judged again: those that have to wait for what queries answer.
 //!
+//! A tenant has at most some [`AUTHORIZE_TENANT_WAITING`] topics waiting for queries. Its further requests stand in its
+//! [`RequestQueue`](super::request_queue::RequestQueue) until there is room: they are delayed, not refused.
+//!
 //! Invariant: a request is done once, when all its topics have their verdicts, in the order in which they were asked
 //! for. No event ever waits for a client's.
 //! Invariant: a verdict on a client's request rests on nothing that was asked before somebody said that it is no longer
@@ -7,12 +10,16 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Instant;
 
 use hashbrown::HashMap;
 use smallvec::SmallVec;
 
 use super::answers::{Asked, Holder, Waiter};
+use super::line::Line;
 use super::quarantine::{Job, Run};
+use super::request::{Judged, Open, Origin, TopicTicket, asks_nothing, origin_of};
+use super::request_queue::REQUESTS_TENANT_BYTES;
 use super::state::{Effect, Owner};
 use super::wanted::{Means, Stage, Subject, TopicQuestion, Wanted};
 use crate::config::Hook;
@@ -26,10 +33,14 @@ use crate::shard::{AuthorizeRequest, ConnectionKey, ShardId, Verdict};
 pub const AUTHORIZE_IN_FLIGHT: usize = 256;
 /// Of those, a tenant's: it asks for many topics at its own cost.
 pub const AUTHORIZE_TENANT_IN_FLIGHT: usize = 4;
-/// Queries for topics of one tenant that wait for those. What its clients ask beyond is unavailable at once.
+/// Topics of one tenant that wait for those. From there on the tenant's requests are queued as they came.
 pub const AUTHORIZE_TENANT_WAITING: usize = 1_024;
-/// Queries for topics that wait in one lane. From there on it reads no further requests, until some are under way.
+/// Topics that wait in one lane. From there on it reads no further requests until some queries are under way.
 pub const AUTHORIZE_WAITING: usize = 65_536;
+/// Bytes of queued requests in one lane. From there on it reads no further requests until it has judged some.
+const REQUESTS_BYTES: usize = 8 * REQUESTS_TENANT_BYTES;
+/// Queued requests that a lane judges in one turn, so that events do not wait for a long queue.
+const JUDGED_AT_ONCE: usize = 32;
 
 /// How often a topic is asked about anew because the answer was no longer good before it was used. Then it is
 /// unavailable: a tenant whose rights change all the time shall not keep a client waiting for ever.
@@ -46,67 +57,21 @@ pub(super) struct Authorizer {
     waiting: usize,
     in_flight: usize,
     judged: Vec<Judged>,
-}
-
-/// Who wants to know.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Origin {
-    /// A client that wants to subscribe.
-    Client,
-    /// A client that is subscribed, and has become somebody else.
-    Changed,
-    /// The review of this number, for which events wait.
-    Review(u64),
-    /// The review of this number, since other rules are in force. Nobody waits for it.
-    Swap(u64),
-}
-
-/// A session's topics, all with their verdicts.
-#[derive(Debug)]
-pub(super) struct Judged {
-    pub(super) origin: Origin,
-    pub(super) tenant: TenantId,
-    pub(super) shard: ShardId,
-    pub(super) connection: ConnectionKey,
-    pub(super) verdicts: Vec<(Topic, Verdict)>,
-}
-
-/// One tenant's requests.
-#[derive(Debug, Default)]
-struct Line {
-    requests: HashMap<u64, Open>,
-    waiting: VecDeque<TopicTicket>,
-    /// Those that nobody waits for. They take turns with the others.
-    behind: VecDeque<TopicTicket>,
-    behind_is_next: bool,
-    in_flight: usize,
-    /// It stands among the turns.
-    has_turn: bool,
-}
-
-/// A request of which some topics have no verdict yet.
-#[derive(Debug)]
-struct Open {
-    origin: Origin,
-    shard: ShardId,
-    connection: ConnectionKey,
-    subject: Subject,
-    wanted: Vec<Wanted>,
-    missing: usize,
-}
-
-/// Which topic of which request a query is for, and the how manieth time it is asked.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct TopicTicket {
-    request: u64,
-    topic: usize,
-    attempt: u8,
+    /// Bytes of all queued requests.
+    queued_bytes: usize,
+    /// When the last turn ended before all queued requests were judged that there is room for.
+    unfinished: Option<Instant>,
 }
 
 impl Authorizer {
     /// Whether another request may be taken.
     pub(super) fn has_room(&self) -> bool {
-        self.waiting < AUTHORIZE_WAITING
+        self.waiting < AUTHORIZE_WAITING && self.queued_bytes < REQUESTS_BYTES
+    }
+
+    /// When [`ask`](Self::ask) is to be called again, because its last turn left queued requests that have room.
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.unfinished
     }
 
     /// Whether no request waits.
@@ -114,12 +79,36 @@ impl Authorizer {
         self.lines.is_empty()
     }
 
-    /// Takes what a client wants, to be judged by this rulebook. It is done at once where nothing has to be asked.
+    /// Takes a client's request. It is judged at once by this rulebook if nothing has to be asked or there is room to ask,
+    /// and later, by the rulebook in force then, if not.
     pub(super) fn take(&mut self, request: AuthorizeRequest, rulebook: &Arc<Rulebook>, means: &mut Means<'_>) {
-        let AuthorizeRequest { shard, connection, user, tenant, attributes, topics, has_them } = request;
+        let is_next = |line: &Line| line.has_room() && line.queued.is_empty();
+        if self.lines.get(&request.tenant).is_none_or(is_next) || asks_nothing(&request, rulebook) {
+            return self.judge_request(request, rulebook, means);
+        }
+        let tenant = request.tenant.clone();
+        match self.lines.entry_ref(&tenant).or_default().queued.push(request) {
+            Ok(size) => {
+                self.queued_bytes += size;
+                self.line_up(&tenant);
+            }
+            Err(request) => self.refuse(request),
+        }
+    }
+
+    fn judge_request(&mut self, request: AuthorizeRequest, rulebook: &Arc<Rulebook>, means: &mut Means<'_>) {
+        let origin = origin_of(&request);
+        let AuthorizeRequest { shard, connection, user, tenant, attributes, topics, .. } = request;
         let subject = Subject { tenant, user, attributes, rulebook: Arc::clone(rulebook) };
-        let origin = if has_them { Origin::Changed } else { Origin::Client };
         self.judge(origin, (shard, connection), subject, topics, means);
+    }
+
+    /// Answers that all topics of a request are unavailable.
+    fn refuse(&mut self, request: AuthorizeRequest) {
+        let origin = origin_of(&request);
+        let AuthorizeRequest { shard, connection, tenant, topics, .. } = request;
+        let verdicts = topics.into_iter().map(|topic| (topic, Verdict::Unavailable)).collect();
+        self.judged.push(Judged { origin, tenant, shard, connection, verdicts });
     }
 
     /// Other rules are in force: what clients want is judged by them from the start.
@@ -164,19 +153,9 @@ impl Authorizer {
         topics: Vec<Topic>,
         means: &mut Means<'_>,
     ) {
-        let waiting = self.lines.get(&subject.tenant).map_or(0, |line| line.waiting.len());
-        let room = AUTHORIZE_TENANT_WAITING.saturating_sub(waiting);
-        let mut unknown = 0;
         let wanted = topics.into_iter().map(|topic| {
             let judgement = subject.rulebook.topics.judge(&subject.view(), &topic);
-            let mut wanted = Wanted::new(topic, judgement, &subject, means);
-            if wanted.stage == Stage::Waiting {
-                unknown += 1;
-                if unknown > room {
-                    wanted.give_up();
-                }
-            }
-            wanted
+            Wanted::new(topic, judgement, &subject, means)
         });
         let wanted = wanted.collect();
         self.open(origin, session, subject, wanted);
@@ -266,10 +245,18 @@ impl Authorizer {
         }
     }
 
-    /// Puts under way what there is room for, one of each tenant in turn.
-    pub(super) fn ask(&mut self, means: &mut Means<'_>, effects: &mut Vec<Effect>) {
+    /// Starts as many queries as there is room for, one of each tenant in turn. Queued requests are judged by this
+    /// rulebook, a bounded number of them: see [`due`](Self::due).
+    pub(super) fn ask(&mut self, rulebook: &Arc<Rulebook>, means: &mut Means<'_>, effects: &mut Vec<Effect>) {
+        self.unfinished = None;
+        let mut judged = 0;
         while self.in_flight < AUTHORIZE_IN_FLIGHT {
+            if judged == JUDGED_AT_ONCE {
+                self.unfinished = (!self.turns.is_empty()).then_some(means.now);
+                break;
+            }
             let Some(tenant) = self.turns.pop_front() else { break };
+            judged += usize::from(self.judge_queued(&tenant, rulebook, means));
             let Some(line) = self.lines.get_mut(&tenant) else { continue };
             line.has_turn = false;
             if let Some(ticket) = line.next(&mut self.waiting) {
@@ -277,6 +264,15 @@ impl Authorizer {
             }
             self.line_up(&tenant);
         }
+    }
+
+    /// Judges the oldest queued request of a tenant, if there is one and there is room. Returns whether it did.
+    fn judge_queued(&mut self, tenant: &TenantId, rulebook: &Arc<Rulebook>, means: &mut Means<'_>) -> bool {
+        let line = self.lines.get_mut(tenant).filter(|line| line.has_room());
+        let Some((request, size)) = line.and_then(|line| line.queued.pop()) else { return false };
+        self.queued_bytes -= size;
+        self.judge_request(request, rulebook, means);
+        true
     }
 
     /// The requests that are done.
@@ -368,37 +364,12 @@ impl Authorizer {
             self.waiting -= line.waiting.len();
             line.waiting.clear();
             line.behind.clear();
-            if line.in_flight == 0 {
-                self.lines.remove(tenant);
-            }
+        }
+        if line.is_done() {
+            self.lines.remove(tenant);
         } else if line.asks() && line.in_flight < AUTHORIZE_TENANT_IN_FLIGHT && !line.has_turn {
             line.has_turn = true;
             self.turns.push_back(tenant.clone());
         }
-    }
-}
-
-impl Line {
-    fn asks(&self) -> bool {
-        !(self.waiting.is_empty() && self.behind.is_empty())
-    }
-
-    /// The topic that is to be asked about next. `waiting` counts those that somebody waits for, of all lines.
-    fn next(&mut self, waiting: &mut usize) -> Option<TopicTicket> {
-        let is_behind = self.waiting.is_empty() || (self.behind_is_next && !self.behind.is_empty());
-        self.behind_is_next = !is_behind;
-        if is_behind {
-            return self.behind.pop_front();
-        }
-        *waiting -= 1;
-        self.waiting.pop_front()
-    }
-}
-
-impl Open {
-    fn judged(self) -> Judged {
-        let Self { origin, shard, connection, subject, wanted, .. } = self;
-        let verdicts = wanted.into_iter().map(|wanted| (wanted.topic, wanted.verdict)).collect();
-        Judged { origin, tenant: subject.tenant, shard, connection, verdicts }
     }
 }

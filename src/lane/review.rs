@@ -16,7 +16,8 @@ use std::time::{Duration, Instant};
 use hashbrown::HashMap;
 use smallvec::SmallVec;
 
-use super::authorize::{Authorizer, Judged, Origin};
+use super::authorize::Authorizer;
+use super::request::{Judged, Origin};
 use super::state::Effect;
 use crate::event::{TenantId, Topic};
 use crate::lookup::Forgotten;

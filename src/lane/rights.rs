@@ -1,10 +1,11 @@
 //! What a lane does about rights: topics that sessions want, words that answers are no longer good, and reviews of what
 //! sessions have.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Instant;
 
-use super::authorize::{Authorizer, Judged, Origin};
+use super::authorize::Authorizer;
+use super::request::{Judged, Origin};
 use super::state::{Effect, Lane, Owner};
 use super::wanted::{Means, Subject};
 use crate::config::PluginId;
@@ -22,8 +23,8 @@ impl Lane {
 
     /// This rulebook is in force. To be said before anything that came since is taken; quick where it is known.
     pub fn adopt(&mut self, rulebook: &Arc<Rulebook>) {
-        if !std::ptr::eq(self.in_force.as_ptr(), Arc::as_ptr(rulebook)) {
-            self.in_force = Arc::downgrade(rulebook);
+        if self.in_force.as_ref().is_none_or(|in_force| !Arc::ptr_eq(in_force, rulebook)) {
+            self.in_force = Some(Arc::clone(rulebook));
             self.answers.adopt(&rulebook.queries);
         }
     }
@@ -90,7 +91,12 @@ impl Lane {
     /// When [`tick`](Self::tick) has something to do.
     pub fn due(&self) -> Option<Instant> {
         let reviews = self.reviews.due().into_iter().chain(self.swap.reviews.due());
-        reviews.chain(self.answers.due()).chain(self.machines.due(&self.in_force)).min()
+        let others = self.answers.due().into_iter().chain(self.machines_due()).chain(self.authorizer.due());
+        reviews.chain(others).min()
+    }
+
+    fn machines_due(&self) -> Option<Instant> {
+        self.machines.due(&self.in_force.as_ref().map_or_else(Weak::new, Arc::downgrade))
     }
 
     /// Does what its time has come for: ends reviews, and lets go of what nobody asks for any more.
@@ -112,8 +118,11 @@ impl Lane {
         if self.answers.due().is_some_and(|due| due <= now) {
             self.answers.sweep(now);
         }
-        if self.machines.due(&self.in_force).is_some_and(|due| due <= now) {
+        if self.machines_due().is_some_and(|due| due <= now) {
             self.machines.sweep(now);
+        }
+        if self.authorizer.due().is_some() {
+            self.settle_requests(now, effects);
         }
     }
 
@@ -150,8 +159,8 @@ impl Lane {
         }
         self.settle_requests(now, effects);
         // Sessions have what they have by the rules in force, whichever the event came by.
-        let in_force = self.in_force.upgrade();
-        self.reviews.begin(owner.0.as_ref()?, forgotten, in_force.as_ref().unwrap_or(rulebook), now, effects)
+        let in_force = self.in_force.as_ref().unwrap_or(rulebook);
+        self.reviews.begin(owner.0.as_ref()?, forgotten, in_force, now, effects)
     }
 
     /// An event of no tenant says that answers are no longer good: to a query that is no tenant's own, whoever was given
@@ -175,7 +184,11 @@ impl Lane {
 
     /// Asks what topics need and there is room for, and tells what has come of those that are done.
     pub(super) fn settle_requests(&mut self, now: Instant, effects: &mut Vec<Effect>) {
-        self.with_means(now, |authorizer, means| authorizer.ask(means, effects));
+        let Self { authorizer, answers, machines, ledger, in_force, .. } = self;
+        // Without a rulebook the lane has taken no request yet.
+        if let Some(rulebook) = in_force {
+            authorizer.ask(rulebook, &mut Means { answers, machines, ledger, now }, effects);
+        }
         for judged in self.authorizer.take_judged() {
             match judged.origin {
                 Origin::Client => {

@@ -6,7 +6,7 @@
 //! session gets such an event by a subscription that rests on it.
 
 use std::num::NonZeroUsize;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::Instant;
 
 use hashbrown::HashMap;
@@ -63,7 +63,7 @@ pub struct Lane {
     pub(super) swap: Swap,
     pub(super) machines: Machines,
     /// The rulebook in force, by which what sessions have is judged again.
-    pub(super) in_force: Weak<Rulebook>,
+    pub(super) in_force: Option<Arc<Rulebook>>,
     pub(super) ledger: Ledger,
     tally: Tally,
 }
@@ -160,7 +160,7 @@ impl Lane {
             reviews: Reviews::of_rights(),
             swap: Swap::default(),
             machines: Machines::new(Arc::clone(&metrics)),
-            in_force: Weak::new(),
+            in_force: None,
             ledger: Ledger::new(metrics),
         }
     }

@@ -151,6 +151,27 @@ async fn an_answer_that_is_kept_is_not_asked_for_again_until_it_is_forgotten() {
     assert_eq!(stage.server.metric("pointsman_forgets_total").await, 4);
 }
 
+/// After a restart every client comes back at once, and no answer is kept yet.
+#[tokio::test]
+async fn a_hundred_sessions_with_the_same_hundred_topics_cost_a_hundred_queries() {
+    let stage = Stage::new().await;
+    let rows = "WITH RECURSIVE n(i) AS (SELECT 100 UNION ALL SELECT i + 1 FROM n WHERE i < 199)
+        INSERT INTO access SELECT 'acme', i, 1 FROM n";
+    sqlx::raw_sql(rows).execute(&stage.database).await.unwrap();
+    let topics: Vec<String> = (100..200).map(|record| format!("record:{record}")).collect();
+    let mut clients = Vec::new();
+    for _ in 0..100 {
+        clients.push(Client::session(&stage.server, "acme-1", &[]).await);
+    }
+    for client in &mut clients {
+        client.send(&json!({ "subscribe": topics })).await;
+    }
+    for client in &mut clients {
+        client.expect(&json!({ "status": "ok", "subscribed": topics, "denied": [] })).await;
+    }
+    assert_eq!(stage.asked("can_view").await, 100);
+}
+
 #[tokio::test]
 async fn who_may_no_longer_is_unsubscribed_and_told_and_the_others_are_not() {
     let stage = Stage::new().await;

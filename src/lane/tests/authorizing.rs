@@ -23,6 +23,21 @@ impl Bench {
         self.take(effects);
     }
 
+    /// Answers all that is asked, the oldest first, and what is asked then. Returns how many questions there were.
+    fn answer_all(&mut self) -> usize {
+        let mut questions = 0;
+        while !self.asked.is_empty() || self.lane.due() == Some(self.now) {
+            assert!(self.asked.len() <= AUTHORIZE_TENANT_IN_FLIGHT);
+            if self.asked.is_empty() {
+                self.tick();
+            } else {
+                self.answer(0, found());
+                questions += 1;
+            }
+        }
+        questions
+    }
+
     /// Who was answered, and what, in order.
     pub(super) fn answers(&self) -> Vec<(u32, String)> {
         let said = self.authorized.iter().map(|effect| match effect {
@@ -78,22 +93,98 @@ fn a_tenant_asks_in_its_turn_and_for_no_more_than_its_share() {
         bench.authorize(of("acme", index));
     }
     assert_eq!((bench.asked.len(), bench.answers().len()), (AUTHORIZE_TENANT_IN_FLIGHT, 0));
-    bench.authorize(of("acme", 9_999));
-    assert_eq!(bench.answers(), [(9_999, "ask:1 Unavailable, ask:2 Unavailable".to_owned())]);
     // Another's is asked at once, and answered before all that.
     bench.authorize(of("globex", 8_888));
     assert_eq!(bench.asked.len(), AUTHORIZE_TENANT_IN_FLIGHT + 2);
     bench.answer(bench.asked.len() - 1, found());
     bench.answer(bench.asked.len() - 1, found());
-    assert_eq!(bench.answers()[1], (8_888, "ask:1 Allowed, ask:2 Allowed".to_owned()));
+    assert_eq!(bench.answers()[0], (8_888, "ask:1 Allowed, ask:2 Allowed".to_owned()));
     assert!(bench.lane.takes_requests());
-    while !bench.asked.is_empty() {
-        assert!(bench.asked.len() <= AUTHORIZE_TENANT_IN_FLIGHT);
-        bench.answer(bench.asked.len() - 1, found());
-    }
-    let mut answered: Vec<u32> = bench.answers().into_iter().map(|(index, _)| index).skip(2).collect();
+    bench.answer_all();
+    let mut answered: Vec<u32> = bench.answers().into_iter().map(|(index, _)| index).skip(1).collect();
     answered.sort_unstable();
     assert_eq!(answered, (1..=greedy).collect::<Vec<_>>());
+    assert!(bench.lane.is_idle());
+}
+
+/// Every client of a tenant comes back at once, after a restart: nothing is kept yet, and nothing is refused.
+#[test]
+fn cold_start_asks_each_question_once_and_refuses_nothing() {
+    let topics: Vec<String> = (0..100).map(|number| format!("kept:{number}")).collect();
+    let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
+    for sessions in [100, 1_000] {
+        let mut bench = Bench::new();
+        for index in 0..sessions {
+            bench.authorize(request(index, &topics));
+        }
+        assert!(bench.lane.takes_requests());
+        assert_eq!(bench.answer_all(), topics.len(), "questions of {sessions} sessions");
+        let answers = bench.answers();
+        let mut answered: Vec<u32> = answers.iter().map(|(index, _)| *index).collect();
+        answered.sort_unstable();
+        assert!(answered.iter().copied().eq(0..sessions), "each of {sessions} sessions is answered once");
+        let allowed = |said: &String| said.matches("Allowed").count() == topics.len();
+        assert!(answers.iter().all(|(_, said)| allowed(said)), "all topics of {sessions} sessions are allowed");
+        assert!(bench.lane.is_idle());
+    }
+}
+
+#[test]
+fn queued_requests_are_answered_in_order_also_if_each_question_is_another() {
+    let mut bench = Bench::new();
+    let clients = u32::try_from(3 * AUTHORIZE_TENANT_WAITING).unwrap();
+    for index in 0..clients {
+        bench.authorize(request(index, &[&format!("ask:{index}")]));
+    }
+    assert_eq!(bench.answers(), []);
+    // The rules alone decide on these: they wait for nobody.
+    bench.authorize(request(clients, &["free:1", "other"]));
+    assert_eq!(bench.answers(), [(clients, "free:1 Allowed, other Denied".to_owned())]);
+    assert_eq!(bench.answer_all(), 3 * AUTHORIZE_TENANT_WAITING);
+    let answered: Vec<u32> = bench.answers().into_iter().map(|(index, _)| index).skip(1).collect();
+    assert!(answered.into_iter().eq(0..clients), "in the order in which they came");
+    assert!(bench.lane.is_idle());
+}
+
+#[test]
+fn requests_are_refused_only_when_their_tenants_queue_is_full() {
+    let mut bench = Bench::new();
+    let long: Vec<String> = (0..100).map(|number| format!("ask:{number}{}", "x".repeat(200))).collect();
+    let long: Vec<&str> = long.iter().map(String::as_str).collect();
+    let size: usize = long.iter().map(|topic| topic.len() + size_of::<Topic>()).sum();
+    let fit = REQUESTS_TENANT_BYTES / (size + size_of::<AuthorizeRequest>());
+    let judged = AUTHORIZE_TENANT_WAITING.div_ceil(long.len());
+    let clients = u32::try_from(judged + fit).unwrap();
+    for index in 0..clients {
+        bench.authorize(request(index, &long));
+    }
+    assert_eq!(bench.answers(), []);
+    bench.authorize(request(clients, &long));
+    assert_eq!(bench.answers().len(), 1);
+    assert!(bench.answers()[0].1.matches("Unavailable").count() == long.len());
+    // Another tenant's is asked at once.
+    let asked = bench.asked.len();
+    bench.authorize(AuthorizeRequest { tenant: TenantId::new("globex").unwrap(), ..request(9_999_999, &["ask:1"]) });
+    assert_eq!(bench.asked.len(), asked + 1);
+    assert!(bench.lane.takes_requests());
+}
+
+#[test]
+fn a_queued_request_is_judged_by_the_rules_that_are_in_force_at_its_turn() {
+    let mut bench = Bench::new();
+    for index in 0..=u32::try_from(AUTHORIZE_TENANT_WAITING).unwrap() {
+        bench.authorize(request(index, &[&format!("ask:{index}")]));
+    }
+    let no_topics = Rules { event: shape(), routes: Vec::new(), topics: Vec::new(), plugins: Plugins::default() };
+    let next = Rulebook::compile(Generation(2), no_topics, Arc::clone(&bench.rulebook.queries)).unwrap();
+    let (before, mut effects) = (std::mem::replace(&mut bench.rulebook, Arc::new(next)), Vec::new());
+    bench.lane.adopt(&bench.rulebook);
+    bench.lane.review_all(before, &Arc::clone(&bench.rulebook), Vec::new(), bench.now, &mut effects);
+    bench.take(effects);
+    bench.answer_all();
+    let answers = bench.answers();
+    assert_eq!(answers.len(), AUTHORIZE_TENANT_WAITING + 1);
+    assert!(answers.iter().all(|(_, said)| said.ends_with("Denied")));
     assert!(bench.lane.is_idle());
 }
 

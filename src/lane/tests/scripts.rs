@@ -307,6 +307,7 @@ fn machines_are_made_before_they_are_needed_and_go_with_their_rulebook() {
     bench.script("acme", "ask", 2);
     bench.rulebook = rulebook_with(Setting { generation: 3, ..SETTING });
     bench.lane.prepare(&Arc::clone(&bench.rulebook), PluginId(0), bench.now).unwrap();
+    bench.lane.adopt(&Arc::clone(&bench.rulebook));
     bench.now += Duration::from_secs(2);
     bench.tick();
     bench.answer(0, found());
