@@ -39,8 +39,8 @@ pub const AUTHORIZE_TENANT_WAITING: usize = 1_024;
 pub const AUTHORIZE_WAITING: usize = 65_536;
 /// Bytes of queued requests in one lane. From there on it reads no further requests until it has judged some.
 const REQUESTS_BYTES: usize = 8 * REQUESTS_TENANT_BYTES;
-/// Queued requests that a lane judges in one turn, so that events do not wait for a long queue.
-const JUDGED_AT_ONCE: usize = 32;
+/// Topics of queued requests after which a lane ends its turn, so that events do not wait for a long queue.
+const JUDGED_AT_ONCE: usize = 256;
 
 /// How often a topic is asked about anew because the answer was no longer good before it was used. Then it is
 /// unavailable: a tenant whose rights change all the time shall not keep a client waiting for ever.
@@ -251,12 +251,12 @@ impl Authorizer {
         self.unfinished = None;
         let mut judged = 0;
         while self.in_flight < AUTHORIZE_IN_FLIGHT {
-            if judged == JUDGED_AT_ONCE {
+            if judged >= JUDGED_AT_ONCE {
                 self.unfinished = (!self.turns.is_empty()).then_some(means.now);
                 break;
             }
             let Some(tenant) = self.turns.pop_front() else { break };
-            judged += usize::from(self.judge_queued(&tenant, rulebook, means));
+            judged += self.judge_queued(&tenant, rulebook, means);
             let Some(line) = self.lines.get_mut(&tenant) else { continue };
             line.has_turn = false;
             if let Some(ticket) = line.next(&mut self.waiting) {
@@ -266,13 +266,14 @@ impl Authorizer {
         }
     }
 
-    /// Judges the oldest queued request of a tenant, if there is one and there is room. Returns whether it did.
-    fn judge_queued(&mut self, tenant: &TenantId, rulebook: &Arc<Rulebook>, means: &mut Means<'_>) -> bool {
+    /// Judges the oldest queued request of a tenant, if there is one and there is room. Returns the number of its topics.
+    fn judge_queued(&mut self, tenant: &TenantId, rulebook: &Arc<Rulebook>, means: &mut Means<'_>) -> usize {
         let line = self.lines.get_mut(tenant).filter(|line| line.has_room());
-        let Some((request, size)) = line.and_then(|line| line.queued.pop()) else { return false };
+        let Some((request, size)) = line.and_then(|line| line.queued.pop()) else { return 0 };
         self.queued_bytes -= size;
+        let topics = request.topics.len();
         self.judge_request(request, rulebook, means);
-        true
+        topics
     }
 
     /// The requests that are done.
