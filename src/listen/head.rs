@@ -199,9 +199,9 @@ impl Request<'_> {
             return refuse(426, "version 13 of the WebSocket protocol is spoken here");
         }
         let mut keys = self.lines("sec-websocket-key");
-        let key = match (keys.next().and_then(text).filter(|key| is_key(key)), keys.next()) {
-            (Some(key), None) => key,
-            _ => return refuse(400, "a WebSocket handshake has one `Sec-WebSocket-Key`, which is 16 bytes in base64"),
+        let key = keys.next().and_then(text).filter(|key| is_key(key));
+        let (Some(key), None) = (key, keys.next()) else {
+            return refuse(400, "a WebSocket handshake has one `Sec-WebSocket-Key`, which is 16 bytes in base64");
         };
         let response = format!(
             "HTTP/1.1 101 Switching Protocols\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\

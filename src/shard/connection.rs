@@ -149,10 +149,10 @@ impl Shard {
             // It could be told only after a handshake.
             return;
         }
-        // With bytes that are not read, the system would reset the connection, and the answer could be lost. The answer
-        // fits into a socket that nothing was written to. Whoever has gone by now misses nothing.
-        stream.read(&mut self.buffer).ok();
-        stream.write(&no_room()).ok();
+        // If a request was left unread, the system would reset the connection, and the answer could be lost. Reading ends
+        // with an error when there is no more. The answer fits into a socket that nothing was written to.
+        stream.read_exact(&mut self.buffer).ok();
+        stream.write_all(&no_room()).ok();
         stream.shutdown(Shutdown::Write).ok();
     }
 

@@ -133,10 +133,10 @@ impl Shard {
             subscribers.push(Subscriber { connection, user, attributes, topics: vec![topic] });
         }
         let word = Reviewed { shard: self.id, review: order, subscribers, is_last: told == 0 };
-        if !self.parts.lanes.reviewed(word) {
-            if let Some(held_back) = self.log.lane.admit_at(self.now) {
-                tracing::warn!(shard = self.id.index(), held_back, "a lane does not hear who is subscribed");
-            }
+        if !self.parts.lanes.reviewed(word)
+            && let Some(held_back) = self.log.lane.admit_at(self.now)
+        {
+            tracing::warn!(shard = self.id.index(), held_back, "a lane does not hear who is subscribed");
         }
     }
 }

@@ -74,7 +74,7 @@ async fn idle_connections_leave_descriptors_for_all_else() {
     std::fs::write(server.folder().join("pointsman.yaml"), more).unwrap();
     let reload = server.post("/api/reload", String::new()).await;
     assert_eq!(reload.status, 200, "{}", reload.body);
-    assert_eq!(server.metric("pointsman_generation").await, 2);
+    assert_eq!(server.metric("pointsman_rulebook_generation").await, 2);
     server.publish(json!({ "tenant": "acme", "data": 1 })).await;
     assert_eq!(witness.next_event().await, 1);
     check_refused(&server).await;
@@ -125,7 +125,7 @@ async fn refused_connections_do_not_pile_up() {
     // More may come when the configuration says so.
     let text = std::fs::read_to_string(server.folder().join("pointsman.yaml")).unwrap();
     std::fs::write(server.folder().join("pointsman.yaml"), text.replace("connections: 1", "connections: 2")).unwrap();
-    server.wait_for_metric("pointsman_generation", 2).await;
+    server.wait_for_metric("pointsman_rulebook_generation", 2).await;
     let second = Client::session(&server, "ann", &[]).await;
     check_refused(&server).await;
     server.publish(json!({ "tenant": "acme", "data": 1 })).await;
@@ -155,7 +155,7 @@ async fn a_server_without_descriptors_says_so_now_and_then_and_goes_on_when_it_h
     }
     set_limit(&server, before);
     newcomer.shaken_hands().await;
-    server.wait_for_metric("pointsman_generation", 2).await;
+    server.wait_for_metric("pointsman_rulebook_generation", 2).await;
     let log = server.log();
     let count = |part: &str| log.iter().filter(|line| says(line, part)).count();
     assert_eq!(count("cannot accept connections"), 1, "{log:?}");
