@@ -18,7 +18,7 @@ use crate::lane::{LaneParts, Lanes};
 use crate::listen;
 use crate::observe::{Metrics, SourceKind};
 use crate::reload::{self, BrokerSlot, Fixed, Heart, Live, Machinery, Origin, Ready, Reloader};
-use crate::runtime::Threads;
+use crate::runtime::{Threads, descriptor_limit};
 use crate::shard::{Admission, Interest, PublishRequest, ShardHandle, ShardId, ShardParts, ShardSeat, Shards, ToShard};
 use crate::source::amqp::BrokerState;
 use crate::source::{Intake, publish};
@@ -132,7 +132,8 @@ impl Pipeline {
         let http = Intake::new(live.clone(), lanes.clone(), Arc::clone(&metrics), SourceKind::http);
         control.spawn(answer_publishes(http.clone(), published, shards.clone()));
 
-        let admission = Arc::new(Admission::new(config.limits.connections));
+        let admission = Arc::new(Admission::new(descriptor_limit(), config.shards.get()));
+        reload::limit_clients(&admission, &config);
         let is_secure = tls.is_some();
         let settings = watch::Sender::new(Arc::new(reload::settings(&ready, clients.ip().is_loopback())));
         let mut threads = Vec::new();

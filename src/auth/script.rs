@@ -36,6 +36,11 @@ const LOG_PERIOD: Duration = Duration::from_secs(1);
 /// How many of its lines are logged in that time.
 const LINES: u64 = 50;
 
+/// How often it is logged what tokens of clients can do to a plugin: put it aside for an address, use up its memory.
+const FAULT_PERIOD: Duration = Duration::from_secs(10);
+/// How many lines of each kind are logged in that time.
+const FAULT_LINES: u64 = 10;
+
 /// A plugin's `authenticate` hook.
 pub(super) struct Script {
     plugin: Arc<Plugin>,
@@ -65,6 +70,9 @@ struct Host {
     /// By where clients come from: see [`place`].
     breakers: RefCell<Breakers<IpAddr>>,
     meter: ScriptMeter,
+    suspensions: Throttle,
+    resumptions: Throttle,
+    replacements: Throttle,
 }
 
 impl Script {
@@ -92,6 +100,9 @@ impl Script {
                 log: log(),
                 breakers: RefCell::new(Breakers::new(breaker)),
                 meter,
+                suspensions: Throttle::of(FAULT_LINES, FAULT_PERIOD),
+                resumptions: Throttle::of(FAULT_LINES, FAULT_PERIOD),
+                replacements: Throttle::of(FAULT_LINES, FAULT_PERIOD),
             };
             LocalSet::new().block_on(&runtime, serve(Rc::new(host), called));
         });
@@ -195,17 +206,23 @@ impl Host {
             None => {}
             Some(Change::Opened) => {
                 self.meter.put_aside(Hook::Authenticate, 1);
-                let why = said.as_ref().err().map(ToString::to_string);
-                tracing::warn!(plugin, hook, %remote, why, "plugin put aside: it failed again and again");
+                if let Some(held_back) = self.suspensions.admit() {
+                    let why = said.as_ref().err().map(ToString::to_string);
+                    tracing::warn!(plugin, hook, %remote, why, held_back, "plugin put aside: it failed again and again");
+                }
             }
             Some(Change::Closed) => {
                 self.meter.put_aside(Hook::Authenticate, -1);
-                tracing::info!(plugin, hook, %remote, "plugin in use again");
+                if let Some(held_back) = self.resumptions.admit() {
+                    tracing::info!(plugin, hook, %remote, held_back, "plugin in use again");
+                }
             }
         }
         let spent = self.machine.borrow().as_ref().is_some_and(|machine| machine.is_spent());
         if spent {
-            tracing::warn!(plugin, "a plugin has used up its memory and begins anew");
+            if let Some(held_back) = self.replacements.admit() {
+                tracing::warn!(plugin, held_back, "a plugin has used up its memory and begins anew");
+            }
             self.machine.take();
         }
         let holds = self.machine.borrow().as_ref().map_or(0, |machine| machine.used_memory());

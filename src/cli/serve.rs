@@ -24,6 +24,7 @@ pub(super) fn serve(arguments: &ServeArguments) -> Exit {
         complain(&error.to_string());
         return Exit::Usage;
     }
+    runtime::raise_descriptor_limit();
     let instance = arguments.instance.clone().unwrap_or_else(runtime::instance);
     let origin =
         Origin { file: arguments.config(), instance: instance.into(), environment: |name| env::var(name).ok() };

@@ -17,6 +17,7 @@ use super::file::{ConfigFile, embedded, embedded_names};
 use super::place::{Place, SourceFile};
 use super::raw::{At, FileName, Text};
 use super::reading::{LoadedFile, Sections, Watch};
+use crate::runtime::is_shortage;
 
 pub(super) use self::paths::plain;
 
@@ -30,6 +31,8 @@ pub(super) struct Files {
     asked: Asked,
     /// Folders whose names were looked at.
     folders: Vec<PathBuf>,
+    /// A file that could not be read because the system was short of descriptors: that says nothing of the file.
+    postponed: Option<(PathBuf, io::Error)>,
 }
 
 /// Why a file has no text.
@@ -40,7 +43,7 @@ enum NoText {
 
 impl Files {
     pub(super) fn of(file: &ConfigFile) -> Self {
-        Self { embedded: *file == ConfigFile::Embedded, asked: Asked::default(), folders: Vec::new() }
+        Self { embedded: *file == ConfigFile::Embedded, asked: Asked::default(), folders: Vec::new(), postponed: None }
     }
 
     /// Tells the content of what was read, in the order in which it was.
@@ -56,6 +59,17 @@ impl Files {
     /// All files that could be read, in the order in which they were asked for.
     pub(super) fn read(&self) -> Vec<LoadedFile> {
         self.asked.read()
+    }
+
+    /// A file that cannot be read now, and why, if there is one. What was read without it is not the configuration.
+    pub(super) fn postponed(&mut self) -> Option<(PathBuf, io::Error)> {
+        self.postponed.take()
+    }
+
+    fn postpone(&mut self, path: &Path, error: &io::Error) {
+        if let Some(code) = error.raw_os_error().filter(|_| is_shortage(error)) {
+            self.postponed = Some((path.to_owned(), io::Error::from_raw_os_error(code)));
+        }
     }
 
     /// All that was looked at.
@@ -166,7 +180,7 @@ impl Files {
             return Ok(names.map(Path::to_owned).collect());
         }
         let mut names = Vec::new();
-        for entry in fs::read_dir(here)? {
+        for entry in fs::read_dir(here).inspect_err(|error| self.postpone(here, error))? {
             let name = entry?.file_name();
             let text = name.to_string_lossy();
             // As shells do: what is hidden is asked for by name. Editors and mounts keep their own files there.
@@ -250,6 +264,9 @@ impl Files {
 
     fn bytes(&mut self, path: &Path) -> Result<Vec<u8>, NoText> {
         let read = self.bytes_of(path);
+        if let Err(NoText::Unreadable(error)) = &read {
+            self.postpone(path, error);
+        }
         self.asked.note(path, read.as_deref().ok());
         read
     }

@@ -59,7 +59,7 @@ pub struct Loaded {
 /// Why there is no configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
-    /// The main file cannot be read.
+    /// The main file cannot be read, or the system is short of what it takes to read this file.
     #[error("cannot read {}", path.display())]
     Unreadable {
         /// Which file.
@@ -116,6 +116,9 @@ pub fn attempt(
     let reading = read(file, instance, environment, tests, &mut files, &mut diagnostics);
     let diagnostics = diagnostics.finish();
     let (watch, hash) = (files.watch(), files.hash());
+    if let Some((path, source)) = files.postponed() {
+        return Attempt { result: Err(LoadError::Unreadable { path, source }), watch, hash };
+    }
     let result = match reading {
         Err(source) => {
             let path = match file {

@@ -23,7 +23,7 @@ use crate::lookup::{Forgotten, LookupError};
 use crate::observe::{LaneGauges, Metrics, RoutedOutcome};
 use crate::reload::{Live, Rulebook};
 use crate::route::Answer;
-use crate::shard::{AuthorizeRequest, Interest, ShardSet, Shards, ToShard};
+use crate::shard::{AuthorizeRequest, Interest, ShardId, ShardSet, Shards, ToShard};
 
 /// Events taken at once: those of a burst share one wake of the lane.
 const BATCH: usize = 128;
@@ -68,8 +68,8 @@ pub(super) struct Seat {
 }
 
 /// A lane at work.
-struct Runner {
-    lane: Lane,
+pub(super) struct Runner {
+    pub(super) lane: Lane,
     seat: Seat,
     parts: LaneParts,
     /// All shards there are.
@@ -81,7 +81,7 @@ struct Runner {
     quarantine: Sender<Run>,
     /// How many runs it has not told the end of.
     running: usize,
-    effects: Vec<Effect>,
+    pub(super) effects: Vec<Effect>,
     gauges: LaneGauges,
     handed_over: Counter,
     nobody: Counter,
@@ -102,7 +102,7 @@ pub(super) fn spawn(seat: Seat, parts: LaneParts, inboxes: Inboxes) -> io::Resul
 }
 
 impl Runner {
-    fn new(seat: Seat, parts: LaneParts, quarantine: Sender<Run>) -> Self {
+    pub(super) fn new(seat: Seat, parts: LaneParts, quarantine: Sender<Run>) -> Self {
         Self {
             gauges: parts.metrics.lane(seat.index),
             handed_over: parts.metrics.routed(RoutedOutcome::handed_over),
@@ -180,7 +180,7 @@ impl Runner {
 
     /// Does what the lane asked for, in order. Waits where a shard's inbox is full: so a shard that lags slows its
     /// sources down, not the memory of the process.
-    async fn perform(&mut self) {
+    pub(super) async fn perform(&mut self) {
         // What is done may lead to more, which then is done in its turn.
         while !self.effects.is_empty() {
             let mut effects = std::mem::take(&mut self.effects);
@@ -195,25 +195,24 @@ impl Runner {
     }
 
     async fn perform_one(&mut self, effect: Effect) {
-        let shards = &self.parts.shards;
         match effect {
             Effect::HandOver(handover) => self.hand_over(handover).await,
             Effect::Ask(ask) => self.ask(ask),
             Effect::Run(run) => self.run_beside(run),
             Effect::Authorized { shard, connection, verdicts } => {
-                shards.get(shard).send(ToShard::Authorized(connection, verdicts)).await;
+                self.tell(shard, ToShard::Authorized(connection, verdicts)).await;
             }
             Effect::Review(order) => {
                 let told = self.parts.interest.of(&order.tenant);
                 for shard in told.iter() {
-                    shards.get(shard).send(ToShard::Review(Arc::clone(&order))).await;
+                    self.tell(shard, ToShard::Review(Arc::clone(&order))).await;
                 }
                 self.lane.review_sent(&order, told, now(), &mut self.effects);
             }
-            Effect::ReviewOn { shard, order } => shards.get(shard).send(ToShard::ReviewOn(order)).await,
-            Effect::Withdraw { shard, order } => shards.get(shard).send(ToShard::Withdraw(order)).await,
+            Effect::ReviewOn { shard, order } => self.tell(shard, ToShard::ReviewOn(order)).await,
+            Effect::Withdraw { shard, order } => self.tell(shard, ToShard::Withdraw(order)).await,
             Effect::Unsubscribe { shard, connection, topics } => {
-                shards.get(shard).send(ToShard::Unsubscribe(connection, topics)).await;
+                self.tell(shard, ToShard::Unsubscribe(connection, topics)).await;
             }
             Effect::Disconnect { tenant, users } => {
                 let users: Arc<[UserId]> = users.into();
@@ -221,7 +220,7 @@ impl Runner {
                 self.tell_void(Void::Users { tenant: tenant.clone(), users: Arc::clone(&users) }).await;
                 for shard in self.parts.interest.of(&tenant).iter() {
                     let (tenant, users) = (tenant.clone(), Arc::clone(&users));
-                    shards.get(shard).send(ToShard::Disconnect { tenant, users }).await;
+                    self.tell(shard, ToShard::Disconnect { tenant, users }).await;
                 }
             }
             Effect::ForgetForAll(word) => {
@@ -232,9 +231,20 @@ impl Runner {
         }
     }
 
-    async fn tell_void(&self, void: Void) {
-        // Nobody listens where nobody keeps anything.
-        if let Some(others) = &self.parts.forget {
+    /// Sends a message to a shard. If its inbox is full, waits for room, after it has woken all shards that were
+    /// posted to: one that sleeps would make no room, and no other shard's events wait for this one.
+    async fn tell(&mut self, shard: ShardId, message: ToShard) {
+        if let Err(message) = self.parts.shards.get(shard).try_send(message) {
+            self.finish();
+            self.parts.shards.get(shard).send(message).await;
+        }
+    }
+
+    async fn tell_void(&mut self, void: Void) {
+        // Without providers that keep anything, there is nobody to tell.
+        let Some(others) = self.parts.forget.clone() else { return };
+        if let Err(TrySendError::Full(void)) = others.try_send(void) {
+            self.finish();
             others.send(void).await.ok();
         }
     }
@@ -288,11 +298,10 @@ impl Runner {
         };
         self.handed_over.inc();
         for shard in shards.iter() {
-            if let Err(word) = self.parts.shards.get(shard).post(ToShard::Deliver(Arc::clone(&routed))) {
-                // There is no room, and what is to come may take its time.
+            if let Err(message) = self.parts.shards.get(shard).post(ToShard::Deliver(Arc::clone(&routed))) {
+                // Some of these shards have the event already, and sleep.
                 self.posted = self.posted.union(shards);
-                self.finish();
-                self.parts.shards.get(shard).send(word).await;
+                self.tell(shard, message).await;
             }
         }
         self.posted = self.posted.union(shards);

@@ -52,16 +52,34 @@ pub enum Action {
 pub fn read_head(input: &[u8], door: Door) -> Option<(usize, Action)> {
     let mut headers = [httparse::EMPTY_HEADER; HEADERS];
     let mut request = httparse::Request::new(&mut headers);
-    let refuse = |status, error| Some((input.len(), Action::Respond(refusal(status, error))));
-    match request.parse(input) {
+    let (length, action) = match request.parse(input) {
         Ok(httparse::Status::Complete(length)) if length <= HEAD_BYTES => {
-            Some((length, Request { head: &request }.action(door)))
+            (length, Request { head: &request }.action(door))
         }
-        Ok(httparse::Status::Partial) if input.len() < HEAD_BYTES => None,
-        Ok(_) => refuse(431, "the request's head is too large"),
-        Err(httparse::Error::TooManyHeaders) => refuse(431, "the request has too many headers"),
-        Err(httparse::Error::Version) => refuse(505, "HTTP/1.1 is spoken here"),
-        Err(_) => refuse(400, "this is no HTTP request"),
+        Ok(httparse::Status::Partial) if input.len() < HEAD_BYTES => return None,
+        Ok(_) => (input.len(), refuse(431, "the request's head is too large")),
+        Err(httparse::Error::TooManyHeaders) => (input.len(), refuse(431, "the request has too many headers")),
+        Err(httparse::Error::Version) => (input.len(), refuse(505, "HTTP/1.1 is spoken here")),
+        Err(_) => (input.len(), refuse(400, "this is no HTTP request")),
+    };
+    Some((length, if request.method == Some(HEAD) { without_body(action) } else { action }))
+}
+
+/// As GET, with a response that has no body.
+const HEAD: &str = "HEAD";
+
+fn refuse(status: u16, error: &str) -> Action {
+    Action::Respond(refusal(status, error))
+}
+
+/// The response to HEAD: its headers say how long the body would be.
+fn without_body(action: Action) -> Action {
+    match action {
+        Action::Respond(response) => {
+            let end = response.windows(4).position(|four| four == b"\r\n\r\n").map_or(response.len(), |at| at + 4);
+            Action::Respond(response.slice(..end))
+        }
+        other => other,
     }
 }
 
@@ -69,22 +87,46 @@ struct Request<'a> {
     head: &'a httparse::Request<'a, 'a>,
 }
 
+/// Where a request goes.
+struct Target<'a> {
+    /// The host that it names, in its target or else in `Host`.
+    host: Option<&'a str>,
+    path: &'a str,
+    query: &'a str,
+}
+
+/// The body that follows on a request's head.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Body {
+    None,
+    /// Of so many bytes.
+    Length(usize),
+    /// Of a length that nobody knows yet.
+    Chunked,
+}
+
 impl Request<'_> {
     fn action(&self, door: Door) -> Action {
-        let target = self.head.path.unwrap_or("/");
-        let (path, query) = target.split_once('?').unwrap_or((target, ""));
-        let refuse = |status, error: &str| Action::Respond(refusal(status, error));
+        match (self.target(), self.body()) {
+            (Ok(target), Ok(body)) => self.action_on(&target, body, door),
+            (Err(error), _) | (_, Err(error)) => refuse(400, error),
+        }
+    }
+
+    fn action_on(&self, target: &Target<'_>, body: Body, door: Door) -> Action {
+        let Target { path, .. } = *target;
         let websocket = matches!(path, "/" | "/ws");
-        match (self.head.method.unwrap_or_default(), path) {
-            ("GET", _) if websocket && self.wants_upgrade() => self.upgrade(query, door),
+        let method = self.head.method.unwrap_or_default();
+        match (if method == HEAD { "GET" } else { method }, path) {
+            ("GET", _) if websocket && method != HEAD && self.wants_upgrade() => self.upgrade(target.query, body, door),
             // A page of another site can send a form here, but cannot hide where it comes from.
-            ("POST", "/demo/publish") if door.demo && !self.is_same_origin(door) => {
+            ("POST", "/demo/publish") if door.demo && !self.is_same_origin(target, door) => {
                 refuse(403, "events are published by the demo's own page alone")
             }
-            ("POST", "/demo/publish") if door.demo => match self.header("content-length").map(str::parse) {
-                Some(Ok(length @ 0..=BODY_BYTES)) => Action::Publish { length },
-                Some(Ok(_)) => refuse(413, "an event from the demo page is at most 64 KiB large"),
-                Some(Err(_)) | None => refuse(411, "content-length is needed"),
+            ("POST", "/demo/publish") if door.demo => match body {
+                Body::Length(length @ 0..=BODY_BYTES) => Action::Publish { length },
+                Body::Length(_) => refuse(413, "an event from the demo page is at most 64 KiB large"),
+                Body::None | Body::Chunked => refuse(411, "content-length is needed"),
             },
             ("GET", _) => match demo::asset(path).filter(|_| door.demo) {
                 Some(asset) => Action::Respond(response(Status(200), asset.content_type, asset.body)),
@@ -97,29 +139,69 @@ impl Request<'_> {
         }
     }
 
+    /// Returns where the request goes, or what is wrong with that (RFC 9112, 3.2).
+    fn target(&self) -> Result<Target<'_>, &'static str> {
+        let mut hosts = self.lines("host");
+        let host = match (hosts.next(), hosts.next()) {
+            (Some(host), None) => Some(text(host).filter(|host| is_host(host)).ok_or("`Host` is not a host")?),
+            (None, _) if self.head.version == Some(0) => None,
+            (None, _) => return Err("the request has no `Host` header"),
+            (Some(_), Some(_)) => return Err("the request has more than one `Host` header"),
+        };
+        let target = self.head.path.unwrap_or("/");
+        let (host, rest) = match absolute(target) {
+            Some((host, rest)) if !host.is_empty() && is_host(host) => (Some(host), rest),
+            Some(_) => return Err("the request's target has no host"),
+            None => (host, target),
+        };
+        let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
+        Ok(Target { host, path: if path.is_empty() { "/" } else { path }, query })
+    }
+
+    /// Returns what body follows, or why that cannot be told (RFC 9112, 6.3).
+    fn body(&self) -> Result<Body, &'static str> {
+        let is_chunked = self.lines("transfer-encoding").next().is_some();
+        let mut lengths = self.lines("content-length");
+        match (lengths.next(), lengths.next()) {
+            (None, _) if is_chunked => Ok(Body::Chunked),
+            (None, _) => Ok(Body::None),
+            (Some(_), _) if is_chunked => Err("the request has both `Content-Length` and `Transfer-Encoding`"),
+            (Some(_), Some(_)) => Err("the request has more than one `Content-Length` header"),
+            (Some(length), None) => {
+                let digits = text(length).filter(|text| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()));
+                // A number that is too large for the machine is too large in any case.
+                Ok(Body::Length(digits.ok_or("`Content-Length` is not a number")?.parse().unwrap_or(usize::MAX)))
+            }
+        }
+    }
+
     /// Whether no other site's page sent this: `Origin`, where there is one, is this host's, by a name that is its own.
-    fn is_same_origin(&self, door: Door) -> bool {
+    fn is_same_origin(&self, target: &Target<'_>, door: Door) -> bool {
         let Some(origin) = self.header("origin") else { return true };
         let host = origin.split_once("://").map(|(_, host)| host);
-        host.is_some_and(|host| !door.local || is_loopback(host)) && host == self.header("host")
+        host.is_some_and(|host| !door.local || is_loopback(host)) && host == target.host
     }
 
     fn wants_upgrade(&self) -> bool {
-        self.header("upgrade").is_some_and(|value| has_token(value, "websocket"))
+        self.headers("upgrade").any(|value| has_token(value, "websocket"))
     }
 
     /// RFC 6455, 4.2.1.
-    fn upgrade(&self, query: &str, door: Door) -> Action {
-        let refuse = |status, error: &str| Action::Respond(refusal(status, error));
+    fn upgrade(&self, query: &str, body: Body, door: Door) -> Action {
         if self.head.version != Some(1) || !self.headers("connection").any(|value| has_token(value, "upgrade")) {
             return refuse(400, "a WebSocket handshake is HTTP/1.1 with `Connection: Upgrade`");
         }
-        if self.header("sec-websocket-version") != Some("13") {
+        if !matches!(body, Body::None | Body::Length(0)) {
+            // What follows would be taken for frames.
+            return refuse(400, "a WebSocket handshake has no body");
+        }
+        if !self.headers("sec-websocket-version").eq(["13"]) {
             return refuse(426, "version 13 of the WebSocket protocol is spoken here");
         }
-        let key = self.header("sec-websocket-key").filter(|key| is_key(key));
-        let Some(key) = key else {
-            return refuse(400, "`Sec-WebSocket-Key` is 16 bytes in base64");
+        let mut keys = self.lines("sec-websocket-key");
+        let key = keys.next().and_then(text).filter(|key| is_key(key));
+        let (Some(key), None) = (key, keys.next()) else {
+            return refuse(400, "a WebSocket handshake has one `Sec-WebSocket-Key`, which is 16 bytes in base64");
         };
         let response = format!(
             "HTTP/1.1 101 Switching Protocols\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\
@@ -137,9 +219,30 @@ impl Request<'_> {
 
     /// The values of a header that may stand on several lines.
     fn headers(&self, name: &str) -> impl Iterator<Item = &str> {
-        let own = self.head.headers.iter().filter(move |header| header.name.eq_ignore_ascii_case(name));
-        own.filter_map(|header| std::str::from_utf8(header.value).ok()).map(str::trim)
+        self.lines(name).filter_map(text)
     }
+
+    /// The same as they were sent: a value that is not text counts too.
+    fn lines(&self, name: &str) -> impl Iterator<Item = &[u8]> {
+        let own = self.head.headers.iter().filter(move |header| header.name.eq_ignore_ascii_case(name));
+        own.map(|header| header.value)
+    }
+}
+
+fn text(value: &[u8]) -> Option<&str> {
+    std::str::from_utf8(value).ok().map(str::trim)
+}
+
+/// The host and the rest of a target that is a whole URL.
+fn absolute(target: &str) -> Option<(&str, &str)> {
+    let (scheme, rest) = target.split_once("://")?;
+    let is_http = scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https");
+    is_http.then(|| rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len())))
+}
+
+/// Whether this can be a host with or without a port: nothing else of a URL stands in it. It may be empty.
+fn is_host(value: &str) -> bool {
+    value.bytes().all(|byte| byte.is_ascii_graphic() && !b"/?#@\\,".contains(&byte))
 }
 
 /// Whether a comma-separated header value has this token.

@@ -90,7 +90,7 @@ impl Machinery {
         self.auth.replace(Arc::clone(&ready.authenticator));
         let local = self.shards.borrow().door.local;
         self.shards.send_replace(Arc::new(settings(ready, local)));
-        self.admission.set_limit(config.limits.connections);
+        limit_clients(&self.admission, config);
         let same_queries = Arc::ptr_eq(&before.rulebook.queries, &ready.rulebook.queries);
         if !same_queries || !before.config.ping.is_same(&config.ping) {
             self.heart.begin_anew(ready);
@@ -130,6 +130,12 @@ impl Machinery {
     pub(super) fn needs_restart(&self, config: &Config) -> Vec<&'static str> {
         self.fixed.differs(config, self.key.borrow().as_deref())
     }
+}
+
+/// Admits as many clients as this allows.
+pub fn limit_clients(admission: &Admission, config: &Config) {
+    let pool = config.database.as_ref().map_or(0, |database| database.pool.max as usize);
+    admission.set_limits(config.limits.connections, pool);
 }
 
 /// What shards go by, by this.

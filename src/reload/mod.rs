@@ -26,7 +26,7 @@ mod watch;
 
 pub use history::{Attempt, History, KEPT_ATTEMPTS, Outcome, Trigger};
 pub use live::Live;
-pub use machinery::{BrokerSlot, Fixed, Heart, Machinery, settings};
+pub use machinery::{BrokerSlot, Fixed, Heart, Machinery, limit_clients, settings};
 pub use ready::{Compiled, Origin, Ready};
 pub use refusal::Refusal;
 pub use reloader::{InForce, Reloader};

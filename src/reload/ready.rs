@@ -118,12 +118,16 @@ impl Origin {
 
     /// Reads until what is on the disk afterwards is what was there before: so nothing is half of one state and half of
     /// another. Where that does not come about, `known` is something else than what was there last, so that whoever
-    /// compares sees that there is something to take up.
-    fn read(&self, known: &mut Sources) -> Result<Result<Loaded, LoadError>, Refusal> {
+    /// compares sees that there is something to take up. If the system is short of descriptors, `known` stays as it is.
+    fn read(&self, known: &mut Sources) -> Result<Result<Loaded, Refusal>, Refusal> {
         for reading in 1..=READINGS {
-            let before = known.look_again();
+            let before = known.look_again()?;
             let (loaded, watch) = self.load(ReadTests::AsConfigured);
-            *known = Sources::look(&watch);
+            let loaded = match loaded.map_err(Refusal::from) {
+                Err(refusal) if refusal.is_shortage() => return Err(refusal),
+                loaded => loaded,
+            };
+            *known = Sources::look(&watch)?;
             if before == *known {
                 return Ok(loaded);
             }
@@ -280,6 +284,6 @@ mod tests {
         let origin = Origin { file: ConfigFile::Disk(path.clone()), instance: "i".into(), environment: writes };
         let mut known = Sources::default();
         assert!(matches!(origin.read(&mut known), Err(Refusal::Unsteady)));
-        assert_ne!(known.look_again(), known, "nobody would take it up");
+        assert_ne!(known.look_again().unwrap(), known, "nobody would take it up");
     }
 }

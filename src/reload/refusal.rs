@@ -7,11 +7,12 @@ use crate::auth::ProviderError;
 use crate::config::{Diagnostics, LoadError};
 use crate::lookup::OpenError;
 use crate::prove::Proof;
+use crate::runtime::is_shortage;
 
 /// Why the files do not come into force. What was in force before goes on.
 #[derive(Debug)]
 pub enum Refusal {
-    /// The main file cannot be read.
+    /// The main file cannot be read, or the system is short of what it takes to read this file.
     Unreadable {
         /// Which one.
         path: PathBuf,
@@ -62,6 +63,12 @@ impl Refusal {
             Self::Invalid(diagnostics) | Self::Plugins(diagnostics) => Some(diagnostics),
             _ => None,
         }
+    }
+
+    /// Whether nothing is known of the files, because the system was short of what it takes to read them. They can be
+    /// read later.
+    pub(super) fn is_shortage(&self) -> bool {
+        matches!(self, Self::Unreadable { source, .. } if is_shortage(source))
     }
 
     /// Whether the files are at fault, and not what is around them.

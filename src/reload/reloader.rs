@@ -150,6 +150,13 @@ impl Worker {
             // The folder is another one, or a file was touched: nothing that was not attempted before.
             return None;
         }
+        if trigger == Trigger::Watch
+            && let Outcome::Refused(refusal) = &outcome
+            && refusal.is_shortage()
+        {
+            // The watcher looks again, finds the same change, and says so if it cannot look.
+            return None;
+        }
         let shown = |path: &std::path::Path| path.display().to_string();
         let changed = match &outcome {
             Outcome::Applied(_) => self.ready().sources.changed_since(&before.sources).map(shown).collect(),
@@ -311,6 +318,10 @@ fn log(attempt: &Attempt, ready: &Ready) {
                 }
             }
             let reason = refusal.reason();
+            if refusal.is_shortage() {
+                tracing::warn!(trigger, generation, reason, error = %refusal, "the files cannot be read now");
+                return;
+            }
             tracing::error!(trigger, generation, reason, ?changed, error = %refusal, "the files do not come into force");
         }
     }

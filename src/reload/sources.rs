@@ -8,7 +8,9 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use super::Refusal;
 use crate::config::Watch;
+use crate::runtime::is_shortage;
 
 /// Of a larger file it is enough to know that it is too large.
 const MAX_BYTES: u64 = 16 << 20;
@@ -39,16 +41,22 @@ impl fmt::Display for ContentHash {
 }
 
 impl Sources {
-    /// Reads all of these. Takes as long as the disk does.
-    pub(super) fn look(Watch { files, folders }: &Watch) -> Self {
-        let file = |path: &PathBuf| (path.clone(), read(path).ok().map(|bytes| ContentHash::of(&bytes)));
-        let folder = |path: &PathBuf| (path.clone(), names(path).unwrap_or_default());
-        Self { files: files.iter().map(file).collect(), folders: folders.iter().map(folder).collect() }
+    /// Reads all of these. Takes as long as the disk does. An error if the system is short of descriptors: that a file
+    /// cannot be read then is not a change of it.
+    pub(super) fn look(Watch { files, folders }: &Watch) -> Result<Self, Refusal> {
+        let mut sources = Self::default();
+        for path in files {
+            let hash = known(path, read(path))?.map(|bytes| ContentHash::of(&bytes));
+            sources.files.push((path.clone(), hash));
+        }
+        for path in folders {
+            sources.folders.push((path.clone(), known(path, names(path))?.unwrap_or_default()));
+        }
+        Ok(sources)
     }
 
     /// Reads the same again.
-    #[must_use]
-    pub(super) fn look_again(&self) -> Self {
+    pub(super) fn look_again(&self) -> Result<Self, Refusal> {
         let files = self.files.iter().map(|(path, _)| path.clone()).collect();
         let folders = self.folders().map(Path::to_owned).collect();
         Self::look(&Watch { files, folders })
@@ -80,6 +88,15 @@ impl Sources {
         let is_known = |path: &Path| self.files.iter().any(|(known, _)| known == path);
         let gone = before.files.iter().filter(move |(path, _)| !is_known(path));
         own.chain(gone).map(|(path, _)| path.as_path())
+    }
+}
+
+/// What a path holds: nothing if it cannot be read, and an error if that cannot be known now.
+fn known<T>(path: &Path, read: io::Result<T>) -> Result<Option<T>, Refusal> {
+    match read {
+        Ok(content) => Ok(Some(content)),
+        Err(source) if is_shortage(&source) => Err(Refusal::Unreadable { path: path.to_owned(), source }),
+        Err(_) => Ok(None),
     }
 }
 
@@ -128,12 +145,31 @@ mod tests {
         let at = |name: &str| folder.path().join(name);
         fs::write(at("a"), "1").unwrap();
         fs::create_dir(at("routes")).unwrap();
-        let mut before = Sources::look(&Watch { files: vec![at("a"), at("missing")], folders: vec![at("routes")] });
+        let mut before =
+            Sources::look(&Watch { files: vec![at("a"), at("missing")], folders: vec![at("routes")] }).unwrap();
         for (what, is_another, change) in changes {
             change(folder.path());
-            let after = before.look_again();
+            let after = before.look_again().unwrap();
             assert_eq!(after != before, is_another, "{what}");
             before = after;
+        }
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_for_want_of_descriptors_is_not_a_file_that_is_gone() {
+        use rustix::io::Errno;
+        for (errno, is_known) in [
+            (Errno::NOENT, true),
+            (Errno::ACCESS, true),
+            (Errno::MFILE, false),
+            (Errno::NFILE, false),
+            (Errno::NOMEM, false),
+        ] {
+            let read = || Err::<(), _>(io::Error::from_raw_os_error(errno.raw_os_error()));
+            match known(Path::new("a"), read()) {
+                Ok(content) => assert!(is_known && content.is_none(), "{errno:?}"),
+                Err(refusal) => assert!(!is_known && refusal.is_shortage(), "{errno:?}: {refusal}"),
+            }
         }
     }
 
@@ -145,7 +181,8 @@ mod tests {
         for name in ["main", "same", "gone"] {
             write(name, "1");
         }
-        let look = |names: [&str; 3]| Sources::look(&Watch { files: names.map(at).to_vec(), folders: Vec::new() });
+        let look =
+            |names: [&str; 3]| Sources::look(&Watch { files: names.map(at).to_vec(), folders: Vec::new() }).unwrap();
         let before = look(["main", "same", "gone"]);
         write("main", "2");
         write("new", "1");

@@ -1,12 +1,14 @@
-//! The process: signals that ask it to leave, and the threads that must have ended before it does.
+//! The process: signals that ask it to leave, the threads that must have ended before it does, and its descriptors.
 
 mod cryptography;
+mod descriptors;
 mod instance;
 mod panics;
 mod signals;
 mod threads;
 
 pub use cryptography::cryptography;
+pub use descriptors::{descriptor_limit, is_shortage, raise_descriptor_limit};
 pub use instance::instance;
 pub use panics::panics_abort;
 pub use signals::{Hangups, Signals};

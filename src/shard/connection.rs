@@ -1,7 +1,7 @@
 //! A connection as its shard holds it, and how one comes and goes.
 
-use std::net::IpAddr;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::io::{Read as _, Write as _};
+use std::net::{IpAddr, Shutdown};
 use std::time::{Duration, Instant};
 use std::{fmt, io};
 
@@ -9,13 +9,13 @@ use bytes::Bytes;
 use mio::net::TcpStream;
 use mio::{Interest as Readiness, Token};
 
+use super::admission::LINGERING;
 use super::run::Shard;
 use super::socket::Socket;
 use super::timers::Due;
 use super::{ConnectionKey, SessionId};
 use crate::connection::{Chain, Outbox, TokenQuestion, TopicQuestion, Waiting};
 use crate::listen::{Status, response};
-use crate::tls::Acceptor;
 use crate::wire::{CloseReason, Unfinished, reply};
 
 /// How long a peer may take to read what it still gets from a connection that the server closes.
@@ -27,42 +27,12 @@ const CROWD: usize = 1024;
 /// How long accepting pauses when the process has no descriptor left.
 const BREATHER: Duration = Duration::from_millis(200);
 
-/// How many connections are open, over all shards, and how many may be.
-#[derive(Debug)]
-pub struct Admission {
-    open: AtomicUsize,
-    limit: AtomicUsize,
-}
-
-impl Admission {
-    /// None open yet, of at most `limit`.
-    pub fn new(limit: usize) -> Self {
-        Self { open: AtomicUsize::new(0), limit: AtomicUsize::new(limit) }
-    }
-
-    /// From now on there may be so many. Those that are open stay.
-    pub fn set_limit(&self, limit: usize) {
-        self.limit.store(limit, Ordering::Relaxed);
-    }
-
-    /// Counts one in. `false` where there is no room: whoever is only told so takes nobody's place while being told.
-    fn enter(&self) -> bool {
-        let limit = self.limit.load(Ordering::Relaxed);
-        let room = |open: usize| (open < limit).then_some(open + 1);
-        self.open.fetch_update(Ordering::Relaxed, Ordering::Relaxed, room).is_ok()
-    }
-
-    fn leave(&self) {
-        self.open.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
 /// One open socket. Small, as most of its life it is idle: buffers come and go with what is unfinished.
 pub(super) struct Connection {
     pub(super) socket: Socket,
     pub(super) generation: u32,
     pub(super) remote: IpAddr,
-    /// It is one of those that [`Admission`] counts.
+    /// It is one of those that [`Admission`](super::Admission) counts.
     admitted: bool,
     pub(super) phase: Phase,
     /// An answer that is waited for. Nothing is read meanwhile, so that a client has one request under way at most.
@@ -133,7 +103,10 @@ impl Shard {
                 Err(error) if is_about_the_peer(&error) => {}
                 Err(error) => {
                     self.resting = true;
-                    tracing::error!(shard = self.id.index(), %error, "cannot accept connections, trying again");
+                    if let Some(held_back) = self.log.accept.admit_at(self.now) {
+                        let shard = self.id.index();
+                        tracing::error!(shard, %error, held_back, "cannot accept connections, trying again");
+                    }
                     let nobody = ConnectionKey { index: u32::MAX, generation: u32::MAX };
                     self.timers.set(self.now + BREATHER, Due::Accept, nobody);
                     return true;
@@ -144,26 +117,59 @@ impl Shard {
     }
 
     fn adopt(&mut self, stream: TcpStream, remote: IpAddr) {
-        let entry = self.connections.vacant_entry();
-        let index = entry.key();
         // An event shall leave when it is written, not when the next one comes.
         stream.set_nodelay(true).ok();
-        let mut socket = match self.parts.tls.as_ref().map(Acceptor::session) {
-            None => Socket::plain(stream),
-            Some(Ok(session)) => Socket::secure(stream, session),
-            Some(Err(error)) => {
-                tracing::error!(shard = self.id.index(), %error, "cannot begin a TLS session");
-                return;
+        let admitted = self.parts.admission.enter();
+        if !admitted {
+            self.parts.metrics.connections_refused().inc();
+            if let Some(held_back) = self.log.refused.admit_at(self.now) {
+                let shard = self.id.index();
+                tracing::warn!(shard, %remote, held_back, "a connection is refused: there are as many as there may be");
             }
-        };
-        let readiness = Readiness::READABLE | Readiness::WRITABLE;
-        if let Err(error) = self.poll.registry().register(socket.stream(), Token(index), readiness) {
-            tracing::error!(shard = self.id.index(), %error, "cannot watch a connection");
+            if self.lingering == LINGERING {
+                return self.turn_away(stream);
+            }
+        }
+        match self.watch(stream) {
+            Ok(socket) => self.insert(socket, remote, admitted),
+            Err(error) => {
+                if admitted {
+                    self.parts.admission.leave();
+                }
+                if let Some(held_back) = self.log.accept.admit_at(self.now) {
+                    tracing::error!(shard = self.id.index(), %error, held_back, "cannot take a connection up");
+                }
+            }
+        }
+    }
+
+    /// Answers a connection for which there is no room, and closes it at once.
+    fn turn_away(&mut self, mut stream: TcpStream) {
+        if self.parts.tls.is_some() {
+            // It could be told only after a handshake.
             return;
         }
+        // If a request was left unread, the system would reset the connection, and the answer could be lost. Reading ends
+        // with an error when there is no more. The answer fits into a socket that nothing was written to.
+        stream.read_exact(&mut self.buffer).ok();
+        stream.write_all(&no_room()).ok();
+        stream.shutdown(Shutdown::Write).ok();
+    }
+
+    /// Has the poll watch a socket, by the index that its connection will have.
+    fn watch(&mut self, stream: TcpStream) -> io::Result<Socket> {
+        let mut socket = match &self.parts.tls {
+            None => Socket::plain(stream),
+            Some(acceptor) => Socket::secure(stream, acceptor.session().map_err(io::Error::other)?),
+        };
+        let token = Token(self.connections.vacant_key());
+        self.poll.registry().register(socket.stream(), token, Readiness::READABLE | Readiness::WRITABLE)?;
+        Ok(socket)
+    }
+
+    fn insert(&mut self, socket: Socket, remote: IpAddr, admitted: bool) {
         self.accepted = self.accepted.wrapping_add(1);
-        let admitted = self.parts.admission.enter();
-        entry.insert(Connection {
+        let index = self.connections.insert(Connection {
             socket,
             generation: self.accepted,
             remote: remote.to_canonical(),
@@ -183,8 +189,8 @@ impl Shard {
         self.parts.metrics.connections().inc();
         self.timers.set(self.now + self.settings.deadline, Due::Admission, self.key(index));
         if !admitted {
-            let body = reply::error("too many connections", None);
-            self.respond(index, response(Status(503), "application/json", body.as_bytes()));
+            self.lingering += 1;
+            self.respond(index, no_room());
         }
     }
 
@@ -256,6 +262,8 @@ impl Shard {
         self.backlog.change(connection.outbox.waiting(), Waiting::default());
         if connection.admitted {
             self.parts.admission.leave();
+        } else {
+            self.lingering -= 1;
         }
         self.parts.metrics.connections().dec();
         if self.connections.is_empty() && self.connections.capacity() > CROWD {
@@ -263,6 +271,11 @@ impl Shard {
             self.connections.shrink_to_fit();
         }
     }
+}
+
+/// Tells a client that there is no room for it.
+fn no_room() -> Bytes {
+    response(Status(503), "application/json", reply::error("too many connections", None).as_bytes())
 }
 
 /// Errors of accept that are about one connection, which has gone again.

@@ -332,11 +332,32 @@ impl Shards {
     }
 }
 
-/// A way into a shard that is played by a test: what is said to it comes out of the receiver.
+/// A way into a shard that a test plays: the receiver gets each message that is sent to it.
 #[cfg(test)]
 pub(crate) fn test_pair(capacity: usize) -> (ShardHandle, mpsc::Receiver<ToShard>) {
+    let (shard, inbox, _) = test_sleeper(capacity);
+    (shard, inbox)
+}
+
+/// As [`test_pair`], with the poll in which the shard sleeps.
+#[cfg(test)]
+pub(crate) fn test_sleeper(capacity: usize) -> (ShardHandle, mpsc::Receiver<ToShard>, Sleeper) {
     let poll = mio::Poll::new().unwrap();
     let waker = mio::Waker::new(poll.registry(), mio::Token(0)).unwrap();
-    let (inbox, words) = mpsc::channel(capacity);
-    (ShardHandle::new(inbox, Arc::new(Bell::new(waker))), words)
+    let (sender, inbox) = mpsc::channel(capacity);
+    (ShardHandle::new(sender, Arc::new(Bell::new(waker))), inbox, Sleeper(poll))
+}
+
+/// The poll of a shard that a test plays.
+#[cfg(test)]
+pub(crate) struct Sleeper(mio::Poll);
+
+#[cfg(test)]
+impl Sleeper {
+    /// Whether somebody has woken the shard.
+    pub(crate) fn is_woken(&mut self) -> bool {
+        let mut events = mio::Events::with_capacity(1);
+        self.0.poll(&mut events, Some(Duration::ZERO)).unwrap();
+        !events.is_empty()
+    }
 }

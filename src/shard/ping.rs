@@ -87,7 +87,10 @@ impl Shard {
         let had_time = |at: Instant| self.now.saturating_duration_since(at) >= patience;
         let asked = connection.pinged.is_some_and(had_time);
         if asked && !connection.heard && !waits {
-            tracing::info!(shard = self.id.index(), remote = %connection.remote, "a client has gone without a word");
+            if let Some(held_back) = self.log.gone.admit_at(self.now) {
+                let (shard, remote) = (self.id.index(), connection.remote);
+                tracing::info!(shard, %remote, held_back, "a client has gone without a word");
+            }
             return self.remove(index);
         }
         if connection.heard {

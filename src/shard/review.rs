@@ -105,7 +105,9 @@ impl Shard {
     /// Closes the connections of these users.
     pub(super) fn disconnect(&mut self, tenant: &TenantId, users: &[UserId]) {
         for index in self.sessions.connections_of(tenant, users) {
-            tracing::info!(shard = self.id.index(), %tenant, "a session is closed since an event said so");
+            if let Some(held_back) = self.log.disconnected.admit_at(self.now) {
+                tracing::info!(shard = self.id.index(), %tenant, held_back, "a session is closed since an event said so");
+            }
             self.close(index as usize, CloseReason::Kicked);
             self.parts.metrics.disconnects().inc();
         }
@@ -131,8 +133,10 @@ impl Shard {
             subscribers.push(Subscriber { connection, user, attributes, topics: vec![topic] });
         }
         let word = Reviewed { shard: self.id, review: order, subscribers, is_last: told == 0 };
-        if !self.parts.lanes.reviewed(word) {
-            tracing::warn!(shard = self.id.index(), "a lane does not hear who is subscribed");
+        if !self.parts.lanes.reviewed(word)
+            && let Some(held_back) = self.log.lane.admit_at(self.now)
+        {
+            tracing::warn!(shard = self.id.index(), held_back, "a lane does not hear who is subscribed");
         }
     }
 }

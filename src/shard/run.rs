@@ -19,6 +19,7 @@ use tokio::sync::{mpsc, watch};
 use super::backlog::Backlog;
 use super::connection::Connection;
 use super::leave::Leaving;
+use super::log::Log;
 use super::message::Bell;
 use super::ping::Pings;
 use super::review::UnderReview;
@@ -31,7 +32,7 @@ use crate::config::Limits;
 use crate::connection::Batch;
 use crate::lane::Lanes;
 use crate::listen::Door;
-use crate::observe::{DropCause, Metrics, ShardGauges, Throttle};
+use crate::observe::{DropCause, Metrics, ShardGauges};
 use crate::tls::Acceptor;
 
 const LISTENER: Token = Token(usize::MAX);
@@ -48,8 +49,6 @@ const EVENTS: usize = 256;
 const AGAIN: usize = 64;
 /// Handshakes of TLS that go on in one turn: each costs the time of some hundred events.
 const HANDSHAKES: usize = 8;
-/// How often it is logged that events are dropped because outboxes are full.
-const DROP_LOG: Duration = Duration::from_secs(10);
 /// Bytes read at once, into one buffer for all connections.
 const READ_BYTES: usize = 64 * 1024;
 
@@ -129,11 +128,12 @@ impl ShardSeat {
                 listener: Some(listener),
                 connections: Slab::new(),
                 accepted: 0,
+                lingering: 0,
                 sessions: Sessions::default(),
                 batch: Batch::default(),
                 backlog: Backlog::default(),
                 dropped: parts.metrics.drops(DropCause::outbox_full),
-                drop_log: Throttle::new(DROP_LOG),
+                log: Log::default(),
                 timers: Timers::default(),
                 pings: Pings::default(),
                 reviews: Vec::new(),
@@ -164,14 +164,15 @@ pub(super) struct Shard {
     pub(super) connections: Slab<Connection>,
     /// Connections accepted so far: each one's generation.
     pub(super) accepted: u32,
+    /// Connections that are refused, and still have to read why: at most [`LINGERING`](super::admission::LINGERING).
+    pub(super) lingering: usize,
     pub(super) sessions: Sessions,
     pub(super) batch: Batch,
     /// What waits in the outboxes of all connections.
     pub(super) backlog: Backlog,
     /// Events that were dropped because an outbox was full.
     pub(super) dropped: Counter,
-    /// Of logs of them.
-    pub(super) drop_log: Throttle,
+    pub(super) log: Log,
     pub(super) timers: Timers,
     pub(super) pings: Pings,
     pub(super) reviews: Vec<UnderReview>,

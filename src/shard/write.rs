@@ -68,7 +68,7 @@ impl Shard {
         self.backlog.change(before, connection.outbox.waiting());
         self.dropped.inc_by(dropped as u64);
         if dropped > 0
-            && let Some(held_back) = self.drop_log.admit_at(self.now)
+            && let Some(held_back) = self.log.dropped.admit_at(self.now)
         {
             let (shard, remote) = (self.id.index(), connection.remote);
             tracing::info!(shard, %remote, dropped, held_back, "a client is too slow: its oldest events are dropped");
@@ -85,7 +85,10 @@ impl Shard {
         connection.outbox.truncate();
         self.backlog.change(before, connection.outbox.waiting());
         self.parts.metrics.drops(DropCause::slow_client).inc();
-        tracing::info!(shard = self.id.index(), remote = %connection.remote, "a client is too slow and is closed");
+        if let Some(held_back) = self.log.slow.admit_at(self.now) {
+            let (shard, remote) = (self.id.index(), connection.remote);
+            tracing::info!(shard, %remote, held_back, "a client is too slow and is closed");
+        }
         self.close(index, CloseReason::TooSlow);
     }
 }

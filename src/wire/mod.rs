@@ -6,6 +6,7 @@ mod close;
 mod command;
 mod frame;
 pub mod reply;
+mod utf8;
 mod ws;
 
 pub use close::CloseReason;

@@ -10,6 +10,7 @@ use tungstenite::protocol::frame::FrameHeader;
 use tungstenite::protocol::frame::coding::{Control, Data, OpCode};
 
 use super::CloseReason;
+use super::utf8::Utf8;
 
 /// A whole message or control frame.
 #[derive(Debug, PartialEq, Eq)]
@@ -54,6 +55,10 @@ pub struct Unfinished {
     pub bytes: Vec<u8>,
     /// The fragments of a message so far, and whether it is text.
     fragments: Option<(bool, Vec<u8>)>,
+    /// Checks a text message while it is unfinished.
+    utf8: Utf8,
+    /// How many payload bytes of the first frame in `bytes`, a frame of text that is not whole, are unmasked and checked.
+    checked: usize,
 }
 
 impl Unfinished {
@@ -63,8 +68,10 @@ impl Unfinished {
     }
 
     /// Decodes frames from the start of `input`, unmasking in place, up to the first whole message or control frame.
-    /// Returns how many bytes are used up and what they were; `None` where `input` holds no further whole one.
-    /// A message, its fragments together, is at most `limit` bytes long.
+    /// Returns how many bytes are used up and what they were; `None` if `input` holds no further whole one. The caller
+    /// keeps the other bytes as they are now, and passes them again with what follows.
+    /// A message, its fragments together, is at most `limit` bytes long. Text is refused at its first byte that cannot
+    /// be UTF-8, whether its message or frame is whole or not.
     pub fn decode<'a>(
         &mut self,
         input: &'a mut [u8],
@@ -74,19 +81,38 @@ impl Unfinished {
         loop {
             let Some((header, start, length)) = self.header(&input[used..], limit)? else { return Ok((used, None)) };
             let payload = used + start..used + start + length;
+            let is_text = match header.opcode {
+                OpCode::Data(Data::Continue) => self.fragments.as_ref().is_some_and(|(is_text, _)| *is_text),
+                opcode => opcode == OpCode::Data(Data::Text),
+            };
+            let mask = header.mask.unwrap_or_default();
             if payload.end > input.len() {
+                if is_text {
+                    self.check(&mut input[payload.start..], mask)?;
+                }
                 return Ok((used, None));
             }
             used = payload.end;
-            if let Some(mask) = header.mask {
-                unmask(&mut input[payload.clone()], mask);
-            }
             let alone = header.is_final && header.opcode != OpCode::Data(Data::Continue);
+            if alone && self.checked == 0 {
+                // Nearly all frames: whole in one read, and a message.
+                unmask(&mut input[payload.clone()], mask, 0);
+                return whole(header.opcode, &input[payload]).map(|incoming| (used, Some(incoming)));
+            }
+            if is_text {
+                self.check(&mut input[payload.clone()], mask)?;
+                self.checked = 0;
+            } else {
+                unmask(&mut input[payload.clone()], mask, 0);
+            }
+            if header.is_final {
+                // A last character that is not whole is found below.
+                self.utf8 = Utf8::default();
+            }
             if alone {
                 return whole(header.opcode, &input[payload]).map(|incoming| (used, Some(incoming)));
             }
-            let begun = || (header.opcode == OpCode::Data(Data::Text), Vec::new());
-            self.fragments.get_or_insert_with(begun).1.extend_from_slice(&input[payload]);
+            self.fragments.get_or_insert_with(|| (is_text, Vec::new())).1.extend_from_slice(&input[payload]);
             if header.is_final {
                 return self.assembled().map(|incoming| (used, Some(incoming)));
             }
@@ -122,6 +148,14 @@ impl Unfinished {
             return Err(WireError::Protocol("frames from a client are masked"));
         }
         Ok(Some((header, start, length)))
+    }
+
+    /// Unmasks and checks what has come of a text frame's payload since the last time.
+    fn check(&mut self, payload: &mut [u8], mask: [u8; 4]) -> Result<(), WireError> {
+        let new = &mut payload[self.checked..];
+        unmask(new, mask, self.checked);
+        self.checked += new.len();
+        self.utf8.take(new).map_err(|()| WireError::NotUtf8)
     }
 
     /// The message whose last fragment has come.
@@ -161,7 +195,9 @@ fn close_code(payload: &[u8]) -> Result<u16, WireError> {
     }
 }
 
-fn unmask(payload: &mut [u8], mask: [u8; 4]) {
+/// Unmasks a part of a payload that begins after so many bytes.
+fn unmask(payload: &mut [u8], mut mask: [u8; 4], after: usize) {
+    mask.rotate_left(after % 4);
     let wide = u64::from_ne_bytes([mask[0], mask[1], mask[2], mask[3], mask[0], mask[1], mask[2], mask[3]]);
     let (chunks, rest) = payload.as_chunks_mut::<8>();
     for chunk in chunks {
@@ -173,99 +209,4 @@ fn unmask(payload: &mut [u8], mask: [u8; 4]) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const LIMIT: usize = 100;
-
-    /// A masked frame: the first byte, then the payload.
-    fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
-        let mask = [1, 2, 3, 4];
-        let mut bytes = vec![first];
-        match payload.len() {
-            length @ 0..=125 => bytes.push(0x80 | u8::try_from(length).unwrap()),
-            length => {
-                bytes.push(0xfe);
-                bytes.extend_from_slice(&u16::try_from(length).unwrap().to_be_bytes());
-            }
-        }
-        bytes.extend_from_slice(&mask);
-        bytes.extend(payload.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask));
-        bytes
-    }
-
-    /// Decodes all of `input`, fed in pieces of `piece` bytes, as the shard does.
-    fn decode(input: &[u8], piece: usize) -> Result<Vec<String>, WireError> {
-        let mut unfinished = Unfinished::default();
-        let mut found = Vec::new();
-        for piece in input.chunks(piece) {
-            let mut bytes = std::mem::take(&mut unfinished.bytes);
-            bytes.extend_from_slice(piece);
-            let mut at = 0;
-            loop {
-                let (used, incoming) = unfinished.decode(&mut bytes[at..], LIMIT)?;
-                let Some(incoming) = incoming else {
-                    at += used;
-                    break;
-                };
-                found.push(format!("{incoming:?}"));
-                at += used;
-            }
-            unfinished.bytes = bytes.split_off(at);
-        }
-        Ok(found)
-    }
-
-    fn check(input: &[u8], expected: Result<&[&str], WireError>) {
-        for piece in [1, 2, 3, 7, input.len().max(1)] {
-            let found = decode(input, piece);
-            let found = found.as_ref().map(|list| list.iter().map(String::as_str).collect::<Vec<_>>());
-            assert_eq!(found, expected.as_ref().map(|list| list.to_vec()), "in pieces of {piece}: {input:?}");
-        }
-    }
-
-    #[test]
-    fn messages_come_whole_however_they_are_cut() {
-        check(&frame(0x81, b"hello"), Ok(&["Text(\"hello\")"]));
-        check(&frame(0x81, b""), Ok(&["Text(\"\")"]));
-        check(&frame(0x82, b"\x00"), Ok(&["Binary"]));
-        check(&frame(0x81, "ü€".as_bytes()), Ok(&["Text(\"ü€\")"]));
-        check(&[frame(0x89, b"p"), frame(0x8a, b"")].concat(), Ok(&["Ping([112])", "Pong"]));
-        check(&frame(0x88, b"\x03\xe8bye"), Ok(&["Close(1000)"]));
-        check(&frame(0x88, b""), Ok(&["Close(1005)"]));
-    }
-
-    #[test]
-    fn fragments_are_joined_with_control_frames_between_them() {
-        let euro = "€".as_bytes();
-        let parts = [frame(0x01, &euro[..1]), frame(0x89, b""), frame(0x00, &euro[1..]), frame(0x80, b"!")];
-        check(&parts.concat(), Ok(&["Ping([])", "Text(\"€!\")"]));
-        check(&[frame(0x02, b"a"), frame(0x80, b"b")].concat(), Ok(&["Binary"]));
-    }
-
-    #[test]
-    fn what_breaks_the_protocol_is_named() {
-        let protocol = |text| Err(WireError::Protocol(text));
-        check(&frame(0xc1, b""), protocol("reserved bits are set, and no extension was agreed on"));
-        check(&frame(0x83, b""), protocol("reserved opcode"));
-        check(&[0x81, 0x01, b'x'], protocol("frames from a client are masked"));
-        check(&frame(0x09, b""), protocol("a control frame in fragments"));
-        check(&frame(0x89, &[0; 126]), protocol("a control frame over 125 bytes"));
-        check(&frame(0x80, b""), protocol("a continuation of nothing"));
-        check(&[frame(0x01, b"a"), frame(0x81, b"b")].concat(), protocol("a new message inside of a fragmented one"));
-        check(&frame(0x88, b"\x03"), protocol("a close code is two bytes long"));
-        check(&frame(0x88, b"\x03\xed"), protocol("a close code that may not be sent"));
-        check(&frame(0x81, b"\xff"), Err(WireError::NotUtf8));
-        check(&[frame(0x01, b"\xe2"), frame(0x80, b"x")].concat(), Err(WireError::NotUtf8));
-    }
-
-    #[test]
-    fn what_is_too_large_is_told_from_its_header() {
-        let huge = [&[0x81, 0x80 | 127][..], &(1_u64 << 63).to_be_bytes(), &[0; 4]].concat();
-        assert_eq!(decode(&huge, huge.len()), Err(WireError::TooLarge));
-        assert_eq!(decode(&frame(0x81, &[b'x'; 101])[..8], 8), Err(WireError::TooLarge));
-        assert_eq!(decode(&frame(0x81, &[b'x'; 100]), 200).map(|found| found.len()), Ok(1));
-        let parts = [frame(0x01, &[b'x'; 60]), frame(0x80, &[b'x'; 41])].concat();
-        assert_eq!(decode(&parts, parts.len()), Err(WireError::TooLarge));
-    }
-}
+mod tests;

@@ -86,6 +86,7 @@ async fn what_breaks_the_protocol_ends_with_its_close_code() {
     let fragments = [frame(0x01, &[b'x'; 10_000]), frame(0x00, &[b'x'; 6_000]), frame(0x80, &[b'x'; 1_000])].concat();
     let mixed = [frame(0x01, b"{"), text("{}")].concat();
     let cut = [frame(0x01, b"\"\xe2\x82"), frame(0x80, b"\"")].concat();
+    let begun = &frame(0x81, &[b"\xed\xa0", &[b'x'; 100][..]].concat())[..20];
     for (what, bytes, code) in [
         ("a megabyte", &megabyte[..], 1009),
         ("2^63 bytes", &endless, 1009),
@@ -102,6 +103,8 @@ async fn what_breaks_the_protocol_ends_with_its_close_code() {
         ("a close code that may not be sent", &frame(0x88, b"\x03\xed"), 1002),
         ("no UTF-8", &frame(0x81, b"\"\xff\""), 1007),
         ("UTF-8 cut off between fragments", &cut, 1007),
+        ("no UTF-8 in a fragment that more follow on", &frame(0x01, b"\"\xf4\x90"), 1007),
+        ("no UTF-8 in the first bytes of a frame", begun, 1007),
         ("a close reason that is no UTF-8", &frame(0x88, b"\x03\xe8\xff"), 1007),
         ("a close, and more after it", &[frame(0x88, b"\x0f\xa0bye"), text("{}")].concat(), 4000),
         ("a close without a code", &frame(0x88, b""), 1005),
@@ -178,6 +181,9 @@ async fn what_is_no_handshake_is_refused_in_http() {
         (without("sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n"), "400 Bad Request"),
         (HANDSHAKE.replace("dGhlIHNhbXBsZSBub25jZQ==", "c2hvcnQ="), "400 Bad Request"),
         (without("connection: upgrade\r\n"), "400 Bad Request"),
+        (without("host: a\r\n"), "400 Bad Request"),
+        (HANDSHAKE.replace("host: a\r\n", "host: a\r\nhost: a\r\n"), "400 Bad Request"),
+        (HANDSHAKE.replace("host: a\r\n", "host: a\r\ncontent-length: 1\r\n"), "400 Bad Request"),
         (HANDSHAKE.replace("HTTP/1.1", "HTTP/1.0"), "400 Bad Request"),
         (HANDSHAKE.replace("version: 13", "version: 8"), "426 Upgrade Required"),
         (without("upgrade: websocket\r\n"), "426 Upgrade Required"),
@@ -200,6 +206,25 @@ async fn what_is_no_handshake_is_refused_in_http() {
         scene.goes_on().await;
     }
     scene.settles().await;
+    scene.ends().await;
+}
+
+#[tokio::test]
+async fn what_is_unusual_but_by_the_book_is_served() {
+    let scene = Scene::start(CONFIG).await;
+    for head in [
+        HANDSHAKE.replace("/ws", &format!("http://{}/ws", scene.server.clients)),
+        HANDSHAKE.replace("upgrade: websocket", "upgrade: h2c\r\nupgrade: websocket"),
+    ] {
+        let mut raw = Raw::connect(&scene.server).await;
+        raw.send(&head).await;
+        raw.shaken_hands().await;
+        assert!(raw.text().await.contains("access_token expected"), "{head}");
+    }
+    let mut raw = Raw::connect(&scene.server).await;
+    raw.send("HEAD /ws HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    let answer = raw.rest().await;
+    assert!(answer.starts_with("HTTP/1.1 426 ") && answer.ends_with("\r\n\r\n"), "{answer}");
     scene.ends().await;
 }
 

@@ -14,6 +14,7 @@ mod commands;
 mod databases;
 mod delivery;
 mod deployment;
+mod descriptors;
 mod drain;
 mod hostile;
 mod metrics;

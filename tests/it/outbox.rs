@@ -14,14 +14,14 @@ async fn scene(outbox: &str) -> Scene {
     Scene::start(&format!("{CONFIG}limits: {{ outbox: {{ messages: 16, {outbox} }} }}")).await
 }
 
-/// A session that reads nothing, and on whose way little fits.
-async fn stuck(scene: &Scene) -> Raw {
+/// A session that reads nothing, and on whose way little fits. With it, there are so many sessions.
+async fn stuck(scene: &Scene, sessions: i64) -> Raw {
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(4096).unwrap();
     let mut raw = Raw::over(socket.connect(scene.server.clients).await.unwrap());
     raw.send(HANDSHAKE).await;
     raw.send(text("{\"access_token\":\"ann\"}")).await;
-    scene.server.wait_for_metric("pointsman_sessions", 2).await;
+    scene.server.wait_for_metric("pointsman_sessions", sessions).await;
     raw
 }
 
@@ -40,7 +40,7 @@ async fn publish_until(scene: &mut Scene, metric: &str, reached: i64) {
 #[tokio::test]
 async fn who_does_not_read_is_closed_and_holds_up_nobody() {
     let mut scene = scene("bytes: 256KiB").await;
-    let mut raw = stuck(&scene).await;
+    let mut raw = stuck(&scene, 2).await;
     publish_until(&mut scene, CLOSED, 1).await;
     // What was on its way comes whole, and then it is told why it ends.
     raw.shaken_hands().await;
@@ -53,9 +53,26 @@ async fn who_does_not_read_is_closed_and_holds_up_nobody() {
 }
 
 #[tokio::test]
+async fn a_crowd_that_does_not_read_is_a_few_lines_in_the_log() {
+    let limits = "limits: { outbox: { messages: 16, bytes: 256KiB } }";
+    let mut scene = Scene::start(&format!("{CONFIG}shards: 1\n{limits}")).await;
+    let mut crowd = Vec::new();
+    for sessions in 2..14 {
+        crowd.push(stuck(&scene, sessions).await);
+    }
+    publish_until(&mut scene, CLOSED, 12).await;
+    let log = scene.server.log();
+    let lines = log.iter().filter(|line| line["message"] == "a client is too slow and is closed").count();
+    assert!((5..12).contains(&lines), "{lines} lines");
+    drop(crowd);
+    scene.settles().await;
+    scene.ends().await;
+}
+
+#[tokio::test]
 async fn who_does_not_read_loses_what_is_oldest_where_that_is_asked_for() {
     let mut scene = scene("bytes: 256KiB, when_full: drop_oldest").await;
-    let mut raw = stuck(&scene).await;
+    let mut raw = stuck(&scene, 2).await;
     publish_until(&mut scene, DROPPED, 40).await;
     let (messages, bytes) =
         (scene.server.metric("pointsman_outbox_messages").await, scene.server.metric("pointsman_outbox_bytes").await);

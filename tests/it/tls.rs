@@ -365,3 +365,20 @@ async fn a_full_house_says_so_after_the_handshake() {
     assert!(answer.starts_with("HTTP/1.1 503 ") && answer.contains("too many connections"), "{answer}");
     witness.goes_on(&server, 1).await;
 }
+
+#[tokio::test]
+async fn refused_connections_that_shake_no_hands_do_not_pile_up() {
+    let pair = Pair::new();
+    let server = pair.serve(&format!("{CONFIG}limits: {{ connections: 1 }}\nshards: 1\n")).await;
+    let mut witness = pair.session(&server, "bob").await;
+    let before = server.descriptors();
+    let mut crowd = Vec::new();
+    for _ in 0..50 {
+        crowd.push(TcpStream::connect(server.clients).await.unwrap());
+    }
+    server.wait_for_metric("pointsman_connections_refused_total", 50).await;
+    let descriptors = server.descriptors();
+    // 8 may linger. One is that of the request for metrics, on its way out.
+    assert!(descriptors <= before + 9, "{descriptors} descriptors, {before} before");
+    witness.goes_on(&server, 1).await;
+}

@@ -133,7 +133,7 @@ section! {
 section! {
     /// Bounds on what clients may do and cost.
     RawLimits (Plain) {
-        /// Connections at most. Default: 100000.
+        /// Connections at most, and no more than the process has descriptors for. Default: 100000.
         "connections" connections: Number<1, 100_000_000> = Optional,
         /// Topics of one session. Default: 100.
         "topics" topics: Number<0, 1_000_000> = Optional,

@@ -10,6 +10,7 @@ mod rights;
 mod scripts;
 mod swapping;
 mod threads;
+mod waking;
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;

@@ -11,6 +11,7 @@ use super::Metrics;
 #[derive(Debug)]
 pub(super) struct ClientMetrics {
     connections: Gauge,
+    refused: Counter,
     sessions: Gauge,
     closed: Family<ByCode, Counter>,
     outbox_messages: Gauge,
@@ -34,6 +35,7 @@ impl ClientMetrics {
     pub(super) fn register(r: &mut Registry) -> Self {
         let own = Self {
             connections: Gauge::default(),
+            refused: Counter::default(),
             sessions: Gauge::default(),
             closed: Family::default(),
             outbox_messages: Gauge::default(),
@@ -42,6 +44,11 @@ impl ClientMetrics {
             certificates: Family::default(),
         };
         r.register("connections", "Open connections", own.connections.clone());
+        r.register(
+            "connections_refused",
+            "Connections that were refused because there was no room",
+            own.refused.clone(),
+        );
         r.register("sessions", "Authenticated connections", own.sessions.clone());
         r.register("connections_closed", "Connections that the server closed, by close code", own.closed.clone());
         r.register("outbox_messages", "Frames that wait for connections to take them", own.outbox_messages.clone());
@@ -66,6 +73,11 @@ impl Metrics {
     /// Connections that are open, sessions or not.
     pub fn connections(&self) -> &Gauge {
         &self.clients.connections
+    }
+
+    /// Connections that were refused because there was no room.
+    pub fn connections_refused(&self) -> &Counter {
+        &self.clients.refused
     }
 
     /// Connections that are sessions.

@@ -16,10 +16,14 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use self::hints::Hints;
 use self::observer::Observer;
-use super::Sources;
+use super::{Refusal, Sources};
+use crate::observe::Throttle;
 
 /// A look that takes longer is worth a line in the log.
 const LONG: Duration = Duration::from_secs(10);
+
+/// How often it is logged that the system is short of descriptors.
+const SHORTAGES: Duration = Duration::from_secs(10);
 
 /// What the watcher has to know.
 #[derive(Clone, Debug, Default)]
@@ -40,6 +44,7 @@ pub(super) fn run(watched: watch::Receiver<Watched>, changed: mpsc::Sender<()>) 
 
 async fn watch(hint: Arc<Notify>, mut hints: Hints, mut watched: watch::Receiver<Watched>, changed: mpsc::Sender<()>) {
     let mut now = watched.borrow_and_update().clone();
+    let shortages = Throttle::new(SHORTAGES);
     let mut observer = Observer::new(Arc::clone(&now.sources), Instant::now().into_std());
     loop {
         tokio::select! {
@@ -57,6 +62,16 @@ async fn watch(hint: Arc<Notify>, mut hints: Hints, mut watched: watch::Receiver
                 if is_new {
                     observer.hint(Instant::now().into_std());
                 }
+                let sight = match sight {
+                    Ok(sight) => sight,
+                    Err(error) => {
+                        if let Some(held_back) = shortages.admit() {
+                            tracing::warn!(%error, held_back, "the files cannot be read now, and are looked at again");
+                        }
+                        observer.saw_nothing(Instant::now().into_std());
+                        continue;
+                    }
+                };
                 // Where one is told already, it finds what this one would.
                 let count = sight.changed_since(observer.known()).count();
                 if observer.saw(Arc::new(sight), count, Instant::now().into_std()) {
@@ -68,7 +83,7 @@ async fn watch(hint: Arc<Notify>, mut hints: Hints, mut watched: watch::Receiver
 }
 
 /// Has a look, on a thread that may wait: a disk that hangs holds up nothing else.
-async fn look(mut hints: Hints, known: Arc<Sources>) -> Option<(Hints, Sources, bool)> {
+async fn look(mut hints: Hints, known: Arc<Sources>) -> Option<(Hints, Result<Sources, Refusal>, bool)> {
     let mut looking = spawn_blocking(move || {
         // First: a change that comes after this is told of.
         let is_new = hints.watch(known.files().map(|(path, _)| path).chain(known.folders()));

@@ -15,6 +15,8 @@ const SEVERAL: Duration = Duration::from_millis(50);
 const APART: Duration = Duration::from_millis(75);
 /// After so long, quiet is no longer waited for: somebody else writes into the same folder all the time.
 const LONGEST: Duration = Duration::from_secs(3);
+/// How soon there is another look if the last one could not see anything.
+const AGAIN: Duration = Duration::from_secs(1);
 /// How often there is a look in any case.
 pub(super) const POLL: Duration = Duration::from_secs(10);
 
@@ -91,6 +93,11 @@ impl<S: PartialEq> Observer<S> {
         self.seen = Some(sight);
         self.due = (now + APART).max(quiet_at);
         false
+    }
+
+    /// A look could not see anything, and will be able to later.
+    pub(super) fn saw_nothing(&mut self, now: Instant) {
+        self.due = now + AGAIN;
     }
 
     /// Somebody else has taken up this.
@@ -176,6 +183,19 @@ mod tests {
         let taken = play(&noise, 9_000);
         assert_eq!(taken.len(), 1);
         assert!(taken[0].0 <= 4_100, "{taken:?}");
+    }
+
+    #[test]
+    fn a_look_that_sees_nothing_is_repeated_soon_and_takes_nothing_up() {
+        #[expect(clippy::disallowed_methods, reason = "some instant to count from")]
+        let start = Instant::now();
+        let at = |millis: u64| start + Duration::from_millis(millis);
+        let mut observer = Observer::new("old", start);
+        observer.hint(at(0));
+        observer.saw_nothing(at(75));
+        assert_eq!((observer.due(), *observer.known()), (at(1_075), "old"));
+        assert!(!observer.saw("new", 1, at(1_075)));
+        assert!(observer.saw("new", 1, at(1_150)));
     }
 
     #[test]

@@ -69,9 +69,9 @@ impl Sessions {
 }
 
 impl Session {
-    /// Whether a clause, whose topics are these entries, holds this session.
+    /// Whether a clause, whose topics are these entries in ascending order, holds this session.
     fn is_in(&self, clause: &Clause, topics: Option<&[u32]>, found_by: FoundBy) -> bool {
-        let looks_at = |topics: &[u32]| self.subscriptions.iter().any(|own| topics.contains(&own.topic));
+        let looks_at = |topics: &[u32]| self.subscriptions.iter().any(|own| topics.binary_search(&own.topic).is_ok());
         let matches = |wanted: &AttributeMatch| wanted.matcher.holds(self.attributes.get(&wanted.name));
         !clause.except.contains(&self.user)
             && (found_by == FoundBy::Topic || topics.is_none_or(looks_at))

@@ -67,6 +67,14 @@ struct Subscription {
     among_topic: u32,
 }
 
+impl Subscription {
+    fn is_to(self, topic: u32) -> bool {
+        #[cfg(test)]
+        tests::cost::count();
+        self.topic == topic
+    }
+}
+
 /// What a session is to others: for authorization.
 #[derive(Clone, Copy, Debug)]
 pub struct SessionView<'a> {
@@ -189,13 +197,13 @@ impl Sessions {
 
     /// Subscribes a session to a topic that it may see. Does nothing where it is already.
     pub fn subscribe(&mut self, id: SessionId, topic: Topic) {
-        let session = &mut self.all[id.0 as usize];
-        let tenant = &mut self.tenants[session.tenant as usize];
-        let index = tenant.topic_or_new(topic, &self.hasher);
-        if session.subscriptions.iter().any(|subscription| subscription.topic == index) {
+        let tenant = self.all[id.0 as usize].tenant as usize;
+        let index = self.tenants[tenant].topic_or_new(topic, &self.hasher);
+        if self.place(id.0, index).is_some() {
             return;
         }
-        let subscribers = &mut tenant.topics[index as usize].subscribers;
+        let session = &mut self.all[id.0 as usize];
+        let subscribers = &mut self.tenants[tenant].topics[index as usize].subscribers;
         subscribers.push(Subscriber { session: id.0, among_subscriptions: narrow(session.subscriptions.len()) });
         let among_topic = narrow(subscribers.len() - 1);
         session.subscriptions.push(Subscription { topic: index, among_topic });
@@ -206,9 +214,7 @@ impl Sessions {
     pub fn unsubscribe(&mut self, id: SessionId, topic: &Topic) -> bool {
         let session = &self.all[id.0 as usize];
         let Some(index) = self.tenants[session.tenant as usize].topic(topic, &self.hasher) else { return false };
-        let Some(at) = session.subscriptions.iter().position(|subscription| subscription.topic == index) else {
-            return false;
-        };
+        let Some(at) = self.place(id.0, index) else { return false };
         let subscription = session.subscriptions[at];
         self.leave_topic(id.0, subscription);
         let session = &mut self.all[id.0 as usize];
@@ -270,6 +276,19 @@ impl Sessions {
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.all.is_empty()
+    }
+
+    /// Finds a topic in a session's list. Searches the shorter of two lists, the session's topics and the topic's
+    /// subscribers, so that a session with many topics does not search all of them for each one.
+    fn place(&self, session: u32, topic: u32) -> Option<usize> {
+        let own = &self.all[session as usize];
+        let subscribers = &self.tenants[own.tenant as usize].topics[topic as usize].subscribers;
+        if own.subscriptions.len() <= subscribers.len() {
+            own.subscriptions.iter().position(|subscription| subscription.is_to(topic))
+        } else {
+            let subscriber = subscribers.iter().find(|subscriber| subscriber.is(session))?;
+            Some(subscriber.among_subscriptions as usize)
+        }
     }
 
     /// Takes a session out of a topic's list, and the topic away with its last subscriber. The session's own list is

@@ -33,6 +33,14 @@ pub(super) struct Subscriber {
     pub(super) among_subscriptions: u32,
 }
 
+impl Subscriber {
+    pub(super) fn is(self, session: u32) -> bool {
+        #[cfg(test)]
+        super::tests::cost::count();
+        self.session == session
+    }
+}
+
 impl Tenant {
     pub(super) fn new(name: TenantId) -> Self {
         Self { name, sessions: Vec::new(), users: HashMap::new(), topics: Slab::new(), topic_index: HashTable::new() }
@@ -61,16 +69,12 @@ impl Tenant {
         }
     }
 
-    /// The entries of these topics and of the wildcards that hold them, each once.
+    /// The entries of these topics and of the wildcards that hold them: each once, in ascending order.
     pub(super) fn named(&self, topics: &[Topic], hasher: &DefaultHashBuilder) -> SmallVec<[u32; 4]> {
-        let mut found = SmallVec::new();
-        for name in topics {
-            for index in [self.topic(name, hasher), self.topic(&name.wildcard(), hasher)].into_iter().flatten() {
-                if !found.contains(&index) {
-                    found.push(index);
-                }
-            }
-        }
+        let of = |name: &Topic| [self.topic(name, hasher), self.topic(&name.wildcard(), hasher)];
+        let mut found: SmallVec<[u32; 4]> = topics.iter().flat_map(of).flatten().collect();
+        found.sort_unstable();
+        found.dedup();
         found
     }
 

@@ -1,3 +1,5 @@
+pub(super) mod cost;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 use std::time::Instant;

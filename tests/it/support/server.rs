@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::time::{interval, timeout};
@@ -36,6 +36,8 @@ pub struct Setup<'a> {
     pub arguments: &'a [&'a str],
     /// More variables.
     pub environment: &'a [(&'a str, &'a str)],
+    /// A limit of the system, as arguments of the shell's `ulimit`.
+    pub ulimit: Option<&'a str>,
 }
 
 impl Server {
@@ -78,6 +80,11 @@ impl Server {
         let clients = address(&process, "clients").await;
         let admin = address(&process, "admin").await;
         Self { process, folder, clients, admin }
+    }
+
+    /// Its number.
+    pub fn pid(&self) -> Pid {
+        Pid::from_raw(self.process.pid()).unwrap()
     }
 
     /// The folder that it runs in; its configuration is `pointsman.yaml`.
@@ -199,7 +206,14 @@ fn folder(yaml: &str, setup: &Setup<'_>) -> TempDir {
 }
 
 fn command(folder: &Path, file: &str, setup: &Setup<'_>) -> Command {
-    let mut command = Command::new(POINTSMAN);
+    let mut command = match setup.ulimit {
+        None => Command::new(POINTSMAN),
+        Some(limit) => {
+            let mut shell = Command::new("sh");
+            shell.args(["-c", &format!("ulimit {limit} && exec \"$@\""), "sh", POINTSMAN]);
+            shell
+        }
+    };
     command.current_dir(folder).args(["serve", "--config", file, "--log", "json"]).args(setup.arguments);
     command.env_remove("POINTSMAN_LOG").env_remove("POINTSMAN_ADMIN_KEY").envs(setup.environment.iter().copied());
     command
