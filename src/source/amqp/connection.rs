@@ -3,13 +3,13 @@
 
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::pin::{Pin, pin};
 use std::time::Duration;
 
 use futures_util::Stream;
 use lapin::protocol::AMQPErrorKind;
-use lapin::tcp::AMQPUriTcpExt;
-use lapin::{Connection, ConnectionProperties, ErrorKind, Event};
+use lapin::{AsyncTcpStream, Connection, ConnectionProperties, ErrorKind, Event};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout, timeout_at};
 
@@ -257,7 +257,11 @@ async fn connect(task: &Task, deadline: Instant) -> Result<Connection, Fault> {
         endpoint.uri(),
         runtime,
         async move |uri, runtime| {
-            let stream = AMQPUriTcpExt::connect_async(&uri, &runtime).await?;
+            // Blocks a thread of the client library that has nothing else to do yet. A resolver on another thread would be
+            // a thread that may not start, and the library answers that with a panic.
+            let authority = &uri.authority;
+            let addresses: Vec<SocketAddr> = (authority.host.as_str(), authority.port).to_socket_addrs()?.collect();
+            let stream = AsyncTcpStream::connect(&runtime, addresses).await?;
             Ok(match &tls {
                 Some(tls) => stream.into_rustls(tls, &uri.authority.host).await?,
                 None => stream,

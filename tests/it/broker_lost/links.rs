@@ -12,7 +12,7 @@ use crate::support::proxy::Proxy;
 use crate::support::rabbitmq::{shared, shared_vhost};
 
 /// A proxy to the shared node, and the URL of a vhost by way of it.
-fn linked(url: &str) -> (Proxy, String) {
+pub(super) fn linked(url: &str) -> (Proxy, String) {
     let proxy = Proxy::start(shared().address());
     let through = url.replace(&shared().address().to_string(), &proxy.address().to_string());
     (proxy, through)

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::time::{interval, timeout};
@@ -78,6 +78,11 @@ impl Server {
         let clients = address(&process, "clients").await;
         let admin = address(&process, "admin").await;
         Self { process, folder, clients, admin }
+    }
+
+    /// Its number.
+    pub fn pid(&self) -> Pid {
+        Pid::from_raw(self.process.pid()).unwrap()
     }
 
     /// The folder that it runs in; its configuration is `pointsman.yaml`.
