@@ -121,19 +121,20 @@ pub(super) async fn run(task: Task, feed: &Feed, mut orders: mpsc::Receiver<Orde
 /// Declares, and consumes.
 async fn work(
     connection: &Connection,
-    task: Task,
+    mut task: Task,
     feed: &Feed,
     orders: &mut mpsc::Receiver<Order>,
     deadline: Instant,
     tell: &impl Fn(News),
 ) -> End {
     let since = Cell::new(None);
+    let taps = std::mem::take(&mut task.taps);
     let endpoint = &task.endpoint;
     let mut failure = pin!(failure(connection, endpoint, |news| if since.get().is_some() {
         tell(news);
     }));
     let mut stop = feed.stop.clone();
-    let begun = begin(connection, &task, feed, orders, deadline, tell);
+    let begun = begin(connection, &task, taps, feed, orders, deadline, tell);
     let mut crew = tokio::select! {
         biased;
         () = stop.requested() => return End::Stopped,
@@ -165,6 +166,7 @@ async fn work(
 async fn begin(
     connection: &Connection,
     task: &Task,
+    taps: Vec<Tap>,
     feed: &Feed,
     orders: &mut mpsc::Receiver<Order>,
     deadline: Instant,
@@ -173,12 +175,12 @@ async fn begin(
     let endpoint = &task.endpoint;
     let mut asked = Step::Opening;
     let mut asking = Asking { endpoint, step: &mut asked };
-    let queues = task.taps.iter().map(|tap| &tap.queue);
+    let queues = taps.iter().map(|tap| &tap.queue);
     let declared = timeout_at(deadline, topology::declare(connection, &task.exchanges, queues, &mut asking)).await;
     let silent = |asked: &Step| Fault::silent(endpoint, asked, CONNECT_WITHIN);
     let channels = declared.unwrap_or_else(|_elapsed| Err(silent(&asked)))?;
     let mut crew = Crew::new(endpoint, feed.clone());
-    let mut all: Vec<_> = task.taps.iter().cloned().zip(channels).collect();
+    let all: Vec<_> = taps.into_iter().zip(channels).collect();
     tell(News::Ready);
     let mut deadline = deadline;
     if task.waits {
@@ -193,7 +195,7 @@ async fn begin(
         let consumer = timeout_at(deadline, topology::consume(&mut asking, channel, &tap.queue)).await;
         consumers.push(consumer.unwrap_or_else(|_elapsed| Err(silent(&asked)))?);
     }
-    for ((tap, channel), consumer) in all.drain(..).zip(consumers) {
+    for ((tap, channel), consumer) in all.into_iter().zip(consumers) {
         crew.add(tap, channel, consumer);
     }
     Ok(Some(crew))

@@ -11,6 +11,7 @@
 //! Invariant: no credentials in states, errors and logs.
 
 mod acknowledged;
+mod acknowledging;
 mod acks;
 mod backlog;
 mod backoff;
@@ -24,6 +25,7 @@ mod handed;
 mod line;
 mod link;
 mod plan;
+mod proof;
 mod renewal;
 mod supervisor;
 mod taps;

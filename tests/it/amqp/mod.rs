@@ -3,6 +3,7 @@
 mod broken;
 mod change;
 mod flow;
+mod repeats;
 
 use std::sync::Arc;
 use std::time::Duration;
