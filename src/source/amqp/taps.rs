@@ -39,7 +39,7 @@ impl Taps {
 
     /// The tap of a queue, as it is configured now.
     pub(super) fn of(&mut self, queue: &Queue) -> Tap {
-        let name = &queue.name;
+        let name = queue.stem.as_ref().unwrap_or(&queue.name);
         let meter = match self.instance.as_str() {
             "" => self.metrics.queue(name),
             instance => self.metrics.queue(&name.replace(instance, "{instance}")),

@@ -107,6 +107,7 @@ fn amqp(url: &str, queue: &str) -> Amqp {
         }],
         queues: vec![Queue {
             name: queue.into(),
+            stem: None,
             durable: false,
             exclusive: true,
             auto_delete: true,
