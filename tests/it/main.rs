@@ -15,6 +15,7 @@ mod databases;
 mod delivery;
 mod deployment;
 mod drain;
+mod durable_queue;
 mod hostile;
 mod metrics;
 mod ordering;
