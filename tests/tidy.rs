@@ -83,8 +83,9 @@ fn every_file_says_what_it_is_for() {
 
 #[test]
 fn a_crate_from_outside_has_one_home() {
-    let homes: [(&str, &[&str]); 12] = [
+    let homes: [(&str, &[&str]); 13] = [
         ("lapin", &["src/source/amqp/"]),
+        ("async_compat", &["src/source/amqp/"]),
         ("sqlx", &["src/lookup/"]),
         ("granit_parser", &["src/config/yaml"]),
         ("mio", &["src/shard/"]),

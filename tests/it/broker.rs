@@ -23,7 +23,8 @@ const PASSIVE: &str = "
   queues: [{ name: q, passive: true, prefetch: 100 }]
 ";
 
-const REST: &str = r#"
+/// Everything but `amqp`.
+pub(super) const REST: &str = r#"
 database:
   url: "sqlite::memory:"
   queries:
@@ -74,16 +75,16 @@ async fn unacknowledged(url: &str, expected: usize) {
     eventually(&format!("{expected} unacknowledged"), || now() == expected, || now().to_string()).await;
 }
 
-/// Waits until queue `q` has this many messages and consumers.
-async fn eventually_queue(back_end: &AmqpClient, expected: (u32, u32)) {
+/// Waits until a queue has this many messages and consumers.
+pub(super) async fn eventually_queue(back_end: &AmqpClient, queue: &str, expected: (u32, u32)) {
     let mut ask = tokio::time::interval(std::time::Duration::from_millis(10));
     for _ in 0..3000 {
         ask.tick().await;
-        if back_end.queue("q").await == expected {
+        if back_end.queue(queue).await == expected {
             return;
         }
     }
-    assert_eq!(back_end.queue("q").await, expected);
+    assert_eq!(back_end.queue(queue).await, expected);
 }
 
 fn body(tenant: &str, number: usize) -> String {
@@ -91,7 +92,7 @@ fn body(tenant: &str, number: usize) -> String {
 }
 
 /// An event of acme, for which the database counts for longer than anyone waits here.
-fn never_decided() -> String {
+pub(super) fn never_decided() -> String {
     json!({ "data": { "tenant": "acme", "steps": 1_000_000_000_000_u64 } }).to_string()
 }
 
@@ -239,7 +240,7 @@ async fn what_is_handed_on_is_acknowledged_also_behind_a_tenant_that_waits() {
 
     // A process that ends at once leaves to the next one what it had not handed on, and nothing else.
     drop(server);
-    eventually_queue(&back_end, (2, 0)).await;
+    eventually_queue(&back_end, "q", (2, 0)).await;
     ann.closed().await;
 }
 
@@ -281,7 +282,7 @@ async fn without_acknowledgements_events_flow_and_nothing_is_owed() {
     // The broker closes a channel on which something is acknowledged all the same.
     assert_eq!(server.metric("pointsman_broker_connects_total").await, 1);
     drop(server);
-    eventually_queue(&back_end, (0, 0)).await;
+    eventually_queue(&back_end, "q", (0, 0)).await;
 }
 
 #[tokio::test]

@@ -16,6 +16,7 @@ mod delivery;
 mod deployment;
 mod descriptors;
 mod drain;
+mod durable_queue;
 mod hostile;
 mod metrics;
 mod ordering;

@@ -65,6 +65,8 @@ pub struct Exchange {
 pub struct Queue {
     /// Its name, `{instance}` filled in.
     pub name: String,
+    /// If given, each connection declares the queue by a name of its own: this, and a random part.
+    pub stem: Option<String>,
     /// Survives a restart of the broker.
     pub durable: bool,
     /// Only this connection may use it, and it goes with the connection.

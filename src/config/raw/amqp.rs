@@ -70,7 +70,9 @@ section! {
 section! {
     /// A queue to declare, bind and consume.
     RawQueue (Plain) {
-        /// Its name. `{instance}` is the host name and a random part, or `--instance`.
+        /// Its name. `{instance}` is the host name and a random part, or `--instance`. An exclusive queue whose name holds
+        /// `{instance}` has a further random part with each connection: the broker may keep the queue of a lost connection
+        /// locked until it misses that connection's heartbeats.
         "name" name: Text = Required,
         /// It survives a restart of the broker. Default: false.
         "durable" durable: bool = Optional,
@@ -84,7 +86,8 @@ section! {
         "arguments" arguments: Scalars = Optional,
         /// What it is bound to.
         "bind" bind: Vec<At<RawBinding>> = Optional,
-        /// How many deliveries may be out unacknowledged, and so how many bodies may wait in memory. Default: 1000.
+        /// How many deliveries may be out unacknowledged. A delivery is acknowledged when the shards have its event or
+        /// nobody gets it, and before that if many events of its lane wait for queries. Default: 1000.
         "prefetch" prefetch: Number<1, 65_535> = Optional,
         /// The broker waits for no acknowledgement. Default: false.
         "no_ack" no_ack: bool = Optional,

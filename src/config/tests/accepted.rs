@@ -54,6 +54,20 @@ fn queues_are_named_after_the_instance() {
 }
 
 #[test]
+fn an_exclusive_queue_with_the_instance_in_its_name_is_renewed_with_each_connection() {
+    for (queue, stem) in [
+        ("name: \"p.{instance}\", exclusive: true", Some("p.host-1")),
+        ("name: \"p.{instance}\", auto_delete: true", None),
+        ("name: \"p.{instance}\", durable: true", None),
+        ("name: \"p.{instance}\", exclusive: true, passive: true", None),
+        ("name: p, exclusive: true", None),
+    ] {
+        let config = config(&format!("{BASE}amqp: {{ url: \"amqp://mq\", queues: [{{ {queue} }}] }}\n"));
+        assert_eq!(config.amqp.unwrap().queues[0].stem.as_deref(), stem, "{queue}");
+    }
+}
+
+#[test]
 fn audiences_name_users_and_topics_in_each_way() {
     let path = |text: &str| Path::parse(text).unwrap();
     for (written, users, topics) in [

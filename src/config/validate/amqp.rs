@@ -14,6 +14,8 @@ use crate::config::raw::{
 use crate::event::{Scalar, Template, Value};
 
 const PREFETCH: u16 = 1000;
+/// Bytes that a connection adds to the name of a queue that is renewed, at most.
+const RENEWED_PART: usize = 10;
 /// Exchange types of AMQP itself. A broker's plugins add others, so that these are for suggestions.
 const TYPES: [&str; 4] = ["direct", "fanout", "topic", "headers"];
 
@@ -134,9 +136,12 @@ fn queue(
     seen: &mut HashMap<String, Place>,
     diagnostics: &mut Diagnostics,
 ) -> Option<Queue> {
+    // Such a queue ends with its connection, and the broker may be late to notice that: the next one must not have its
+    // name. A name that is given in full is for others to know, too, and stays.
+    let is_renewed = or(&raw.exclusive, false) && !or(&raw.passive, false);
     let name = raw.name.given().and_then(|name| {
         named_once("queue", name, seen, diagnostics);
-        queue_name(name, instance, diagnostics)
+        queue_name(name, instance, is_renewed, diagnostics)
     });
     let arguments = arguments(&raw.arguments, diagnostics);
     let bind = match &raw.bind {
@@ -147,8 +152,10 @@ fn queue(
             all.into_iter().collect()
         }
     };
+    let (name, stem) = name?;
     Some(Queue {
-        name: name?,
+        name,
+        stem,
         durable: or(&raw.durable, false),
         exclusive: or(&raw.exclusive, false),
         auto_delete: or(&raw.auto_delete, false),
@@ -160,9 +167,19 @@ fn queue(
     })
 }
 
-fn queue_name(name: &At<Text>, instance: &str, diagnostics: &mut Diagnostics) -> Option<String> {
+/// A queue's name, and its stem if it is one that is renewed and holds `{instance}`.
+fn queue_name(
+    name: &At<Text>,
+    instance: &str,
+    is_renewed: bool,
+    diagnostics: &mut Diagnostics,
+) -> Option<(String, Option<String>)> {
+    let mut is_of_instance = false;
     let place = |place: &str| match place {
-        "instance" => Ok(()),
+        "instance" => {
+            is_of_instance = true;
+            Ok(())
+        }
         other => Err(format!("`{{{other}}}` is not known in a queue's name; only `{{instance}}` is")),
     };
     let filled = match Template::parse(&name.value.text, place) {
@@ -175,11 +192,13 @@ fn queue_name(name: &At<Text>, instance: &str, diagnostics: &mut Diagnostics) ->
         diagnostics.error(&name.place, "a queue needs a name").help("write pointsman.{instance}");
         return None;
     }
-    if filled.len() > 255 {
-        diagnostics.error(&name.place, "a queue's name is at most 255 bytes long");
+    let stem = (is_renewed && is_of_instance).then(|| filled.clone());
+    let most = if stem.is_some() { 255 - RENEWED_PART } else { 255 };
+    if filled.len() > most {
+        diagnostics.error(&name.place, format!("this queue's name is at most {most} bytes long"));
         return None;
     }
-    Some(filled)
+    Some((filled, stem))
 }
 
 fn binding(raw: &RawBinding, exchanges: Option<&[&str]>, diagnostics: &mut Diagnostics) -> Option<Binding> {

@@ -3,72 +3,27 @@
 //! Where lanes are full this stops reading, and the prefetch bounds what the client's own queue holds meanwhile.
 
 use std::pin::pin;
-use std::sync::atomic::{AtomicU16, AtomicU64, AtomicUsize, Ordering};
-use std::time::Duration;
 
 use futures_util::FutureExt;
-use lapin::Channel;
 use lapin::options::{BasicAckOptions, BasicCancelOptions};
-use tokio::sync::mpsc::{self, error::TryRecvError};
-use tokio::time::{sleep, timeout};
+use tokio::sync::mpsc;
 
-use super::acks::{Ack, AckWindow};
+use super::acknowledging::{Owed, Word, acknowledge};
+use super::acks::AckWindow;
 use super::connection::{Break, next};
 use super::feed::Feed;
 use super::handed::Handed;
 use super::line::{Came, Left, Line, Turn};
+use super::proof::Proof;
 use crate::lane::{Delivery, Receipt};
-use crate::observe::QueueMeter;
 
 /// Deliveries that can be out at most: those of a consumer, and of some that it followed.
 const OUT: usize = 1 << 20;
-/// When nothing more is settled for so long, what is settled is acknowledged.
-const QUIET: Duration = Duration::from_millis(5);
 /// Events that are decoded before the first of them is handed on, where so many are there.
 ///
 /// Each hand-over may wake a lane, and where threads share a core that takes it from this one: a burst that went event by
 /// event would cost a switch of threads each.
 const TOGETHER: usize = 64;
-
-/// Counts what came and is not acknowledged. What is still out when the connection goes is out no longer.
-#[derive(Debug)]
-struct Owed {
-    meter: QueueMeter,
-    out: AtomicUsize,
-}
-
-impl Owed {
-    /// Nothing yet.
-    fn new(meter: QueueMeter) -> Self {
-        Self { meter, out: AtomicUsize::new(0) }
-    }
-
-    fn came(&self) {
-        self.meter.message();
-        self.meter.owed(1);
-        self.out.fetch_add(1, Ordering::Relaxed);
-    }
-
-    fn acknowledged(&self, count: usize) {
-        self.meter.owed_no_more(count);
-        self.out.fetch_sub(count, Ordering::Relaxed);
-    }
-}
-
-impl Drop for Owed {
-    fn drop(&mut self) {
-        self.meter.owed_no_more(*self.out.get_mut());
-    }
-}
-
-/// What reading tells acknowledging.
-#[derive(Debug)]
-struct Word {
-    /// The consumer's prefetch.
-    prefetch: AtomicU16,
-    /// All deliveries up to this one are done with, whatever lanes still hold: nobody will ask. 0 while that is not so.
-    settled: AtomicU64,
-}
 
 /// Consumes, these first, until told to stop or to go on without acknowledgements, or until something breaks. After a
 /// stop it waits for what lanes still hold.
@@ -77,13 +32,19 @@ pub(super) async fn consume(line: &mut Line, first: Vec<Came>) -> Left {
     // There is always room for a receipt.
     let (settled, receipts) = mpsc::channel(OUT);
     let prefetch = line.tap.queue.prefetch;
-    let word = Word { prefetch: AtomicU16::new(prefetch), settled: AtomicU64::new(0) };
+    let word = Word::new(prefetch);
     let mut window = AckWindow::new(line.last + 1, prefetch);
     for came in first.iter().filter(|came| !came.owed) {
         window.skip(came.delivery.delivery_tag);
     }
     let channel = line.channel.clone();
-    let mut acknowledging = pin!(acknowledge(&channel, window, receipts, &owed, &word));
+    let held_for = line.held_for;
+    let proof = line.handed.as_mut().map(|handed| {
+        let (proven, proofs) = mpsc::channel(usize::from(u16::MAX));
+        handed.begin(held_for, prefetch, proofs);
+        Proof::new(proven)
+    });
+    let mut acknowledging = pin!(acknowledge(&channel, window, receipts, &owed, &word, proof));
     let mut left = tokio::select! {
         biased;
         // Without an error it ends only after reading has.
@@ -124,7 +85,7 @@ async fn read(line: &mut Line, first: Vec<Came>, owed: &Owed, settled: mpsc::Sen
         let mut delivery = tokio::select! {
             biased;
             () = line.feed.stop.requested() => return Left::Over(Break::Stop),
-            Some(turn) = line.turns.recv() => match follow(line, turn, owed, &settled, word).await {
+            Some(turn) = Turn::next(&mut line.turns) => match follow(line, turn, owed, &settled, word).await {
                 None => continue,
                 Some(left) => return left,
             },
@@ -136,7 +97,7 @@ async fn read(line: &mut Line, first: Vec<Came>, owed: &Owed, settled: mpsc::Sen
                 Some(Ok(delivery)) => {
                     owed.came();
                     line.last = delivery.delivery_tag;
-                    decoded.extend(decode(&line.feed, line.tap.handed.as_ref(), delivery, &settled));
+                    decoded.extend(decode(&line.feed, line.handed.as_mut(), delivery, &settled));
                 }
                 Some(Err(error)) => end = Some(Break::Channel(error)),
                 None => end = Some(Break::Cancelled),
@@ -161,19 +122,19 @@ async fn follow(line: &mut Line, turn: Turn, owed: &Owed, settled: &mpsc::Sender
     match turn {
         Turn::Switch(tap, done) => {
             let prefetch = tap.queue.prefetch;
-            let came = match line.follow(tap).await {
+            let came = match line.follow(*tap).await {
                 Ok(came) => came,
                 Err(error) => return broken(error),
             };
             done.send(()).ok();
             if line.tap.queue.no_ack {
                 if line.last > 0 {
-                    word.settled.store(line.last, Ordering::Relaxed);
+                    word.settle_up_to(line.last);
                     settled.try_send(line.last).ok();
                 }
                 return Some(Left::Changed(came));
             }
-            word.prefetch.store(prefetch, Ordering::Relaxed);
+            word.adapt(prefetch);
             (!hand_on(line, came, owed, settled).await).then_some(Left::Over(Break::Stop))
         }
         Turn::Retire(done) => {
@@ -194,7 +155,7 @@ async fn hand_on(line: &mut Line, came: Vec<Came>, owed: &Owed, settled: &mpsc::
         line.last = delivery.delivery_tag;
         let decoded = if is_owed {
             owed.came();
-            decode(&line.feed, line.tap.handed.as_ref(), delivery, settled)
+            decode(&line.feed, line.handed.as_mut(), delivery, settled)
         } else {
             line.tap.meter.message();
             line.feed.decode(delivery, Receipt::none()).map(|delivery| (delivery, None))
@@ -208,94 +169,37 @@ async fn hand_on(line: &mut Line, came: Vec<Came>, owed: &Owed, settled: &mpsc::
     true
 }
 
+/// What a delivery that is handed on is noted by: its number, and its mark.
+type Note = Option<(u64, u64)>;
+
 /// Hands an event on, and notes that. `false` where the lanes have ended.
-async fn send(line: &Line, (delivery, mark): (Delivery, Option<u64>)) -> bool {
+async fn send(line: &mut Line, (delivery, note): (Delivery, Note)) -> bool {
     if !line.feed.intake.send(delivery).await {
         return false;
     }
-    if let Some((handed, mark)) = line.tap.handed.as_ref().zip(mark) {
-        handed.note(mark);
+    if let Some((handed, (tag, mark))) = line.handed.as_mut().zip(note) {
+        handed.note(tag, mark);
     }
     true
 }
 
-/// The event, and what it is known again by. `None` where there is nothing to hand on: then it is settled already.
+/// The event, and what it is noted by. `None` where there is nothing to hand on: then it is settled already.
 fn decode(
     feed: &Feed,
-    handed: Option<&Handed>,
+    handed: Option<&mut Handed>,
     delivery: lapin::message::Delivery,
     settled: &mpsc::Sender<u64>,
-) -> Option<(Delivery, Option<u64>)> {
+) -> Option<(Delivery, Note)> {
     // Settled by its end, whatever becomes of it.
-    let receipt = Receipt::new(delivery.delivery_tag, settled.clone());
-    let (exchange, routing_key) = (delivery.exchange.as_str(), delivery.routing_key.as_str());
-    let mark = handed.map(|handed| handed.mark(exchange, routing_key, &delivery.data));
-    if delivery.redelivered && handed.zip(mark).is_some_and(|(handed, mark)| handed.has(mark)) {
+    let tag = delivery.delivery_tag;
+    let receipt = Receipt::new(tag, settled.clone());
+    let Some(handed) = handed else { return Some((feed.decode(delivery, receipt)?, None)) };
+    let mark = handed.mark(delivery.exchange.as_str(), delivery.routing_key.as_str(), &delivery.data);
+    if !delivery.redelivered {
+        handed.is_new();
+    } else if handed.is_repeat(tag, mark) {
         feed.repeated.inc();
         return None;
     }
-    Some((feed.decode(delivery, receipt)?, mark))
-}
-
-/// Acknowledges what is settled, until nothing can be any more.
-async fn acknowledge(
-    channel: &Channel,
-    mut window: AckWindow,
-    mut settled: mpsc::Receiver<u64>,
-    owed: &Owed,
-    word: &Word,
-) -> lapin::Result<()> {
-    let (mut acks, mut open) = (Vec::new(), true);
-    while open || window.pending() {
-        let prefetch = word.prefetch.load(Ordering::Relaxed);
-        window.adapt(prefetch);
-        let tag = match nap(prefetch) {
-            _ if !window.pending() => Ok(settled.recv().await),
-            Some(nap) => {
-                sleep(nap).await;
-                match settled.try_recv() {
-                    Ok(tag) => Ok(Some(tag)),
-                    Err(TryRecvError::Disconnected) => Ok(None),
-                    Err(TryRecvError::Empty) => Err(()),
-                }
-            }
-            None => timeout(QUIET, settled.recv()).await.map_err(drop),
-        };
-        let all_up_to = word.settled.load(Ordering::Relaxed);
-        if all_up_to > 0 {
-            window.settle_up_to(all_up_to);
-            open = false;
-        }
-        match tag {
-            Ok(Some(tag)) => {
-                window.settle(tag);
-                while let Ok(tag) = settled.try_recv() {
-                    window.settle(tag);
-                }
-                if open && !window.due() {
-                    continue;
-                }
-            }
-            Ok(None) => open = false,
-            Err(()) => {}
-        }
-        let flushed = window.flush(&mut acks);
-        for ack in acks.drain(..) {
-            let (tag, multiple) = match ack {
-                Ack::UpTo(tag) => (tag, true),
-                Ack::One(tag) => (tag, false),
-            };
-            channel.basic_ack(tag, BasicAckOptions { multiple }).await?;
-        }
-        owed.acknowledged(flushed);
-    }
-    Ok(())
-}
-
-/// How long to look away while receipts come in: one that is waited for wakes this thread, and takes the core from those
-/// who deliver. `None` where the prefetch is so small that the broker would wait for acknowledgements meanwhile.
-fn nap(prefetch: u16) -> Option<Duration> {
-    const EACH: Duration = Duration::from_micros(5);
-    let nap = (EACH * u32::from(prefetch)).min(QUIET);
-    (nap >= Duration::from_millis(1)).then_some(nap)
+    Some((feed.decode(delivery, receipt)?, Some((tag, mark))))
 }

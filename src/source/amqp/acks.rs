@@ -21,26 +21,20 @@ pub(super) enum Ack {
 /// The deliveries of one channel from the oldest one that is out.
 #[derive(Debug)]
 pub(super) struct AckWindow {
-    /// The delivery that the first of `fates` tells of: the oldest one that is not both settled and acknowledged.
+    /// The number of the delivery that `done` begins with.
     oldest: u64,
-    fates: VecDeque<Fate>,
-    /// How many are settled and not acknowledged.
-    pending: usize,
+    /// Of each delivery from the oldest on, whether it is settled, or acknowledged already.
+    done: VecDeque<bool>,
+    /// Those that are settled and not acknowledged.
+    settled: Vec<u64>,
     /// As many of them are worth an acknowledgement at once.
     batch: usize,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fate {
-    Out,
-    Settled,
-    Acknowledged,
 }
 
 impl AckWindow {
     /// The window of a channel whose deliveries are of concern from this one on, for a consumer of this prefetch.
     pub(super) fn new(first: u64, prefetch: u16) -> Self {
-        Self { oldest: first, fates: VecDeque::new(), pending: 0, batch: batch(prefetch) }
+        Self { oldest: first, done: VecDeque::new(), settled: Vec::new(), batch: batch(prefetch) }
     }
 
     /// The consumer has another prefetch from now on.
@@ -50,9 +44,7 @@ impl AckWindow {
 
     /// This delivery wants no acknowledgement: it came to a consumer that gives none.
     pub(super) fn skip(&mut self, tag: u64) {
-        if let Some(fate) = self.fate(tag).filter(|fate| **fate == Fate::Out) {
-            *fate = Fate::Acknowledged;
-        }
+        self.finish(tag);
     }
 
     /// All deliveries up to this one, which has come, are done with.
@@ -64,57 +56,49 @@ impl AckWindow {
 
     /// This delivery is done with. Each is settled once.
     pub(super) fn settle(&mut self, tag: u64) {
-        if let Some(fate) = self.fate(tag).filter(|fate| **fate == Fate::Out) {
-            *fate = Fate::Settled;
-            self.pending += 1;
+        if self.finish(tag) {
+            self.settled.push(tag);
         }
     }
 
-    /// `None` for a delivery before the window.
-    fn fate(&mut self, tag: u64) -> Option<&mut Fate> {
-        let index = usize::try_from(tag.checked_sub(self.oldest)?).ok()?;
-        if index >= self.fates.len() {
-            self.fates.resize(index + 1, Fate::Out);
+    /// `false` for a delivery that was done with before, or that is before the window.
+    fn finish(&mut self, tag: u64) -> bool {
+        let Some(index) = tag.checked_sub(self.oldest).and_then(|index| usize::try_from(index).ok()) else {
+            return false;
+        };
+        if index >= self.done.len() {
+            self.done.resize(index + 1, false);
         }
-        self.fates.get_mut(index)
+        !std::mem::replace(&mut self.done[index], true)
     }
 
     /// Whether some are settled and not acknowledged: in a moment they should be, however few they are.
     pub(super) fn pending(&self) -> bool {
-        self.pending > 0
+        !self.settled.is_empty()
     }
 
     /// Whether enough are settled to acknowledge them now.
     pub(super) fn due(&self) -> bool {
-        self.pending >= self.batch
+        self.settled.len() >= self.batch
     }
 
-    /// Acknowledges: all up to the oldest one that is out. Where that is nothing new, the oldest one has been out since
-    /// the last flush, and those behind it are acknowledged one by one.
-    /// Answers how many deliveries these acknowledgements are of.
-    pub(super) fn flush(&mut self, acks: &mut Vec<Ack>) -> usize {
-        let settled = self.pending;
-        let done = self.fates.iter().take_while(|fate| **fate != Fate::Out).count();
-        let mut newest = None;
-        for (tag, fate) in (self.oldest..).zip(self.fates.drain(..done)) {
-            if fate == Fate::Settled {
-                newest = Some(tag);
-                self.pending -= 1;
-            }
-        }
+    /// Acknowledges all up to the oldest delivery that is out. If that is nothing new, the oldest one has been out since
+    /// the last flush, and those behind it are acknowledged one by one. Looks at nothing else behind the oldest one,
+    /// which may be out for long.
+    /// Adds the deliveries that these acknowledgements are of to `tags`.
+    pub(super) fn flush(&mut self, acks: &mut Vec<Ack>, tags: &mut Vec<u64>) {
+        let done = self.done.iter().take_while(|done| **done).count();
+        self.done.drain(..done);
         self.oldest += done as u64;
-        if let Some(newest) = newest {
-            acks.push(Ack::UpTo(newest));
-            return settled - self.pending;
+        self.settled.sort_unstable();
+        let in_order = self.settled.partition_point(|tag| *tag < self.oldest);
+        if let Some(newest) = self.settled[..in_order].last() {
+            acks.push(Ack::UpTo(*newest));
+            tags.extend(self.settled.drain(..in_order));
+        } else {
+            acks.extend(self.settled.iter().copied().map(Ack::One));
+            tags.append(&mut self.settled);
         }
-        for (tag, fate) in (self.oldest..).zip(&mut self.fates) {
-            if *fate == Fate::Settled {
-                *fate = Fate::Acknowledged;
-                acks.push(Ack::One(tag));
-            }
-        }
-        self.pending = 0;
-        settled
     }
 }
 
@@ -132,8 +116,9 @@ mod tests {
     use super::*;
 
     fn flush(window: &mut AckWindow) -> Vec<Ack> {
-        let mut acks = Vec::new();
-        window.flush(&mut acks);
+        let (mut acks, mut tags) = (Vec::new(), Vec::new());
+        window.flush(&mut acks, &mut tags);
+        assert_eq!(tags.is_empty(), acks.is_empty());
         acks
     }
 

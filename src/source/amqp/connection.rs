@@ -3,13 +3,13 @@
 
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::pin::{Pin, pin};
 use std::time::Duration;
 
 use futures_util::Stream;
 use lapin::protocol::AMQPErrorKind;
-use lapin::tcp::AMQPUriTcpExt;
-use lapin::{Connection, ConnectionProperties, ErrorKind, Event};
+use lapin::{AsyncTcpStream, Connection, ConnectionProperties, ErrorKind, Event};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout, timeout_at};
 
@@ -121,19 +121,20 @@ pub(super) async fn run(task: Task, feed: &Feed, mut orders: mpsc::Receiver<Orde
 /// Declares, and consumes.
 async fn work(
     connection: &Connection,
-    task: Task,
+    mut task: Task,
     feed: &Feed,
     orders: &mut mpsc::Receiver<Order>,
     deadline: Instant,
     tell: &impl Fn(News),
 ) -> End {
     let since = Cell::new(None);
+    let taps = std::mem::take(&mut task.taps);
     let endpoint = &task.endpoint;
     let mut failure = pin!(failure(connection, endpoint, |news| if since.get().is_some() {
         tell(news);
     }));
     let mut stop = feed.stop.clone();
-    let begun = begin(connection, &task, feed, orders, deadline, tell);
+    let begun = begin(connection, &task, taps, feed, orders, deadline, tell);
     let mut crew = tokio::select! {
         biased;
         () = stop.requested() => return End::Stopped,
@@ -165,6 +166,7 @@ async fn work(
 async fn begin(
     connection: &Connection,
     task: &Task,
+    taps: Vec<Tap>,
     feed: &Feed,
     orders: &mut mpsc::Receiver<Order>,
     deadline: Instant,
@@ -173,12 +175,12 @@ async fn begin(
     let endpoint = &task.endpoint;
     let mut asked = Step::Opening;
     let mut asking = Asking { endpoint, step: &mut asked };
-    let queues = task.taps.iter().map(|tap| &tap.queue);
+    let queues = taps.iter().map(|tap| &tap.queue);
     let declared = timeout_at(deadline, topology::declare(connection, &task.exchanges, queues, &mut asking)).await;
     let silent = |asked: &Step| Fault::silent(endpoint, asked, CONNECT_WITHIN);
     let channels = declared.unwrap_or_else(|_elapsed| Err(silent(&asked)))?;
     let mut crew = Crew::new(endpoint, feed.clone());
-    let mut all: Vec<_> = task.taps.iter().cloned().zip(channels).collect();
+    let all: Vec<_> = taps.into_iter().zip(channels).collect();
     tell(News::Ready);
     let mut deadline = deadline;
     if task.waits {
@@ -193,7 +195,7 @@ async fn begin(
         let consumer = timeout_at(deadline, topology::consume(&mut asking, channel, &tap.queue)).await;
         consumers.push(consumer.unwrap_or_else(|_elapsed| Err(silent(&asked)))?);
     }
-    for ((tap, channel), consumer) in all.drain(..).zip(consumers) {
+    for ((tap, channel), consumer) in all.into_iter().zip(consumers) {
         crew.add(tap, channel, consumer);
     }
     Ok(Some(crew))
@@ -257,7 +259,11 @@ async fn connect(task: &Task, deadline: Instant) -> Result<Connection, Fault> {
         endpoint.uri(),
         runtime,
         async move |uri, runtime| {
-            let stream = AMQPUriTcpExt::connect_async(&uri, &runtime).await?;
+            // Blocks a thread of the client library that has nothing else to do yet. A resolver on another thread would be
+            // a thread that may not start, and the library answers that with a panic.
+            let authority = &uri.authority;
+            let addresses: Vec<SocketAddr> = (authority.host.as_str(), authority.port).to_socket_addrs()?.collect();
+            let stream = AsyncTcpStream::connect(&runtime, addresses).await?;
             Ok(match &tls {
                 Some(tls) => stream.into_rustls(tls, &uri.authority.host).await?,
                 None => stream,

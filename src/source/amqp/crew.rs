@@ -13,6 +13,9 @@ use super::feed::Feed;
 use super::line::{Line, Turn};
 use super::taps::Tap;
 
+/// Heartbeats within which a broker notices that a connection is dead.
+const HELD_FOR: u32 = 3;
+
 /// The lines of one connection.
 #[derive(Debug)]
 pub(super) struct Crew {
@@ -31,11 +34,12 @@ impl Crew {
     }
 
     /// Somebody reads this consumer.
-    pub(super) fn add(&mut self, tap: Tap, channel: Channel, consumer: Consumer) {
+    pub(super) fn add(&mut self, mut tap: Tap, channel: Channel, consumer: Consumer) {
         let (tell, turns) = mpsc::channel(1);
         let (name, feed) = (tap.queue.name.clone(), self.feed.clone());
         self.known.insert(name.clone(), tell);
-        let line = Line { feed, tap, channel, consumer, turns, last: 0 };
+        let (handed, held_for) = (tap.handed.take(), HELD_FOR * self.place.heartbeat());
+        let line = Line { feed, tap, handed, held_for, channel, consumer, turns, last: 0 };
         self.lines.spawn(async move { (name, line.run().await) });
     }
 
@@ -43,16 +47,18 @@ impl Crew {
     pub(super) async fn switch(&mut self, tap: Tap) -> bool {
         let Some(line) = self.known.get(&tap.queue.name) else { return false };
         let (done, is_done) = oneshot::channel();
-        line.send(Turn::Switch(tap, done)).await.is_ok() && is_done.await.is_ok()
+        line.send(Turn::Switch(Box::new(tap), done)).await.is_ok() && is_done.await.is_ok()
     }
 
     /// The queue's line ends. Returns when all that came is handed on; what lanes hold of it is finished meanwhile.
     pub(super) async fn retire(&mut self, queue: &str) {
-        let Some(line) = self.known.remove(queue) else { return };
+        let Some(line) = self.known.get(queue) else { return };
         let (done, is_done) = oneshot::channel();
         if line.send(Turn::Retire(done)).await.is_ok() {
             is_done.await.ok();
         }
+        // Not before it is done: whoever gives up waiting leaves a line that goes on, and can be told other things.
+        self.known.remove(queue);
     }
 
     /// Waits until a line is over that was not to be, and says why: `None` where all are to stop.

@@ -1,6 +1,7 @@
 //! A broker's URL, taken apart: what to connect with, and what may be shown of it.
 
 use std::fmt;
+use std::time::Duration;
 
 use lapin::uri::{AMQPScheme, AMQPUri};
 use secrecy::{ExposeSecret, SecretString};
@@ -63,6 +64,11 @@ impl Endpoint {
     /// The host: a name, or an address without brackets.
     pub(super) fn host(&self) -> &str {
         &self.uri.authority.host
+    }
+
+    /// The time between heartbeats that is proposed to the broker, which may choose a shorter one.
+    pub(super) fn heartbeat(&self) -> Duration {
+        Duration::from_secs(self.uri.query.heartbeat.unwrap_or(HEARTBEAT).into())
     }
 
     /// The virtual host.

@@ -5,6 +5,7 @@ use std::io;
 use std::time::Duration;
 
 use lapin::ErrorKind;
+use rustix::io::Errno;
 
 use super::endpoint::{Endpoint, UrlError};
 use super::tls;
@@ -166,6 +167,9 @@ fn network(endpoint: &Endpoint, step: &Step, error: &io::Error) -> (BrokerFault,
     }
     let text = error.to_string();
     let (cause, hint) = match error.kind() {
+        _ if matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE)) => {
+            (BrokerFault::local, "; raise the limit on descriptors (`ulimit -n`), or lower `limits.connections`")
+        }
         io::ErrorKind::ConnectionRefused => (BrokerFault::refused, "; does a broker run there, and is it this port?"),
         // The system's resolver has no kind of its own.
         _ if text.starts_with("failed to lookup address") => {

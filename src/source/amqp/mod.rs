@@ -11,6 +11,7 @@
 //! Invariant: no credentials in states, errors and logs.
 
 mod acknowledged;
+mod acknowledging;
 mod acks;
 mod backlog;
 mod backoff;
@@ -24,6 +25,7 @@ mod handed;
 mod line;
 mod link;
 mod plan;
+mod proof;
 mod renewal;
 mod supervisor;
 mod taps;
@@ -36,7 +38,9 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_compat::Compat;
 use secrecy::SecretString;
+use tokio::runtime::Builder;
 use tokio::sync::{mpsc, oneshot, watch};
 
 pub use self::endpoint::UrlError;
@@ -107,6 +111,7 @@ impl BrokerState {
 /// The broker knows the connection as `pointsman` and `instance`. Fails where no thread can be started; a broker that
 /// cannot be reached is a matter of the [state](Broker::state).
 pub fn start(amqp: Amqp, instance: &str, intake: Intake, metrics: Arc<Metrics>) -> io::Result<Broker> {
+    make_fallback_runtime()?;
     let (stop, stopping) = watch::channel(false);
     let (telling, state) = watch::channel(BrokerState::Connecting);
     metrics.broker_phase(BrokerPhase::connecting);
@@ -115,6 +120,19 @@ pub fn start(amqp: Amqp, instance: &str, intake: Intake, metrics: Arc<Metrics>) 
     let (changes, changing) = mpsc::channel(1);
     supervisor::spawn(amqp, instance, feed, metrics, (telling, changing))?;
     Ok(Broker { stop, state, changes })
+}
+
+/// Makes the runtime that the client library otherwise makes when it first loses a connection, once in the life of the
+/// process. It panics if there are no descriptors for it then.
+fn make_fallback_runtime() -> io::Result<()> {
+    // On a thread without a runtime, as the library does it.
+    let thread = std::thread::Builder::new().spawn(|| {
+        // Fails with an error if there are too few descriptors now.
+        drop(Builder::new_current_thread().enable_all().build()?);
+        drop(Compat::new(()));
+        Ok(())
+    })?;
+    thread.join().unwrap_or_else(|_panic| Err(io::Error::other("the AMQP client could not make its runtime")))
 }
 
 /// Whether this can be a broker's URL.

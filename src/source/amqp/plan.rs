@@ -42,6 +42,16 @@ impl Topology {
         Self { exchanges: amqp.exchanges.clone(), queues: amqp.queues.clone() }
     }
 
+    /// The same with the names that its queues have at a connection of this part.
+    pub(super) fn named(mut self, part: &str) -> Self {
+        for queue in &mut self.queues {
+            if let Some(stem) = &queue.stem {
+                queue.name = format!("{stem}.{part}");
+            }
+        }
+        self
+    }
+
     /// What makes `wanted` of this.
     pub(super) fn plan(&self, wanted: &Self) -> Vec<Step> {
         let mut steps = Vec::new();

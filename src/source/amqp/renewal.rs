@@ -10,7 +10,7 @@ use super::endpoint::Endpoint;
 use super::fault::Fault;
 use super::link::Link;
 use super::plan::{Step, Topology};
-use super::supervisor::{Supervisor, same_urls};
+use super::supervisor::{self, Supervisor, same_urls};
 use crate::config::Amqp;
 
 /// What a configuration means for the connection that is there, by the place of the URL in the list.
@@ -69,7 +69,7 @@ impl Supervisor {
 
     /// Has the connection that is there do what makes `current` of it, which it is not yet. Answers what it could not.
     pub(super) async fn renew(&mut self, link: &mut Link) -> Result<Vec<String>, End> {
-        let wanted = Topology::of(&self.wanted);
+        let wanted = Topology::of(&self.wanted).named(&self.part);
         let steps = self.current.plan(&wanted);
         if steps.is_empty() {
             self.current = wanted;
@@ -120,7 +120,9 @@ impl Supervisor {
     /// Connects to the first of the new brokers that lets itself be connected to, and leaves the old one then. Answers
     /// why it stays where it is.
     async fn moves(&mut self, link: &mut Link, amqp: Amqp) -> Result<Vec<String>, End> {
-        let topology = Topology::of(&amqp);
+        // It may be the same broker by another name, where the connection that is there holds its queues.
+        let part = supervisor::part();
+        let topology = Topology::of(&amqp).named(&part);
         let before = self.turn;
         self.adopt(amqp);
         let mut refused = Vec::new();
@@ -138,7 +140,7 @@ impl Supervisor {
                     continue;
                 }
             };
-            self.turn = turn;
+            (self.turn, self.part) = (turn, part);
             return self.hand_over(link, next, topology).await.map(|()| Vec::new());
         }
         self.turn = before.min(self.endpoints.len() - 1);
@@ -159,8 +161,8 @@ impl Supervisor {
         let next = if let Some(next) = next {
             next
         } else {
-            let why = "it is the same broker by another name, where queues that are exclusive to the old connection keep \
-                       their names from the next one: what was published to them in between is missed";
+            let why = "it is the same broker by another name, and an exclusive queue with a fixed name stays locked until \
+                       the old connection ends: events that are published to it in between are missed";
             tracing::warn!(from = %link.endpoint, why, "the old connection to the broker ends before the next begins");
             self.link(self.turn, &topology, false).map_err(|fault| End::Lost(fault, None))?
         };

@@ -21,6 +21,10 @@ use super::{BrokerState, Change};
 use crate::config::{Amqp, WhenLost};
 use crate::observe::Metrics;
 
+/// Tries within one heartbeat while a queue is locked: two heartbeats after the loss at the latest the broker has noticed
+/// it, and the next try should come soon after that.
+const LOCKED_TRIES: u32 = 4;
+
 /// What is known over all connections.
 #[derive(Debug)]
 pub(super) struct Supervisor {
@@ -28,6 +32,8 @@ pub(super) struct Supervisor {
     pub(super) wanted: Amqp,
     /// What is declared and consumed, or was when there was a connection last.
     pub(super) current: Topology,
+    /// The part that the connection adds to the names of its own queues.
+    pub(super) part: String,
     pub(super) name: String,
     pub(super) feed: Feed,
     pub(super) taps: Taps,
@@ -57,6 +63,7 @@ pub(super) fn spawn(
     let endpoints: Vec<_> = wanted.urls.iter().map(Endpoint::parse).collect();
     let mut supervisor = Supervisor {
         current: Topology::of(&wanted),
+        part: part(),
         wanted,
         name: format!("pointsman {instance}"),
         feed,
@@ -86,7 +93,10 @@ impl Supervisor {
                 tracing::error!(reason, "the broker is lost, and `when_lost` says exit");
                 return BrokerState::GaveUp { reason };
             }
-            let retry_in = self.backoff.lost(up.unwrap_or_default(), fastrand::f64());
+            let mut retry_in = self.backoff.lost(up.unwrap_or_default(), fastrand::f64());
+            if let Some(heartbeat) = self.heartbeat().filter(|_| fault.passes()) {
+                retry_in = retry_in.min(heartbeat / LOCKED_TRIES);
+            }
             // The log comes last, so that whoever reads it finds it so.
             self.enter(BrokerState::Lost { reason: reason.clone(), retry_in });
             self.log(&reason, retry_in, up.is_some());
@@ -99,6 +109,12 @@ impl Supervisor {
                 () = sleep(retry_in) => {}
             }
         }
+    }
+
+    /// The time between heartbeats to the endpoint that was tried last.
+    fn heartbeat(&self) -> Option<Duration> {
+        let all = self.endpoints.len();
+        self.endpoints[(self.turn + all - 1) % all].as_ref().ok().map(Endpoint::heartbeat)
     }
 
     /// Says that there is no connection, where that is news.
@@ -177,7 +193,8 @@ impl Supervisor {
 
     /// Tries one endpoint. Where it does not take what is wanted, what was there before will do.
     async fn attempt(&mut self) -> End {
-        let wanted = Topology::of(&self.wanted);
+        let wanted = Topology::of(&self.wanted).named(&self.part);
+        self.current = std::mem::take(&mut self.current).named(&self.part);
         let mut end = self.connection(wanted.clone()).await;
         if let End::Lost(fault, None) = &end
             && fault.is_refusal()
@@ -187,8 +204,15 @@ impl Supervisor {
             tracing::warn!(reason, "the broker refuses what has changed: what was declared before is tried");
             end = self.connection(self.current.clone()).await;
         }
-        if let End::Lost(_, Some(_)) = end {
-            self.lost_at = Some(Instant::now());
+        if let End::Lost(fault, up) = &end {
+            // The broker may hold the queues of that connection for as long as it believes it to be alive. While nothing
+            // of it is held, the names stay, so that the log does not have another reason with each try.
+            if up.is_some() || fault.passes() {
+                self.part = part();
+            }
+            if up.is_some() {
+                self.lost_at = Some(Instant::now());
+            }
         }
         end
     }
@@ -291,6 +315,11 @@ impl Supervisor {
         self.metrics.broker_phase(now.phase());
         self.state.send_replace(now);
     }
+}
+
+/// What a connection adds to the names of its own queues.
+pub(super) fn part() -> String {
+    format!("{:08x}", fastrand::u32(..))
 }
 
 /// Whether both name the same brokers, in the same order, as the same users.

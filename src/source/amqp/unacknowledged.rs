@@ -31,7 +31,7 @@ pub(super) async fn consume(line: &mut Line, first: Vec<Came>) -> Left {
         let delivery = tokio::select! {
             biased;
             () = line.feed.stop.requested() => break,
-            Some(turn) = line.turns.recv() => match follow(line, &mut waiting, turn).await {
+            Some(turn) = Turn::next(&mut line.turns) => match follow(line, &mut waiting, turn).await {
                 None => continue,
                 Some(left) => return left,
             },
@@ -76,14 +76,14 @@ async fn follow(line: &mut Line, waiting: &mut Waiting, turn: Turn) -> Option<Le
     match turn {
         // Nothing of it concerns who does not acknowledge.
         Turn::Switch(tap, done) if tap.queue.no_ack => {
-            line.tap = tap;
+            line.adopt(*tap);
             done.send(()).ok();
             None
         }
-        Turn::Switch(tap, done) => match line.follow(tap).await {
+        Turn::Switch(tap, done) => match line.follow(*tap).await {
             Ok(came) => {
-                waiting.empty().await;
                 done.send(()).ok();
+                waiting.empty().await;
                 Some(Left::Changed(came))
             }
             Err(error) => Some(Left::Over(Break::Channel(error))),

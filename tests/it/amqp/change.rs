@@ -207,6 +207,31 @@ async fn another_prefetch_holds_at_once_and_order_stays() {
 }
 
 #[tokio::test]
+async fn a_change_that_was_given_up_is_not_made_later() {
+    let url = shared_vhost();
+    let mut config = lasting(&url, "q");
+    let mut source = Source::with_lane(config.clone(), 1).consuming().await;
+    let client = AmqpClient::connect(&url).await;
+    for n in 0..300 {
+        client.publish("", "q", body(n)).await;
+    }
+    // The lane is full, so nobody listens to what the consumer is told.
+    let out = || shared().unacknowledged(&url, "q");
+    eventually("as many are out as can be", || out() == 100, || out().to_string()).await;
+    config.queues[0].prefetch = 7;
+    let refused = change(&source, &config).await.unwrap_err();
+    assert!(refused[0].contains("no answer within 5s"), "{refused:?}");
+    for _ in 0..100 {
+        drop(source.next().await);
+    }
+    let mut held = Vec::new();
+    while held.len() < 100 {
+        held.push(source.next().await);
+    }
+    assert_eq!(source.metrics.broker_connects().get(), 1);
+}
+
+#[tokio::test]
 async fn acknowledgements_can_be_left_away_and_taken_up_again() {
     for config in [amqp, lasting] {
         let url = shared_vhost();

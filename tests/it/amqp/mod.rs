@@ -3,6 +3,7 @@
 mod broken;
 mod change;
 mod flow;
+mod repeats;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -106,6 +107,7 @@ fn amqp(url: &str, queue: &str) -> Amqp {
         }],
         queues: vec![Queue {
             name: queue.into(),
+            stem: None,
             durable: false,
             exclusive: true,
             auto_delete: true,

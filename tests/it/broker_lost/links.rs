@@ -12,7 +12,7 @@ use crate::support::proxy::Proxy;
 use crate::support::rabbitmq::{shared, shared_vhost};
 
 /// A proxy to the shared node, and the URL of a vhost by way of it.
-fn linked(url: &str) -> (Proxy, String) {
+pub(super) fn linked(url: &str) -> (Proxy, String) {
     let proxy = Proxy::start(shared().address());
     let through = url.replace(&shared().address().to_string(), &proxy.address().to_string());
     (proxy, through)
@@ -119,4 +119,30 @@ async fn a_broker_that_blocks_gives_out_no_more_than_the_prefetch_and_goes_on_la
     assert_eq!((refused.status, refused.headers["connection"].as_bytes()), (503, &b"close"[..]));
     assert!(refused.body.contains("the server is leaving; publish to another"), "{}", refused.body);
     assert_eq!(watched.server.exit_code().await, Some(0));
+}
+
+/// The broker believes that the lost connection is alive, and keeps its exclusive queue locked, for as long as it waits for
+/// a heartbeat.
+#[tokio::test]
+async fn a_connection_that_the_broker_believes_alive_does_not_keep_the_next_one_waiting() {
+    let url = shared_vhost();
+    let (proxy, through) = linked(&url);
+    let mut watched = Watched::start(&through, FANOUT).await;
+    proxy.desert();
+    watched.says(&["the broker is lost"]).await;
+    watched.recovers(&url).await;
+    assert_eq!(watched.server.metric("pointsman_broker_faults_total{cause=\"locked\"}").await, 0);
+    watched.leaves().await;
+}
+
+#[tokio::test]
+async fn an_exclusive_queue_with_a_fixed_name_comes_back_when_the_broker_misses_the_lost_connection() {
+    let url = shared_vhost();
+    let (proxy, through) = linked(&url);
+    let fixed = FANOUT.replace("pointsman.{instance}", "own");
+    let mut watched = Watched::start(&(through + "?heartbeat=1"), &fixed).await;
+    proxy.desert();
+    watched.loses("locked", &["RESOURCE_LOCKED", "queue `own`"]).await;
+    watched.recovers(&url).await;
+    watched.leaves().await;
 }

@@ -1,6 +1,7 @@
 //! The program and a broker that is at fault in every way: what it says, what becomes of those who are connected, and
 //! that all goes on by itself when the fault is mended.
 
+mod descriptors;
 mod exit;
 mod flood;
 mod links;
@@ -69,15 +70,9 @@ impl Screen {
     }
 }
 
-/// The threads and the descriptors of a server, but for what the AMQP client starts once in the life of a process, when
-/// it first needs it: one thread, with an event loop.
+/// The threads and the descriptors of a server.
 fn held(server: &Server) -> (Vec<String>, usize) {
-    let (mut threads, mut descriptors) = (server.threads(), server.descriptors());
-    if let Some(index) = threads.iter().position(|name| name == "async-compat/to") {
-        threads.remove(index);
-        descriptors -= 4;
-    }
-    (threads, descriptors)
+    (server.threads(), server.descriptors())
 }
 
 /// Waits for a status of `/readyz`, and that it says all of this. Answers the whole of it.

@@ -4,7 +4,7 @@
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -41,6 +41,10 @@ struct Link {
     delay: Duration,
     /// How often it was cut. A connection ends when this is another number than when it began.
     cuts: usize,
+    /// Whether a cut reaches the clients alone, and the far ends of their connections stay open.
+    deserts: bool,
+    /// After the far end has said this on a connection, what its client says there is lost.
+    deaf_after: Option<&'static [u8]>,
     over: bool,
 }
 
@@ -58,7 +62,14 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
         let address = listener.local_addr().unwrap();
-        let (link, seen) = watch::channel(Link { state: State::Whole, delay: Duration::ZERO, cuts: 0, over: false });
+        let (link, seen) = watch::channel(Link {
+            state: State::Whole,
+            delay: Duration::ZERO,
+            cuts: 0,
+            deserts: false,
+            deaf_after: None,
+            over: false,
+        });
         let (open, accepted) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
         let (saying, _) = broadcast::channel(SAYING);
         let counts = (Arc::clone(&open), Arc::clone(&accepted));
@@ -80,7 +91,18 @@ impl Proxy {
 
     /// Resets all connections. Later ones are forwarded, unless something else was said of them.
     pub fn cut(&self) {
-        self.link.send_modify(|link| link.cuts += 1);
+        self.link.send_modify(|link| (link.cuts, link.deserts) = (link.cuts + 1, false));
+    }
+
+    /// Resets all connections of clients, and the far end does not learn of it: its ends stay open and silent until the
+    /// proxy ends.
+    pub fn desert(&self) {
+        self.link.send_modify(|link| (link.cuts, link.deserts) = (link.cuts + 1, true));
+    }
+
+    /// On each connection, after the far end has said this, everything that the client says is lost.
+    pub fn deafen_after(&self, said: &'static [u8]) {
+        self.link.send_modify(|link| link.deaf_after = Some(said));
     }
 
     /// Keeps all connections open and accepts more, and reads nothing from them, as a peer does that has stopped:
@@ -111,9 +133,10 @@ impl Proxy {
         self.link.send_modify(|link| link.delay = delay);
     }
 
-    /// Forwards again, without delay. Connections that are half open stay so.
+    /// Forwards again, without delay. Connections that are half open or deaf stay so.
     pub fn resume(&self) {
         self.delay(Duration::ZERO);
+        self.link.send_modify(|link| link.deaf_after = None);
         self.set(State::Whole);
     }
 
@@ -180,16 +203,15 @@ async fn connection(
 ) {
     let cuts = link.borrow().cuts;
     let mut cut = link.clone();
+    let mut far = None;
     let life = async {
-        let mut far = if wait_until_open(&mut link).await {
+        if wait_until_open(&mut link).await {
             // Where nobody is there, the client learns of it by the end of its connection.
-            let Ok(far) = TcpStream::connect(upstream).await else { return };
+            let Ok(stream) = TcpStream::connect(upstream).await else { return };
             // It must not seem slower than it is.
-            client.set_nodelay(true).and_then(|()| far.set_nodelay(true)).ok();
-            Some(far)
-        } else {
-            None
-        };
+            client.set_nodelay(true).and_then(|()| stream.set_nodelay(true)).ok();
+            far = Some(stream);
+        }
         if let Some(far) = &mut far {
             let mut half_open = link.clone();
             tokio::select! {
@@ -197,7 +219,7 @@ async fn connection(
                 _ = half_open.wait_for(|link| link.state == State::HalfOpen) => reset(far),
             }
         }
-        drop(far);
+        far = None;
         tokio::io::copy(&mut client, &mut tokio::io::sink()).await.ok();
     };
     let is_cut = tokio::select! {
@@ -206,7 +228,12 @@ async fn connection(
     };
     if is_cut {
         reset(&client);
+        drop(client);
+        if cut.borrow().deserts {
+            cut.wait_for(|link| link.over).await.ok();
+        }
     }
+    drop(far);
 }
 
 /// Waits while the link is silent. Answers whether it forwards then: else it is half open.
@@ -232,18 +259,28 @@ async fn both_ways(
     let (far_reads, far_writes) = far.split();
     // Nothing is ever said by this one.
     let (_silence, nothing) = broadcast::channel(1);
+    let deaf = AtomicBool::new(false);
+    let listen = link.clone();
+    let heard = |chunk: &[u8]| {
+        let is_said = |said: &[u8]| chunk.windows(said.len()).any(|window| window == said);
+        if listen.borrow().deaf_after.is_some_and(is_said) {
+            deaf.store(true, Ordering::Release);
+        }
+        true
+    };
     tokio::join!(
-        one_way(client_reads, far_writes, link.clone(), nothing),
-        one_way(far_reads, client_writes, link.clone(), said)
+        one_way(client_reads, far_writes, link.clone(), nothing, |_| !deaf.load(Ordering::Acquire)),
+        one_way(far_reads, client_writes, link.clone(), said, heard)
     );
 }
 
-/// Forwards until the end of `from`, which `to` is told, or until `to` takes no more.
+/// Forwards what `passes`, until the end of `from`, which `to` is told, or until `to` takes no more.
 async fn one_way(
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,
     link: watch::Receiver<Link>,
     mut said: broadcast::Receiver<Vec<u8>>,
+    passes: impl Fn(&[u8]) -> bool,
 ) {
     let (send, mut on_the_way) = mpsc::channel::<(Instant, Vec<u8>)>(ON_THE_WAY);
     let mut sending = link.clone();
@@ -276,6 +313,9 @@ async fn one_way(
             };
             sleep_until(due).await;
             wait_until_open(&mut sending).await;
+            if !chunk.is_empty() && !passes(&chunk) {
+                continue;
+            }
             if to.write_all(&chunk).await.is_err() {
                 return;
             }
@@ -378,6 +418,27 @@ mod tests {
         proxy.say(b"from nowhere");
         hears(&mut stream, b"from nowhere").await;
         assert_eq!(proxy.accepted(), 4);
+    }
+
+    #[tokio::test]
+    async fn a_deserted_far_end_stays_open_and_a_deaf_one_hears_nothing_more() {
+        let (address, at_echo) = echo().await;
+        let proxy = Proxy::start(address);
+        let mut stream = connect(&proxy).await;
+        says(&mut stream, b"1").await;
+        proxy.desert();
+        is_reset(stream).await;
+        proxy.deafen_after(b"enough");
+        let mut stream = connect(&proxy).await;
+        says(&mut stream, b"2").await;
+        says(&mut stream, b"enough").await;
+        stream.write_all(b"3").await.unwrap();
+        hears_nothing(&mut stream).await;
+        proxy.resume();
+        says(&mut connect(&proxy).await, b"4").await;
+        eventually_is(&at_echo, 2).await;
+        drop((stream, proxy));
+        eventually_is(&at_echo, 0).await;
     }
 
     #[tokio::test]

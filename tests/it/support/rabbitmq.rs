@@ -19,7 +19,7 @@ const SERVER: &str = "/usr/lib/rabbitmq/bin/rabbitmq-server";
 /// As [`SERVER`], for the administrator's commands.
 const CONTROL: &str = "/usr/lib/rabbitmq/bin/rabbitmqctl";
 /// Every test takes one of the shared node's, so there must be more than tests. Each makes the node start later.
-const VHOSTS: usize = 90;
+const VHOSTS: usize = 100;
 /// A node of one test has fewer.
 const OWN_VHOSTS: usize = 2;
 
@@ -223,6 +223,13 @@ impl Rabbit {
             r#"rabbit_auth_backend_internal:set_permissions(<<"{user}">>, <<"{vhost}">>, <<".*">>, <<".*">>, <<".*">>,
                <<"test">>)"#
         ));
+    }
+
+    /// Imports definitions, as `rabbitmqctl import_definitions` does.
+    pub(crate) fn import(&self, definitions: &str) {
+        let definitions = definitions.replace('"', "\\\"").replace('\n', " ");
+        let said = self.evaluate(&format!("rabbit_definitions:import_raw(<<\"{definitions}\">>).\n"));
+        assert!(said.contains("{ok, ok}"), "{said}");
     }
 
     /// Has a queue's process die, and waits until there is another.

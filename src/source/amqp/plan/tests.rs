@@ -18,6 +18,7 @@ fn exchange(name: &str) -> Exchange {
 fn queue(name: &str, bind: &[(&str, &str)]) -> Queue {
     Queue {
         name: name.into(),
+        stem: None,
         durable: false,
         exclusive: true,
         auto_delete: true,
@@ -115,6 +116,17 @@ fn what_was_refused_is_asked_again_by_the_next_change() {
     let mut after = before.clone();
     after.apply(&before.plan(&wanted)[1]);
     assert_eq!(words(&after.plan(&wanted)), ["redeclare q"]);
+}
+
+#[test]
+fn a_queue_with_a_stem_has_another_name_at_each_connection() {
+    let queue = |name: &str| Queue { stem: (name == "a").then(|| name.into()), ..queue(name, &[]) };
+    let configured = Topology { exchanges: Vec::new(), queues: vec![queue("a"), queue("b")] };
+    let names = |topology: &Topology| topology.queues.iter().map(|queue| queue.name.clone()).collect::<Vec<_>>();
+    let first = configured.clone().named("1");
+    assert_eq!(names(&first), ["a.1", "b"]);
+    assert_eq!(names(&first.clone().named("2")), ["a.2", "b"]);
+    assert_eq!(first.plan(&configured.named("1")), []);
 }
 
 fn any_topology() -> impl Strategy<Value = Topology> {
