@@ -129,7 +129,9 @@ impl Builder {
     fn except(&mut self, value: &Value) -> Result<(), String> {
         if !value.is_nil() {
             count(&mut self.users, 1)?;
-            self.clause.except.extend(user(value)?);
+            if let Some(user) = user(value)? {
+                self.clause.except.push(user);
+            }
         }
         Ok(())
     }

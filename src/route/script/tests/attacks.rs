@@ -103,7 +103,7 @@ pub(crate) const ATTACKS: &[(&str, &str, &str, Ends)] = &[
     ("a list of too many topics", "", "local t = table.create(1e5, 'a') to:topics(t)", Error),
     ("a list of too many users", "", "local t = table.create(1e5, 7) to:users(t)", Error),
     ("a flood of audiences", "", "for i = 1, 1e6 do to:tenant() to:also() end", Error),
-    ("a flood of users to leave out", "", "for i = 1, 1e6 do to:except_user(i) end", Error),
+    ("a flood of users to leave out", "", "for i = 1, 1e6 do to:except_user(i) end", Somehow),
     ("a flood of conditions", "", "for i = 1, 1e6 do to:where({ role = i }) end", Somehow),
     ("a condition with a name of 1 MB", "local k = string.rep('x', 1e6)", "to:where({ [k] = 1 })", Error),
     ("binds with names of 1 MB", "local k = string.rep('x', 1e6)", "lookup('q', { [k] = 1 })", Error),
