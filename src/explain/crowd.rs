@@ -60,9 +60,10 @@ impl Crowd {
 
     /// Who gets the event by these audiences, by number, and what for a payload.
     pub(crate) fn reached(&mut self, audiences: &[Audience], event: &Event) -> BTreeMap<usize, Vec<u8>> {
+        let clauses: Vec<_> = audiences.iter().flat_map(Audience::clauses).collect();
         let mut reached = BTreeMap::new();
         self.0.deliver(audiences, |number, clause| {
-            reached.insert(number as usize, clause.payload.of(event).into_owned());
+            reached.insert(number as usize, clauses[clause].payload.of(event).into_owned());
         });
         reached
     }

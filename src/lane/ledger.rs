@@ -1,17 +1,20 @@
 //! What a lane counts and logs.
 //!
-//! Invariant: a fault that events repeat is logged once a second at most, with the number of those left out.
+//! Invariant: a fault that events repeat is logged once a second at most, with the number of those left out. What a route
+//! fails for is logged apart from what other routes fail for, and from its own other reasons.
 
+use std::mem::{Discriminant, discriminant};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use hashbrown::HashMap;
 use prometheus_client::metrics::counter::Counter;
 
 use crate::event::{TenantId, Topic};
 use crate::lookup::LookupError;
 use crate::observe::{Account, DropCause, LatencyHistogram, Metrics, RoutedOutcome, Throttle};
 use crate::reload::{Generation, Rulebook};
-use crate::route::script::ScriptError;
+use crate::route::script::{ScriptError, ScriptFailure};
 use crate::route::{Decided, Decision, Outcome};
 
 /// How often the same fault is logged.
@@ -31,7 +34,9 @@ pub(super) struct Ledger {
     everyone_of_a_tenant: Fault,
     lookup_failed: Fault,
     script: Fault,
-    tenant_backlog: Fault,
+    failures: FailureLog,
+    tenant_backlog: Counter,
+    tenant_backlog_log: Throttle,
     forgets: Counter,
     authorization: Throttle,
     authorization_scripts: Throttle,
@@ -43,12 +48,33 @@ pub(super) struct Ledger {
 struct Fault {
     cause: DropCause,
     count: Counter,
-    log: Throttle,
+}
+
+/// When a route's failures were logged, by the route's position and the reason. So it has at most as many entries as the
+/// largest rulebook has routes, for each reason. Routes of two rulebooks may share an entry, which holds back a line for a
+/// second.
+#[derive(Debug, Default)]
+struct FailureLog(HashMap<(usize, Reason), Throttle>);
+
+/// Why a route failed, for the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Reason {
+    NoTenant,
+    EveryoneOfATenant,
+    Lookup(Discriminant<LookupError>),
+    Script(ScriptFailure),
+}
+
+impl FailureLog {
+    /// Whether a failure is logged now: `Some` of how many like it were left out since the last one.
+    fn admit(&mut self, route: usize, reason: Reason, now: Instant) -> Option<u64> {
+        self.0.entry((route, reason)).or_insert_with(|| Throttle::new(EVERY)).admit_at(now)
+    }
 }
 
 impl Ledger {
     pub(super) fn new(metrics: Arc<Metrics>) -> Self {
-        let fault = |cause| Fault { cause, count: metrics.drops(cause), log: Throttle::new(EVERY) };
+        let fault = |cause| Fault { cause, count: metrics.drops(cause) };
         Self {
             decisions: None,
             dropped: metrics.routed(RoutedOutcome::dropped),
@@ -60,7 +86,9 @@ impl Ledger {
             everyone_of_a_tenant: fault(DropCause::everyone_of_a_tenant),
             lookup_failed: fault(DropCause::lookup_failed),
             script: fault(DropCause::script),
-            tenant_backlog: fault(DropCause::tenant_backlog),
+            failures: FailureLog::default(),
+            tenant_backlog: metrics.drops(DropCause::tenant_backlog),
+            tenant_backlog_log: Throttle::new(EVERY),
             forgets: metrics.forgets().clone(),
             authorization: Throttle::new(EVERY),
             authorization_scripts: Throttle::new(EVERY),
@@ -99,7 +127,7 @@ impl Ledger {
     }
 
     fn route(&mut self, decided: &Decided, tenant: Option<&TenantId>, rulebook: &Rulebook, now: Instant) {
-        let (fault, why) = match &decided.outcome {
+        let (fault, reason, why) = match &decided.outcome {
             Outcome::Audience(_) | Outcome::Nobody | Outcome::Act(_) => {
                 self.decisions_of(rulebook)[decided.route.index()].inc();
                 return;
@@ -116,22 +144,26 @@ impl Ledger {
                 return;
             }
             Outcome::NoTenant => (
-                &mut self.no_tenant,
+                &self.no_tenant,
+                Reason::NoTenant,
                 "the route is about a tenant's sessions or data, and the event names none".to_owned(),
             ),
             Outcome::EveryoneOfATenant => (
-                &mut self.everyone_of_a_tenant,
+                &self.everyone_of_a_tenant,
+                Reason::EveryoneOfATenant,
                 "the route is for everyone and the event names a tenant; `all_tenants: true` would allow it".to_owned(),
             ),
-            Outcome::LookupFailed(error) => (&mut self.lookup_failed, error.to_string()),
-            Outcome::ScriptFailed(error) => (&mut self.script, error.to_string()),
+            Outcome::LookupFailed(error) => {
+                (&self.lookup_failed, Reason::Lookup(discriminant(error)), error.to_string())
+            }
+            Outcome::ScriptFailed(error) => (&self.script, Reason::Script(error.kind), error.to_string()),
         };
         let route = rulebook.routes.name(decided.route);
         self.metrics.route_failures(route, fault.cause).inc();
         if !rulebook.routes.leaves_to_others(decided) {
             fault.count.inc();
         }
-        if let Some(left_out) = fault.log.admit_at(now) {
+        if let Some(left_out) = self.failures.admit(decided.route.index(), reason, now) {
             let (tenant, generation) = (tenant.map(TenantId::as_str), rulebook.generation.0);
             if rulebook.routes.leaves_to_others(decided) {
                 tracing::warn!(tenant, route, generation, why, left_out, "the route failed, and later ones are tried");
@@ -145,8 +177,8 @@ impl Ledger {
     pub(super) fn shed(&mut self, tenant: Option<&TenantId>, account: &Account, now: Instant) {
         self.dropped.inc();
         account.dropped();
-        self.tenant_backlog.count.inc();
-        if let Some(left_out) = self.tenant_backlog.log.admit_at(now) {
+        self.tenant_backlog.inc();
+        if let Some(left_out) = self.tenant_backlog_log.admit_at(now) {
             let why = "too many events wait for queries";
             tracing::warn!(tenant = tenant.map(TenantId::as_str), why, left_out, "event dropped");
         }
@@ -210,5 +242,28 @@ impl Ledger {
             (rulebook.generation, rulebook.routes.names().map(|name| metrics.decisions(name)).collect())
         });
         &self.decisions.insert(counters).1
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "a test is an edge")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failures_of_one_route_or_reason_hold_back_the_log_of_no_other() {
+        let reasons = [
+            Reason::NoTenant,
+            Reason::Lookup(discriminant(&LookupError::Failed(String::new()))),
+            Reason::Lookup(discriminant(&LookupError::Unavailable(String::new()))),
+            Reason::Script(ScriptFailure::Error),
+            Reason::Script(ScriptFailure::Breaker),
+        ];
+        let (mut log, now) = (FailureLog::default(), Instant::now());
+        for (route, reason) in [0, 1].into_iter().flat_map(|route| reasons.map(|reason| (route, reason))) {
+            assert_eq!(log.admit(route, reason, now), Some(0), "{route} {reason:?}");
+            assert_eq!(log.admit(route, reason, now), None, "{route} {reason:?}");
+        }
+        assert_eq!(log.admit(0, reasons[0], now + EVERY), Some(1));
     }
 }

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use hashbrown::HashMap;
 use secrecy::SecretString;
 use smallvec::SmallVec;
 use tokio::sync::mpsc;
@@ -94,8 +95,10 @@ pub enum ToShard {
 #[derive(Debug)]
 pub struct Routed {
     audiences: SmallVec<[Audience; 1]>,
-    /// Whole WebSocket frames, by what is in them. At least one where there is a clause.
-    frames: SmallVec<[(Payload, Bytes); 1]>,
+    /// The different frames, each a whole WebSocket frame.
+    frames: SmallVec<[Bytes; 1]>,
+    /// The index of each clause's frame. The clauses of all audiences are numbered in one row.
+    frame_of: SmallVec<[u32; 4]>,
     received: Instant,
     account: Arc<Account>,
 }
@@ -109,13 +112,8 @@ impl Routed {
         account: Arc<Account>,
         mut encode: impl FnMut(&Payload) -> Bytes,
     ) -> Self {
-        let mut routed = Self { audiences, frames: SmallVec::new(), received, account };
-        for clause in routed.audiences.iter().flat_map(Audience::clauses) {
-            if position(&routed.frames, clause).is_none() {
-                routed.frames.push((clause.payload.clone(), encode(&clause.payload)));
-            }
-        }
-        routed
+        let (frames, frame_of) = encoded(audiences.iter().flat_map(Audience::clauses), &mut encode);
+        Self { audiences, frames, frame_of, received, account }
     }
 
     /// Who gets it: the union of these.
@@ -125,13 +123,12 @@ impl Routed {
 
     /// The different frames, each a whole one.
     pub fn frames(&self) -> impl Iterator<Item = &Bytes> {
-        self.frames.iter().map(|(_, frame)| frame)
+        self.frames.iter()
     }
 
-    /// Which of the frames those get whom this clause of its audiences holds.
-    pub fn frame_of(&self, clause: &Clause) -> usize {
-        // Nearly always everyone gets the same.
-        if self.frames.len() == 1 { 0 } else { position(&self.frames, clause).unwrap_or_default() }
+    /// Which of the frames go to the sessions of the clause of this number.
+    pub fn frame_of(&self, clause: usize) -> usize {
+        self.frame_of.get(clause).map_or(0, |frame| *frame as usize)
     }
 
     /// When the event was received.
@@ -145,8 +142,34 @@ impl Routed {
     }
 }
 
-fn position(frames: &[(Payload, Bytes)], clause: &Clause) -> Option<usize> {
-    frames.iter().position(|(payload, _)| payload.is_same(&clause.payload))
+/// Encodes each different payload of these clauses once. Returns the frames, and the index of each clause's frame.
+fn encoded<'c>(
+    clauses: impl Iterator<Item = &'c Clause>,
+    encode: &mut impl FnMut(&Payload) -> Bytes,
+) -> (SmallVec<[Bytes; 1]>, SmallVec<[u32; 4]>) {
+    let (mut frames, mut frame_of) = (SmallVec::new(), SmallVec::new());
+    // Payloads of plugins may be many and long: they are not compared with each other.
+    let (mut shared, mut own) = (SmallVec::<[(&Payload, u32); 2]>::new(), HashMap::<&Bytes, u32>::new());
+    let mut next = 0;
+    for Clause { payload, .. } in clauses {
+        let known = match payload {
+            Payload::Own(bytes) => own.get(bytes).copied(),
+            Payload::Whole | Payload::Part(_) => {
+                shared.iter().find(|(other, _)| payload.is_same(other)).map(|(_, frame)| *frame)
+            }
+        };
+        frame_of.push(known.unwrap_or(next));
+        if known.is_none() {
+            frames.push(encode(payload));
+            if let Payload::Own(bytes) = payload {
+                own.insert(bytes, next);
+            } else {
+                shared.push((payload, next));
+            }
+            next += 1;
+        }
+    }
+    (frames, frame_of)
 }
 
 /// Whether a session may subscribe to a topic.

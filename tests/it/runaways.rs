@@ -4,6 +4,8 @@
 mod attacks;
 
 use std::fmt::Write;
+use std::fs;
+use std::process::Command;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -11,8 +13,8 @@ use sqlx::{AssertSqlSafe, Connection, SqliteConnection};
 use tokio::time::interval;
 
 use crate::support::client::Client;
-use crate::support::server::{Server, Setup};
-use attacks::ATTACKS;
+use crate::support::server::{POINTSMAN, Server, Setup};
+use attacks::{ATTACKS, FULL};
 
 /// A server whose events of a type call the plugin of that name.
 async fn start(plugins: &[(String, String)], more: &str) -> Server {
@@ -88,6 +90,98 @@ async fn each_way_to_run_away_costs_its_own_events_alone() {
 }
 
 #[tokio::test]
+async fn no_file_that_fills_the_memory_while_it_is_loaded_ends_the_server_or_a_check() {
+    // Enough time to get there.
+    let server = start(&[plugin("p", "", "")], "plugins: { budget: 500ms }").await;
+    let mut acme = Client::session(&server, "acme", &[]).await;
+    let attacks = ATTACKS.iter().filter(|(_, locals, attack, _)| *locals == FULL && !attack.contains("to."));
+    let mut saved = 0;
+    for (what, locals, attack, _) in attacks {
+        let text = format!("{locals}\nlocal function f()\n{attack}\nend f()\nreturn {{ route = function() end }}");
+        fs::write(server.folder().join("p.lua"), text).unwrap();
+        let answer = server.post("/api/reload", String::new()).await;
+        assert!(answer.json()["result"].is_string(), "{what}: {} {}", answer.status, answer.body);
+        let mut command = Command::new(POINTSMAN);
+        let checked =
+            command.args(["check", "--config", "pointsman.yaml"]).current_dir(server.folder()).output().unwrap();
+        assert!(matches!(checked.status.code(), Some(0 | 1)), "{what}: {checked:?}");
+        publish(&server, &[event("acme", saved, "other")]).await;
+        check(&mut acme, what, [saved]).await;
+        saved += 1;
+    }
+    assert!(saved > 5);
+}
+
+#[tokio::test]
+async fn one_tenants_data_that_fails_a_shipped_plugin_costs_no_other_tenant_an_event() {
+    let yaml = "shards: 1
+event: { payload: data, tenant: data.tenant, type: data.type }
+auth: { providers: [{ tokens: { acme: { user: 1, tenant: acme }, globex: { user: 1, tenant: globex } } }] }
+database:
+  url: 'sqlite:people.db'
+  queries: { users_with_access: { sql: 'SELECT person FROM people WHERE tenant = :tenant AND record = :record' } }
+topics: [{ match: '{kind}:{name}', allow: true }]
+routes:
+  - { name: escalations, when: { data.type: escalation }, script: escalation.lua, with: { large: 100000 } }
+  - { name: files, when: { data.type: file }, script: records.lua, with: { topic: record, query: users_with_access } }
+";
+    let files = [
+        ("escalation.lua", include_str!("../../plugins/escalation.lua")),
+        ("records.lua", include_str!("../../plugins/records.lua")),
+    ];
+    let server = Server::start_with(yaml, &Setup { files: &files, ..Setup::default() }).await;
+    let url = format!("sqlite:{}?mode=rwc", server.folder().join("people.db").display());
+    let mut file = SqliteConnection::connect(&url).await.unwrap();
+    for sql in [
+        "CREATE TABLE people (tenant TEXT, person INTEGER, record INTEGER)",
+        "INSERT INTO people VALUES ('acme', 1, 42), ('globex', 1, 42)",
+    ] {
+        sqlx::raw_sql(sql).execute(&mut file).await.unwrap();
+    }
+    let topics = ["managers:sales", "record:42"];
+    let mut acme = Client::session(&server, "acme", &topics).await;
+    let mut globex = Client::session(&server, "globex", &topics).await;
+    // A board's name, or a record's id, as somebody may have typed it.
+    for (kind, field, bad, good, fails) in [
+        ("escalation", "board", json!("Q1*"), json!("sales"), false),
+        ("escalation", "board", json!(true), json!("sales"), true),
+        ("file", "record_id", json!("a::b"), json!(42), false),
+        ("file", "record_id", json!(true), json!(42), true),
+    ] {
+        let of = |tenant: &str, number: usize, value: &Value| {
+            let mut event = event(tenant, number, kind);
+            event["data"][field] = value.clone();
+            event
+        };
+        // All of one tenant's first: nothing of another tenant comes between the failures.
+        let bad_ones = (0..40).map(|number| of("acme", number, &bad));
+        let events: Vec<_> = bad_ones.chain((0..40).map(|number| of("globex", number, &good))).collect();
+        publish(&server, &events).await;
+        check(&mut globex, &format!("{kind} beside {bad}"), 0..40).await;
+        let plugin = if kind == "file" { "records.lua" } else { "escalation.lua" };
+        let put_aside = format!("pointsman_plugin_put_aside{{plugin=\"{plugin}\",hook=\"route\"}}");
+        if fails {
+            // 20 fail, and then it is put aside for this tenant.
+            server
+                .wait_for_metric(
+                    &format!("pointsman_plugin_failures_total{{plugin=\"{plugin}\",kind=\"breaker\"}}"),
+                    20,
+                )
+                .await;
+            assert_eq!((failures(&server, plugin, "error").await, server.metric(&put_aside).await), (20, 1), "{kind}");
+        } else {
+            // Nobody looks at what has such a name, and the tenant's next event comes.
+            publish(&server, &[of("acme", 40, &good)]).await;
+            check(&mut acme, kind, [40]).await;
+            assert_eq!((failures(&server, plugin, "error").await, server.metric(&put_aside).await), (0, 0), "{kind}");
+        }
+    }
+    let says = |entry: &Value, what: &str| entry["message"].as_str().is_some_and(|message| message.starts_with(what));
+    let said = server.wait_for_log("that it was put aside", |entry| says(entry, "plugin put aside")).await;
+    assert_eq!(said["tenant"], "acme", "{said}");
+}
+
+#[tokio::test]
 async fn a_plugin_that_runs_away_each_time_is_put_aside_until_it_is_well() {
     let plugins = [plugin("loop", "", "while true do end")];
     let server = start(&plugins, "plugins: { breaker: { failures: 5, retry: 1s } }").await;
@@ -104,7 +198,11 @@ async fn a_plugin_that_runs_away_each_time_is_put_aside_until_it_is_well() {
     assert_eq!(server.metric(put_aside).await, 1);
     let says = |entry: &Value, what: &str| entry["message"].as_str().is_some_and(|message| message.starts_with(what));
     let said = server.wait_for_log("that it was put aside", |entry| says(entry, "plugin put aside")).await;
-    assert_eq!((&said["plugin"], &said["hook"]), (&json!("loop.lua"), &json!("route")), "{said}");
+    assert_eq!(
+        (&said["plugin"], &said["hook"], &said["tenant"]),
+        (&json!("loop.lua"), &json!("route"), &json!("acme")),
+        "{said}"
+    );
     let said = server.wait_for_log("that it takes long", |entry| says(entry, "plugin takes long")).await;
     assert_eq!((&said["plugin"], &said["tenant"]), (&json!("loop.lua"), &json!("acme")), "{said}");
     // What does not need it goes on for the same tenant, too.

@@ -17,7 +17,7 @@ use crate::event::{Event, TenantId, Topic};
 use crate::observe::{Metrics, Throttle};
 use crate::reload::Rulebook;
 use crate::route::script::{
-    Breaker, Breakers, Change, Ending, EventView, Plugin, Routing, ScriptError, ScriptFailure, Step, Vm, thread_time,
+    Breakers, Change, Ending, EventView, Plugin, Routing, ScriptError, ScriptFailure, Step, Vm, thread_time,
 };
 use crate::route::{Answer, Arrived, Came, Errand, First, Held, Leg, Progress, Scripts, SessionView};
 
@@ -41,9 +41,9 @@ pub(super) struct Machines {
 #[derive(Debug)]
 struct Machine {
     guest: Guest,
-    /// For events.
-    route: Breaker,
-    /// For what clients ask for, by their tenant: it puts aside neither events nor what other tenants' clients ask for.
+    /// By tenant: what is in one tenant's events makes it fail for that tenant alone.
+    route: Breakers<TenantId>,
+    /// What clients ask for puts no events aside.
     authorize: Breakers<TenantId>,
     suspects: Suspects,
     measured_until: Option<Instant>,
@@ -222,7 +222,7 @@ impl Machine {
     fn new(plugin: &Arc<Plugin>, rulebook: &Rulebook, metrics: &Metrics) -> Self {
         Self {
             guest: Guest::new(plugin, rulebook, metrics),
-            route: Breaker::new(rulebook.breaker),
+            route: Breakers::new(rulebook.breaker),
             authorize: Breakers::new(rulebook.breaker),
             suspects: Suspects::default(),
             measured_until: None,
@@ -232,18 +232,21 @@ impl Machine {
 
     /// Counts a call, and answers why it may not be made, where it may not.
     fn admit(&mut self, Whom { hook, tenant, now }: Whom<'_>) -> Result<(), ScriptError> {
-        let Guest { meter, plugin, .. } = &self.guest;
-        meter.call(hook);
-        let admitted = match hook {
-            Hook::Route => self.route.admit(now),
-            Hook::Authorize | Hook::Authenticate => self.authorize.admit(tenant, now),
-        };
-        if admitted {
+        self.guest.meter.call(hook);
+        if self.breakers(hook).admit(tenant, now) {
             return Ok(());
         }
+        let Guest { meter, plugin, .. } = &self.guest;
         meter.failure(ScriptFailure::Breaker.name());
-        let message = format!("{} is put aside for a while, as it failed again and again", plugin.name);
+        let message = format!("{} is put aside for this tenant for a while, as it failed again and again", plugin.name);
         Err(ScriptError { kind: ScriptFailure::Breaker, line: None, message })
+    }
+
+    fn breakers(&mut self, hook: Hook) -> &mut Breakers<TenantId> {
+        match hook {
+            Hook::Route => &mut self.route,
+            Hook::Authorize | Hook::Authenticate => &mut self.authorize,
+        }
     }
 
     /// Runs the plugin, on this thread.
@@ -292,15 +295,13 @@ impl Machine {
             Err(ScriptError { kind: ScriptFailure::Lookup, .. }) => Ending::Neither,
             Err(_) => Ending::Badly,
         };
+        let change = self.breakers(hook).ended(tenant, ending, now);
         let Guest { meter, plugin, generation, .. } = &self.guest;
         if let Err(error) = said {
             meter.failure(error.kind.name());
         }
-        let (change, tenant) = match hook {
-            Hook::Route => (self.route.ended(ending, now), None),
-            Hook::Authorize | Hook::Authenticate => (self.authorize.ended(tenant, ending, now), Some(tenant.as_str())),
-        };
         let (plugin, generation, hook_name) = (plugin.name.as_str(), generation.0, hook.name());
+        let tenant = tenant.as_str();
         match change {
             None => {}
             Some(Change::Opened) => {
@@ -326,8 +327,9 @@ impl Machine {
 impl Drop for Machine {
     fn drop(&mut self) {
         let meter = &self.guest.meter;
-        meter.put_aside(Hook::Route, -i64::from(self.route.is_open()));
-        meter.put_aside(Hook::Authorize, -i64::try_from(self.authorize.open()).unwrap_or_default());
+        for (hook, breakers) in [(Hook::Route, &self.route), (Hook::Authorize, &self.authorize)] {
+            meter.put_aside(hook, -i64::try_from(breakers.open()).unwrap_or_default());
+        }
     }
 }
 

@@ -201,6 +201,33 @@ fn where_the_next_route_is_tried_nothing_is_dropped() {
 }
 
 #[test]
+fn a_plugin_that_fails_for_one_tenant_costs_no_other_tenant_an_event() {
+    let mut bench = bench(SETTING);
+    let meter = bench.metrics.script("p.lua");
+    for id in 1..=20 {
+        for _ in 0..5 {
+            bench.script("acme", "fail", id);
+        }
+        bench.script("globex", "all", id);
+        // It is tried again, and fails again.
+        bench.now += Duration::from_secs(1);
+    }
+    assert_eq!(bench.handed_of(Some("globex")), (1..=20).collect::<Vec<_>>());
+    assert_eq!(["error", "breaker"].map(|kind| bench.failures(kind)), [4, 96]);
+    assert_eq!(meter.is_put_aside(Hook::Route), 1);
+    // A second tenant is counted by itself.
+    for id in 21..=25 {
+        bench.script("initech", "fail", id);
+    }
+    assert_eq!(["error", "breaker"].map(|kind| bench.failures(kind)), [7, 98]);
+    assert_eq!(meter.is_put_aside(Hook::Route), 2);
+    bench.now += Duration::from_secs(10);
+    bench.script("acme", "all", 26);
+    bench.script("initech", "all", 27);
+    assert_eq!(meter.is_put_aside(Hook::Route), 0);
+}
+
+#[test]
 fn a_plugin_that_fails_again_and_again_is_put_aside_for_events_and_topics_apart() {
     let mut bench = bench(SETTING);
     let meter = bench.metrics.script("p.lua");

@@ -76,7 +76,7 @@ impl ScriptMetrics {
         );
         r.register(
             "plugin_put_aside",
-            "Threads in which this hook of the plugin is put aside, as it failed again and again; of what clients ask for, tenants and addresses for which it is",
+            "Tenants, or for authenticate addresses, for which a thread has put this hook of the plugin aside, because it failed again and again",
             own.put_aside.clone(),
         );
         r.register(

@@ -50,14 +50,15 @@ impl<'t> Tokens<'t> {
         taken
     }
 
-    /// `[[...]]` or `[==[...]==]`, from here on: what is in it.
+    /// `[[...]]` or `[==[...]==]`, from here on: what is in it. Lua leaves out a line break at its beginning.
     fn long(&mut self) -> Option<&'t str> {
         let level = self.rest.strip_prefix('[')?.bytes().take_while(|byte| *byte == b'=').count();
         let opened = self.rest.get(level + 1..)?.strip_prefix('[')?;
         let closing = format!("]{}]", "=".repeat(level));
         let length = opened.find(&closing).unwrap_or(opened.len());
         self.rest = opened.get(length + closing.len()..).unwrap_or_default();
-        Some(&opened[..length])
+        let inside = &opened[..length];
+        Some(inside.strip_prefix("\r\n").or_else(|| inside.strip_prefix('\n')).unwrap_or(inside))
     }
 
     fn quoted(&mut self, quote: char) -> Token<'t> {
@@ -90,6 +91,8 @@ impl<'t> Iterator for Tokens<'t> {
         Some(match first {
             '"' | '\'' => self.quoted(first),
             '[' => match self.long() {
+                // Lua reads each line break as one character.
+                Some(inside) if inside.contains('\r') => Token::Sign('['),
                 Some(inside) => Token::Text(inside),
                 None => Token::Sign(self.take(1).chars().next()?),
             },
@@ -119,6 +122,10 @@ mod tests {
             ("local relookup, lookups = 1, 2", Asks::Nothing),
             ("lookup('b') lookup(\"a\", { x = 1 }) lookup( 'b' )", named(&["a", "b"])),
             ("lookup([[a]])", named(&["a"])),
+            ("lookup([[\na]])", named(&["a"])),
+            ("lookup([==[\r\na]==])", named(&["a"])),
+            ("lookup([[\n\na]])", named(&["\na"])),
+            ("lookup([[a\r\nb]])", Asks::Any),
             ("lookup --[[ so ]] ( -- now\n 'a')", named(&["a"])),
             ("lookup('a' .. x)", Asks::Any),
             ("lookup('a\\65')", Asks::Any),

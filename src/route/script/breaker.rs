@@ -9,18 +9,18 @@ use hashbrown::HashMap;
 
 use crate::config;
 
-/// Those of whom failures are counted each for themselves. More share one breaker.
+/// Tenants or addresses with a breaker of their own. More share one.
 const COUNTED: usize = 1_024;
 
-/// The breaker of one hook of a plugin, in one thread.
+/// The breaker of one hook of a plugin, in one thread, for one tenant or address.
 #[derive(Debug)]
-pub struct Breaker {
+struct Breaker {
     rule: config::Breaker,
     state: State,
 }
 
-/// The breakers of those for whom a hook is called that anybody can make fail, by what he sends: it is put aside for the
-/// one who does, and goes on for the others.
+/// The breakers of one hook of a plugin, in one thread, by tenant or address. What one of them sends can make the hook
+/// fail: then it is put aside for that one, and goes on for the others.
 #[derive(Debug)]
 pub struct Breakers<K> {
     rule: config::Breaker,
@@ -62,12 +62,12 @@ pub enum Change {
 
 impl Breaker {
     /// One that lets calls through.
-    pub fn new(rule: config::Breaker) -> Self {
+    fn new(rule: config::Breaker) -> Self {
         Self { rule, state: State::Closed { failures: 0 } }
     }
 
     /// Whether a call may be made now. One that was let through ends, or is dropped.
-    pub fn admit(&mut self, now: Instant) -> bool {
+    fn admit(&mut self, now: Instant) -> bool {
         match self.state {
             State::Closed { .. } => true,
             State::Open { until } | State::Trying { until } if now < until => false,
@@ -79,7 +79,7 @@ impl Breaker {
     }
 
     /// A call has ended like this.
-    pub fn ended(&mut self, ending: Ending, now: Instant) -> Option<Change> {
+    fn ended(&mut self, ending: Ending, now: Instant) -> Option<Change> {
         let open = State::Open { until: now + self.rule.retry };
         let (state, change) = match (self.state, ending) {
             (State::Closed { .. }, Ending::Well) => (State::Closed { failures: 0 }, None),
@@ -99,7 +99,7 @@ impl Breaker {
     }
 
     /// Whether it is put aside, a call that tries it or not.
-    pub fn is_open(&self) -> bool {
+    fn is_open(&self) -> bool {
         !matches!(self.state, State::Closed { .. })
     }
 }
@@ -110,7 +110,7 @@ impl<K: Clone + Eq + Hash> Breakers<K> {
         Self { rule, own: HashMap::new(), others: Breaker::new(rule) }
     }
 
-    /// As [`Breaker::admit`], for this one.
+    /// Whether a call may be made for this one now. One that was let through ends, or is dropped.
     pub fn admit(&mut self, whom: &K, now: Instant) -> bool {
         match self.own.get_mut(whom) {
             Some(own) => own.admit(now),
@@ -118,7 +118,7 @@ impl<K: Clone + Eq + Hash> Breakers<K> {
         }
     }
 
-    /// As [`Breaker::ended`], for this one.
+    /// A call for this one has ended like this.
     pub fn ended(&mut self, whom: &K, ending: Ending, now: Instant) -> Option<Change> {
         if let Some(own) = self.own.get_mut(whom) {
             let change = own.ended(ending, now);
@@ -141,7 +141,7 @@ impl<K: Clone + Eq + Hash> Breakers<K> {
         self.own.entry(whom.clone()).or_insert_with(|| Breaker::new(self.rule)).ended(ending, now)
     }
 
-    /// How many are put aside.
+    /// For how many the hook is put aside.
     pub fn open(&self) -> usize {
         self.own.values().chain([&self.others]).filter(|breaker| breaker.is_open()).count()
     }

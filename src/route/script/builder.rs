@@ -12,7 +12,7 @@ use super::Routing;
 use super::host::LONGEST_NAME;
 use super::json::{self, Writing};
 use super::value::{describe, describe_text, list, numeric, scalar, user, user_of};
-use crate::event::{AttributeMatch, Clause, Comparison, Matcher, Payload, Scalar, Topic, TopicError, UserId};
+use crate::event::{AttributeMatch, Clause, Comparison, Matcher, Payload, Scalar, Topic, UserId};
 
 /// Users, topics and values in conditions, of each so many in one call of the hook.
 const MOST_NAMES: usize = 10_000;
@@ -97,14 +97,14 @@ impl Builder {
         Ok(())
     }
 
-    fn topic(&mut self, topic: Topic) -> Result<(), String> {
+    fn topic(&mut self, topic: Option<Topic>) -> Result<(), String> {
         count(&mut self.topics, 1)?;
         add(&mut self.clause.topics, topic);
         self.is_named = true;
         Ok(())
     }
 
-    fn user(&mut self, user: UserId) -> Result<(), String> {
+    fn user(&mut self, user: Option<UserId>) -> Result<(), String> {
         count(&mut self.users, 1)?;
         add(&mut self.clause.users, user);
         self.is_named = true;
@@ -128,9 +128,10 @@ impl Builder {
     /// A field that is not there names nobody to leave out, as in a rule.
     fn except(&mut self, value: &Value) -> Result<(), String> {
         if !value.is_nil() {
-            let user = user(value)?;
             count(&mut self.users, 1)?;
-            self.clause.except.push(user);
+            if let Some(user) = user(value)? {
+                self.clause.except.push(user);
+            }
         }
         Ok(())
     }
@@ -216,7 +217,12 @@ fn count(known: &mut usize, more: usize) -> Result<(), String> {
     Ok(())
 }
 
-fn add<T>(to: &mut Option<SmallVec<[T; 1]>>, one: T) {
+/// Adds a name. Without one, the audience is still about such names, and maybe about none.
+fn add<T>(to: &mut Option<SmallVec<[T; 1]>>, one: Option<T>) {
+    let Some(one) = one else {
+        to.get_or_insert_default();
+        return;
+    };
     match to {
         Some(known) => {
             if known.len() == 1 {
@@ -240,28 +246,32 @@ fn nothing(value: &Value) -> Result<(), String> {
     if value.is_nil() { Ok(()) } else { Err(format!("it takes nothing, and this is {}", describe(value))) }
 }
 
-fn topic(value: &Value) -> Result<Topic, String> {
-    match value {
-        Value::String(text) => topic_of(&text.as_bytes()),
-        other => Err(format!("a topic is a text, and this is {}", describe(other))),
+/// The topic that a value names. `None` for a scalar that is not a topic: as in a rule, it names nobody.
+fn topic(value: &Value) -> Result<Option<Topic>, String> {
+    if let Value::String(text) = value {
+        return topic_of(&text.as_bytes());
     }
+    let scalar = scalar(value).map_err(|what| no_topic(&what))?;
+    Ok(scalar.as_value().text().and_then(|text| Topic::new(text).ok()))
 }
 
-fn topic_of(text: &[u8]) -> Result<Topic, String> {
+fn topic_of(text: &[u8]) -> Result<Option<Topic>, String> {
     if text.len() > Topic::MAX_BYTES {
-        return Err(TopicError::TooLong.to_string());
+        return Ok(None);
     }
-    match str::from_utf8(text).map(Topic::new) {
-        Ok(topic) => topic.map_err(|error| format!("{error}, and this is {}", describe_text(text))),
-        Err(_) => Err(format!("a topic is a text, and this is {}", describe_text(text))),
-    }
+    str::from_utf8(text).map(|text| Topic::new(text).ok()).map_err(|_| no_topic(&describe_text(text)))
 }
 
-/// A user by their id, or by a row of one column.
-fn user_or_row(value: &Value) -> Result<UserId, String> {
+fn no_topic(what: &str) -> String {
+    format!("a topic is a text, and this is {what}")
+}
+
+/// A user by their id, or by a row of one column. The row is empty if the column is null.
+fn user_or_row(value: &Value) -> Result<Option<UserId>, String> {
     let Value::Table(row) = value else { return user(value) };
     let mut columns = row.pairs::<Value, Value>().filter_map(Result::ok).map(|(_, value)| value);
     match (columns.next(), columns.next()) {
+        (None, _) => Ok(None),
         (Some(id), None) => user(&id),
         _ => Err("a list of users has ids, or rows of one column each".to_owned()),
     }
@@ -271,7 +281,7 @@ fn user_or_row(value: &Value) -> Result<UserId, String> {
 fn matcher(value: &Value, most: usize, levels: u8) -> Result<Matcher, String> {
     let Value::Table(table) = value else { return Ok(Matcher::from_scalar(compared(value)?)) };
     if table.raw_len() > 0 {
-        return list(value, most, |item| Ok(Matcher::from_scalar(compared(item)?)))
+        return list(value, most, |item| Ok(Some(Matcher::from_scalar(compared(item)?))))
             .map(|all| Matcher::Any(all.into_vec()));
     }
     let mut all = Vec::new();

@@ -89,12 +89,12 @@ fn fields(table: &Table, text: &str, faults: &mut Vec<PluginFault>) -> Option<Bo
         return None;
     }
     let mut paths = Vec::new();
-    let read = list(&declared, MOST_FIELDS, |field| {
+    let read = list::<()>(&declared, MOST_FIELDS, |field| {
         let name = field.as_string().and_then(|name| name.to_str().ok());
         let Some(name) = name else {
             let message = format!("a field is the text of a path, and this is {}", describe(field));
             faults.push(fault(line_of(text, "fields"), message));
-            return Ok(());
+            return Ok(None);
         };
         match Path::parse(&name) {
             Ok(path) => paths.push(path),
@@ -103,7 +103,7 @@ fn fields(table: &Table, text: &str, faults: &mut Vec<PluginFault>) -> Option<Bo
                 faults.push(fault(line, error.to_string()));
             }
         }
-        Ok(())
+        Ok(None)
     });
     if let Err(message) = read {
         let help = Some("fields = { \"data.deal_id\" }, or no `fields` at all for the whole event".to_owned());

@@ -77,12 +77,23 @@ impl Guard {
         self.began.set(began);
         self.looked.set(began);
         self.measured_from.set(used.measured.map(|measured| clock(ClockId::ThreadCPUTime).saturating_sub(measured)));
-        // Host code of the machine's library is many times slower below a limit, so there is one for scripts alone.
+        // The limit is for scripts alone: see `host`.
         limit_memory(lua, self.limits.memory);
         let result = run();
         limit_memory(lua, 0);
         self.next.set(u32::MAX);
         result
+    }
+
+    /// Runs what a script calls of the program, without the memory limit. Fails if the VM holds more than it may by then.
+    ///
+    /// Under a limit mlua cannot always make room for a reference to a value, and panics in some of its functions if so.
+    /// It is also many times slower there.
+    pub(super) fn host<R>(&self, lua: &Lua, run: impl FnOnce() -> mlua::Result<R>) -> mlua::Result<R> {
+        limit_memory(lua, 0);
+        let result = run();
+        limit_memory(lua, self.limits.memory);
+        result.and_then(|result| self.look_at_memory(lua).map(|()| result))
     }
 
     /// What the call has taken by the end of its last leg.

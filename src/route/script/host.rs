@@ -1,6 +1,7 @@
 //! What plugins call of the program: `to`'s methods, `lookup`, `log`, `json`, `now`.
 //!
 //! Invariant: every function here either answers at once or says what is wrong, and holds on to nothing of the script's.
+//! Invariant: a function that touches a value of Lua's runs without the memory limit: see [`Host::function`].
 
 use std::cell::{Cell, RefCell};
 use std::ffi::c_void;
@@ -8,7 +9,7 @@ use std::ptr;
 use std::rc::Rc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use mlua::{BString, LightUserData, Lua, MultiValue, Table, Value};
+use mlua::{BString, FromLuaMulti, Function, IntoLuaMulti, LightUserData, Lua, MultiValue, Table, Value};
 
 use super::builder::{Builder, METHODS, NUMBER_METHODS, TEXT_METHODS};
 use super::guard::Guard;
@@ -102,27 +103,36 @@ impl Host {
         Ok(Functions { prelude, arrays })
     }
 
+    /// A function for scripts, that runs without the memory limit.
+    fn function<A: FromLuaMulti, R: IntoLuaMulti>(
+        self: &Rc<Self>,
+        lua: &Lua,
+        run: impl Fn(&Self, &Lua, A) -> mlua::Result<R> + 'static,
+    ) -> mlua::Result<Function> {
+        let host = Rc::clone(self);
+        lua.create_function(move |lua, arguments: A| host.guard.host(lua, || run(&host, lua, arguments)))
+    }
+
     /// The methods of `to`, whatever they are called with.
     fn methods(self: &Rc<Self>, lua: &Lua) -> mlua::Result<Table> {
         let methods = lua.create_table()?;
         for (name, method) in METHODS {
-            let host = Rc::clone(self);
-            let function = move |_: &Lua, (to, value, more): (Value, Value, Value)| {
+            let function = move |host: &Self, lua: &Lua, (to, value, more): (Value, Value, Value)| {
                 host.build(name, &to, |builder| {
                     if more.is_nil() {
-                        method(builder, &value, host.writing(usize::MAX))
+                        method(builder, &value, host.writing(lua, usize::MAX))
                     } else {
                         Err("it takes one value at most".to_owned())
                     }
                 })?;
                 Ok(to)
             };
-            methods.set(name, lua.create_function(function)?)?;
+            methods.set(name, self.function(lua, function)?)?;
         }
         Ok(methods)
     }
 
-    /// Those that the prelude calls with a text.
+    /// Those that the prelude calls with a text. They touch no value of Lua's, so the memory limit may stay.
     fn text_methods(self: &Rc<Self>, lua: &Lua) -> mlua::Result<Table> {
         let methods = lua.create_table()?;
         for (name, method) in TEXT_METHODS {
@@ -134,7 +144,7 @@ impl Host {
         Ok(methods)
     }
 
-    /// Those that the prelude calls with a number.
+    /// Those that the prelude calls with a number, in the same way.
     fn number_methods(self: &Rc<Self>, lua: &Lua) -> mlua::Result<Table> {
         let methods = lua.create_table()?;
         for (name, method) in NUMBER_METHODS {
@@ -148,42 +158,37 @@ impl Host {
     fn prelude(self: &Rc<Self>, lua: &Lua, arrays: &Table) -> mlua::Result<Table> {
         let functions = lua.create_table()?;
         for (name, is_warning) in [("info", false), ("warn", true)] {
-            let host = Rc::clone(self);
-            let log = move |lua: &Lua, values: MultiValue| {
+            let log = move |host: &Self, lua: &Lua, values: MultiValue| {
                 host.write_line(lua, is_warning, &values);
                 Ok(())
             };
-            functions.set(name, lua.create_function(log)?)?;
+            functions.set(name, self.function(lua, log)?)?;
         }
-        let host = Rc::clone(self);
-        functions.set("ask", lua.create_function(move |_, (query, binds)| Ok(host.ask(&query, &binds).err()))?)?;
-        let host = Rc::clone(self);
-        functions.set(
-            "raised",
-            lua.create_function(move |lua, value| {
-                host.note_raised(lua, &value);
-                Ok(())
-            })?,
-        )?;
-        let host = Rc::clone(self);
-        let encode = move |_: &Lua, value: Value| {
-            let text = json::write(&value, host.writing(LARGEST_JSON));
+        let ask = |host: &Self, _: &Lua, (query, binds): (Value, Value)| Ok(host.ask(&query, &binds).err());
+        functions.set("ask", self.function(lua, ask)?)?;
+        let raised = |host: &Self, lua: &Lua, value: Value| {
+            host.note_raised(lua, &value);
+            Ok(())
+        };
+        functions.set("raised", self.function(lua, raised)?)?;
+        let encode = |host: &Self, lua: &Lua, value: Value| {
+            let text = json::write(&value, host.writing(lua, LARGEST_JSON));
             text.map_err(|fault| mlua::Error::runtime(format!("json.encode: {fault}")))
         };
-        functions.set("encode", lua.create_function(encode)?)?;
-        let (host, marks) = (Rc::clone(self), arrays.clone());
-        let decode = move |lua: &Lua, text: Value| {
+        functions.set("encode", self.function(lua, encode)?)?;
+        let marks = arrays.clone();
+        let decode = move |host: &Self, lua: &Lua, text: Value| {
             let text = text.as_string().and_then(|text| text.to_str().ok());
             let text = text.ok_or_else(|| mlua::Error::runtime("json.decode takes a text of UTF-8"))?;
             json::check_and_read(lua, &text, Making { arrays: &marks, frozen: false, guard: &host.guard })
         };
-        functions.set("decode", lua.create_function(decode)?)?;
+        functions.set("decode", self.function(lua, decode)?)?;
         let marks = arrays.clone();
-        let array = move |_: &Lua, list: Option<Table>| match list {
+        let array = move |_: &Self, _: &Lua, list: Option<Table>| match list {
             Some(list) => list.set_metatable(Some(marks.clone())).map(|()| list),
             None => Err(mlua::Error::runtime("json.array takes a list")),
         };
-        functions.set("array", lua.create_function(array)?)?;
+        functions.set("array", self.function(lua, array)?)?;
         functions.set("now", lua.create_function(|_, ()| Ok(now().as_secs_f64()))?)?;
         Ok(functions)
     }
@@ -212,7 +217,7 @@ impl Host {
     }
 
     fn note_raised(&self, lua: &Lua, value: &Value) {
-        let shown = json::write(value, self.writing(1024)).unwrap_or_else(|_| describe(value));
+        let shown = json::write(value, self.writing(lua, 1024)).unwrap_or_else(|_| describe(value));
         // This function, the prelude's, and the one that has raised it.
         let raised = Some(Raised { line: line(lua, 2), shown });
         match self.call.borrow_mut().as_mut() {
@@ -227,14 +232,14 @@ impl Host {
             call.lines
         });
         let text = match lines {
-            0..=MOST_LINES => on_one_line(self.shown(values)),
+            0..=MOST_LINES => on_one_line(self.shown(lua, values)),
             _ if lines == MOST_LINES + 1 => format!("this call has logged {MOST_LINES} lines: the others are left out"),
             _ => return,
         };
         (self.log)(LogLine { is_warning: is_warning || lines > MOST_LINES, line: line(lua, 1), text });
     }
 
-    fn shown(&self, values: &MultiValue) -> String {
+    fn shown(&self, lua: &Lua, values: &MultiValue) -> String {
         let mut text = String::new();
         for value in values {
             if !text.is_empty() {
@@ -251,7 +256,8 @@ impl Host {
                 Value::Nil => text.push_str("nil"),
                 Value::Error(error) => text.push_str(error.to_string().lines().next().unwrap_or_default()),
                 table @ Value::Table(_) => {
-                    text.push_str(&json::write(table, self.writing(LONGEST_LINE)).unwrap_or_else(|_| describe(table)));
+                    let writing = self.writing(lua, LONGEST_LINE);
+                    text.push_str(&json::write(table, writing).unwrap_or_else(|_| describe(table)));
                 }
                 other => text.push_str(&describe(other)),
             }
@@ -263,8 +269,8 @@ impl Host {
         text
     }
 
-    fn writing(&self, most: usize) -> Writing<'_> {
-        Writing { arrays: self.arrays.get(), most, guard: &self.guard }
+    fn writing<'w>(&'w self, lua: &'w Lua, most: usize) -> Writing<'w> {
+        Writing { lua, arrays: self.arrays.get(), most, guard: &self.guard }
     }
 }
 

@@ -13,6 +13,10 @@ use super::value::{EXACT, describe, float};
 
 /// Tables in tables, at most.
 const LEVELS: u8 = 128;
+/// After so many values that are read it is looked at time and memory.
+const LOOK_EVERY: u32 = 64;
+/// Bytes that a member of an object takes at least: `"":0`.
+const SHORTEST_MEMBER: usize = 4;
 
 /// A value on its way to Lua: text is copied there at once.
 pub(super) type Piece<'t> = Either<&'t str, Value>;
@@ -31,6 +35,7 @@ pub(super) struct Making<'m> {
 /// How JSON is made of tables.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Writing<'w> {
+    pub(super) lua: &'w Lua,
     /// The metatable that marks lists.
     pub(super) arrays: *const c_void,
     /// Bytes at most.
@@ -68,13 +73,15 @@ struct Reader<'l, 't, 'm> {
     text: &'t str,
     at: usize,
     making: Making<'m>,
+    /// Values that were read.
+    values: u32,
     /// A text that was read has no characters: it holds one half of a surrogate pair.
     has_half: bool,
 }
 
 impl<'l, 't, 'm> Reader<'l, 't, 'm> {
     fn new(lua: &'l Lua, text: &'t str, making: Making<'m>) -> Self {
-        Self { lua, text, at: 0, making, has_half: false }
+        Self { lua, text, at: 0, making, values: 0, has_half: false }
     }
 
     fn peek(&mut self) -> u8 {
@@ -94,12 +101,16 @@ impl<'l, 't, 'm> Reader<'l, 't, 'm> {
 
     fn value(&mut self, levels: u8) -> mlua::Result<Piece<'t>> {
         let first = self.peek();
-        if matches!(first, b'{' | b'[') {
+        let is_table = matches!(first, b'{' | b'[');
+        self.values = self.values.wrapping_add(1);
+        if is_table || self.values.is_multiple_of(LOOK_EVERY) {
+            self.making.guard.safepoint()?;
+            self.making.guard.look_at_memory(self.lua)?;
+        }
+        if is_table {
             if levels == 0 {
                 return Err(mlua::Error::runtime(format!("the JSON is nested deeper than {LEVELS} levels")));
             }
-            self.making.guard.safepoint()?;
-            self.making.guard.look_at_memory(self.lua)?;
             let table = if first == b'{' { self.object(levels - 1)? } else { self.array(levels - 1)? };
             if self.making.frozen {
                 table.set_readonly(true);
@@ -195,7 +206,7 @@ fn number(digits: &str) -> Piece<'_> {
 
 /// Writes a value as JSON. Names are sorted. The error says what cannot be written.
 pub(super) fn write(value: &Value, writing: Writing<'_>) -> Result<String, String> {
-    let mut writer = Writer { writing, out: String::new() };
+    let mut writer = Writer { writing, out: String::new(), pending: 0 };
     writer.value(value, LEVELS)?;
     Ok(writer.out)
 }
@@ -203,6 +214,8 @@ pub(super) fn write(value: &Value, writing: Writing<'_>) -> Result<String, Strin
 struct Writer<'w> {
     writing: Writing<'w>,
     out: String,
+    /// Members of objects that are still to be written, of all levels: the program refers to each.
+    pending: usize,
 }
 
 impl Writer<'_> {
@@ -238,20 +251,20 @@ impl Writer<'_> {
 
     fn table(&mut self, table: &Table, levels: u8) -> Result<(), String> {
         let length = table.raw_len();
-        let is_marked = table.metatable().is_some_and(|metatable| metatable.to_pointer() == self.writing.arrays);
-        if is_marked || (length > 0 && self.members(table, length)? == length) {
+        if self.is_marked(table)? || (length > 0 && self.members(table, length)? == length) {
             return self.array(table, length, levels);
         }
         let mut pairs = Vec::new();
         let collected = table.for_each::<Value, Value>(|key, value| {
             self.writing.guard.safepoint()?;
             pairs.push((name(&key).map_err(mlua::Error::runtime)?, value));
-            // Each takes four bytes at least.
-            self.fits(4 * pairs.len()).map_err(mlua::Error::runtime)
+            self.fits(SHORTEST_MEMBER * (self.pending + pairs.len())).map_err(mlua::Error::runtime)
         });
         collected.map_err(|error| told(&error))?;
+        self.pending += pairs.len();
         pairs.sort_unstable_by(|(left, _), (right, _)| left.cmp(right));
         for (index, (key, value)) in pairs.iter().enumerate() {
+            self.pending -= 1;
             self.out.push(if index == 0 { '{' } else { ',' });
             self.json(key)?;
             self.out.push(':');
@@ -259,6 +272,15 @@ impl Writer<'_> {
         }
         self.out.push_str(if pairs.is_empty() { "{}" } else { "}" });
         Ok(())
+    }
+
+    /// Whether a table is marked as an array.
+    fn is_marked(&self, table: &Table) -> Result<bool, String> {
+        // Leaves a free place for the reference that `metatable` makes, and fails without one.
+        drop(self.writing.lua.create_string("").map_err(|error| told(&error))?);
+        #[expect(clippy::disallowed_methods, reason = "there is a place for the reference")]
+        let metatable = table.metatable();
+        Ok(metatable.is_some_and(|metatable| metatable.to_pointer() == self.writing.arrays))
     }
 
     /// How many members a table has, or more than `most`.

@@ -35,7 +35,7 @@ use crate::config::{Hook, PluginFile};
 use crate::event::{Clause, Decoder, Event, Path, Scalar, Topic};
 use crate::lookup::Binds;
 
-pub use self::breaker::{Breaker, Breakers, Change, Ending};
+pub use self::breaker::{Breakers, Change, Ending};
 pub use self::guard::thread_time;
 pub use self::view::EventView;
 

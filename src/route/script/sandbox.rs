@@ -55,8 +55,10 @@ impl Sandbox {
     /// Runs a plugin's top level within the limits, and answers what it returns.
     pub(super) fn run(&self, name: &str, bytecode: &[u8]) -> mlua::Result<Value> {
         let chunk = self.lua.load(bytecode).set_name(format!("@{name}")).set_mode(ChunkMode::Binary).into_function()?;
+        #[expect(clippy::disallowed_methods, reason = "no plugin has run yet, so there is room for a reference")]
+        let globals = self.lua.globals();
         let returned = self.host.guard.leg(&self.lua, Used::default(), || chunk.call::<Value>(()));
-        self.lua.globals().set_readonly(true);
+        globals.set_readonly(true);
         if self.host.guard.has_stopped() {
             return Err(mlua::Error::runtime(self.host.guard.complaint()));
         }

@@ -51,24 +51,25 @@ pub(super) fn scalar(value: &Value) -> Result<Scalar, String> {
     }
 }
 
-/// The user that a value names.
-pub(super) fn user(value: &Value) -> Result<UserId, String> {
+/// The user that a value names. `None` for a scalar that is not an id: as in a rule, it names nobody.
+pub(super) fn user(value: &Value) -> Result<Option<UserId>, String> {
     match value {
         Value::String(text) => user_of(&text.as_bytes()),
         Value::Integer(number) if number.unsigned_abs() > EXACT.unsigned_abs() => {
             Err(format!("an id beyond 2^53 is a text, and this is {}", describe(value)))
         }
-        Value::Integer(number) => UserId::from_scalar(&Scalar::Int(*number)).ok_or_else(|| no_user(&describe(value))),
+        Value::Integer(number) => Ok(UserId::from_scalar(&Scalar::Int(*number))),
+        Value::Number(_) | Value::Boolean(_) => Ok(None),
         other => Err(no_user(&describe(other))),
     }
 }
 
 /// The user that a text names.
-pub(super) fn user_of(text: &[u8]) -> Result<UserId, String> {
+pub(super) fn user_of(text: &[u8]) -> Result<Option<UserId>, String> {
     if text.len() > LONGEST_ID {
         return Err(format!("an id is at most {LONGEST_ID} bytes long, and this is {}", describe_text(text)));
     }
-    str::from_utf8(text).ok().and_then(UserId::new).ok_or_else(|| no_user(&describe_text(text)))
+    str::from_utf8(text).map(UserId::new).map_err(|_| no_user(&describe_text(text)))
 }
 
 fn no_user(what: &str) -> String {
@@ -82,11 +83,11 @@ pub(super) fn numeric(number: f64) -> Value {
     if float(whole).to_bits() == number.to_bits() { Value::Integer(whole) } else { Value::Number(number) }
 }
 
-/// The texts of a list, and what else is in it, in order: those until the first `nil`.
+/// What the items of a list are, in order: those until the first `nil`. Leaves out the items that `item` has nothing for.
 pub(super) fn list<T>(
     value: &Value,
     most: usize,
-    mut item: impl FnMut(&Value) -> Result<T, String>,
+    mut item: impl FnMut(&Value) -> Result<Option<T>, String>,
 ) -> Result<SmallVec<[T; 1]>, String> {
     let Value::Table(table) = value else { return Err(format!("a list is needed, and this is {}", describe(value))) };
     let length = table.raw_len();
@@ -97,7 +98,7 @@ pub(super) fn list<T>(
         return Err(format!("{length} are too many: at most {most} in one call of the hook"));
     }
     let read = |index| table.raw_get::<Value>(index).map_err(|error| error.to_string());
-    (1..=length).map(|index| item(&read(index)?)).collect()
+    (1..=length).filter_map(|index| read(index).and_then(|value| item(&value)).transpose()).collect()
 }
 
 /// A value of the program, for Lua. `null` is `nil`, and a large integer is a text.

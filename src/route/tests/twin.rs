@@ -54,20 +54,25 @@ local function filled(...)
     end
     return text
 end
-local function topics(values)
+-- Of values, those that can be a name: whether they are one, the program says.
+local function scalars(values)
     local found = {}
     for _, value in values do
-        local name = shown(value)
-        if name and not (":" .. name .. ":"):find("::", 1, true) then table.insert(found, name) end
+        if type(value) ~= "table" then table.insert(found, value) end
     end
     return found
 end
-local function users(values)
-    local found = {}
+-- Whether a value is a topic.
+local function is_topic(value)
+    local name = shown(value)
+    if not name or #name > 255 or name:find("%c") or (":" .. name .. ":"):find("::", 1, true) then return false end
+    return name == "*" or not name:gsub(":%*$", ""):find("*", 1, true)
+end
+local function has_topic(values)
     for _, value in values do
-        if id(value) and id(value) ~= "" then table.insert(found, value) end
+        if is_topic(value) then return true end
     end
-    return found
+    return false
 end
 -- One value, or those of a list.
 local function each(value)
@@ -150,18 +155,18 @@ fn lua_matcher(matcher: &Matcher<Path>, value: &str) -> String {
     }
 }
 
-fn lua_list(list: &ListRule, of: &str) -> String {
+fn lua_list(list: &ListRule) -> String {
     match list {
         // Each by itself: a table of them would end at the first that is nil.
         ListRule::Each(templates) => {
             let each: Vec<String> = templates.iter().map(|template| lua_template(&template.to_string())).collect();
             let each: Vec<String> = each.iter().map(|template| format!("add({template})")).collect();
             format!(
-                "(function() local all = {{}} local function add(v) if v ~= nil then table.insert(all, v) end end {} return {of}(all) end)()",
+                "(function() local all = {{}} local function add(v) if v ~= nil then table.insert(all, v) end end {} return scalars(all) end)()",
                 each.join(" ")
             )
         }
-        ListRule::Field(path) => format!("{of}(each({}))", lua_field(&path.to_string())),
+        ListRule::Field(path) => format!("scalars(each({}))", lua_field(&path.to_string())),
     }
 }
 
@@ -179,12 +184,14 @@ fn lua_condition(matcher: &Matcher<Path>) -> String {
     }
 }
 
-/// The same in Lua, asked last, and only where everything else names somebody.
+/// The same in Lua. A query is asked last, and only if everything else names somebody.
 fn lua_audience(rule: &AudienceRule) -> String {
     let mut lua = "do\nlocal is_somebody, is_named = true, false\n".to_owned();
     if let Some(list) = &rule.topics {
-        writeln!(lua, "local topics = {}\nif #topics == 0 then is_somebody = false end", lua_list(list, "topics"))
-            .unwrap();
+        writeln!(lua, "local topics = {}", lua_list(list)).unwrap();
+        if matches!(rule.users, Some(UsersRule::Query(_))) {
+            lua.push_str("if not has_topic(topics) then is_somebody = false end\n");
+        }
     }
     for (index, (_, matcher)) in rule.attributes.iter().enumerate() {
         writeln!(
@@ -197,8 +204,7 @@ fn lua_audience(rule: &AudienceRule) -> String {
     match &rule.users {
         None => {}
         Some(UsersRule::List(list)) => {
-            writeln!(lua, "local users = {}\nif #users == 0 then is_somebody = false end", lua_list(list, "users"))
-                .unwrap();
+            writeln!(lua, "local users = {}", lua_list(list)).unwrap();
         }
         Some(UsersRule::Query(QueryCall { query, with })) => {
             let bind = lua_template(&with[0].1.to_string());
@@ -220,7 +226,7 @@ fn lua_audience(rule: &AudienceRule) -> String {
     lua.push_str("if not is_named then to:tenant() end\n");
     for except in &rule.except {
         let except = lua_template(&except.to_string());
-        writeln!(lua, "for _, user in users_of({except}) do to:except_user(user) end").unwrap();
+        writeln!(lua, "if type({except}) ~= 'table' then to:except_user({except}) end").unwrap();
     }
     lua.push_str("to:also()\nend\nend\n");
     lua
@@ -229,7 +235,6 @@ fn lua_audience(rule: &AudienceRule) -> String {
 fn lua_route(number: usize, route: &Route) -> String {
     let RouteTarget::Audiences(audiences) = &route.to else { panic!("no other is made up") };
     let mut lua = format!("routes[{number}] = function(event, to)\n");
-    lua.push_str("local function users_of(value) return users(value ~= nil and type(value) ~= 'table' and { value } or {}) end\n");
     for (path, matcher) in &route.when {
         let condition = lua_matcher(matcher, &lua_field(&path.to_string()));
         writeln!(lua, "if not ({condition}) then error('does not hold') end").unwrap();
@@ -258,6 +263,12 @@ fn scalar() -> impl Strategy<Value = Scalar> {
         6 => "[ab]{0,2}".prop_map(|value| Scalar::Text(value.into())),
         2 => prop::sample::select(&["true", "1", "1.5", "a:b", "ü", ":"]).prop_map(text),
     ]
+}
+
+/// Values that topics and users are named by. Conditions on attributes are not filled from them: plugins say globs there.
+fn name() -> impl Strategy<Value = Scalar> {
+    let odd = prop::sample::select(&["*", "a*", "a:*", "*:a", "a::b", "a\nb", "\u{7f}"]).prop_map(text);
+    prop_oneof![4 => scalar(), 1 => odd]
 }
 
 fn large() -> impl Strategy<Value = Scalar> {
@@ -346,16 +357,17 @@ fn json(value: &Scalar) -> String {
 }
 
 fn body() -> impl Strategy<Value = String> {
-    let field = || {
+    let field = |scalar: BoxedStrategy<Scalar>| {
         let list = prop::collection::vec(
-            scalar().prop_filter("a list of Lua ends at nil", |value| *value != Scalar::Null),
+            scalar.clone().prop_filter("a list of Lua ends at nil", |value| *value != Scalar::Null),
             0..3,
         );
         let list = list.prop_map(|items| format!("[{}]", items.iter().map(json).collect::<Vec<_>>().join(",")));
-        prop_oneof![6 => scalar().prop_map(|value| json(&value)), 1 => list, 1 => scalar().prop_map(|value| format!(r#"{{"c":{}}}"#, json(&value)))]
+        prop_oneof![6 => scalar.clone().prop_map(|value| json(&value)), 1 => list, 1 => scalar.prop_map(|value| format!(r#"{{"c":{}}}"#, json(&value)))]
     };
-    let maybe = || prop::option::weighted(0.8, field());
-    ([maybe(), maybe(), maybe(), maybe()], large()).prop_map(|(fields, large)| {
+    let plain = || prop::option::weighted(0.8, field(scalar().boxed()));
+    let odd = || prop::option::weighted(0.8, field(name().boxed()));
+    ([plain(), odd(), plain(), odd()], large()).prop_map(|(fields, large)| {
         let fields = ["a", "b", "o", "list"].into_iter().zip(fields);
         let fields = fields.filter_map(|(name, value)| Some(format!(",{name:?}:{}", value?)));
         let fields: Vec<String> = fields.collect();

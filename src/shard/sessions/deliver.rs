@@ -15,39 +15,41 @@ enum FoundBy {
 }
 
 impl Sessions {
-    /// Calls `reach` for each session that is in one of `audiences`, once each: with its connection, and the first
-    /// clause that holds it.
-    pub fn deliver(&mut self, audiences: &[Audience], mut reach: impl FnMut(u32, &Clause)) {
+    /// Calls `reach` for each session that is in one of `audiences`, once each: with its connection, and the number of the
+    /// first clause that holds it. The clauses of all audiences are numbered in one row.
+    pub fn deliver(&mut self, audiences: &[Audience], mut reach: impl FnMut(u32, usize)) {
         self.delivery += 1;
+        let mut first = 0;
         for audience in audiences {
             match audience.scope() {
                 Scope::Tenant(name) => {
                     if let Some(&tenant) = self.by_name.get(name) {
-                        self.deliver_to(tenant, audience.clauses(), &mut reach);
+                        self.deliver_to(tenant, audience.clauses(), first, &mut reach);
                     }
                 }
                 Scope::EveryTenant => {
                     let tenants: Vec<u32> = self.tenants.iter().map(|(index, _)| narrow(index)).collect();
                     for tenant in tenants {
-                        self.deliver_to(tenant, audience.clauses(), &mut reach);
+                        self.deliver_to(tenant, audience.clauses(), first, &mut reach);
                     }
                 }
             }
+            first += audience.clauses().len();
         }
     }
 
-    fn deliver_to(&mut self, tenant: u32, clauses: &[Clause], reach: &mut impl FnMut(u32, &Clause)) {
+    fn deliver_to(&mut self, tenant: u32, clauses: &[Clause], first: usize, reach: &mut impl FnMut(u32, usize)) {
         let tenant = &self.tenants[tenant as usize];
         let sessions = &mut self.all;
         let delivery = self.delivery;
-        for clause in clauses {
+        for (number, clause) in (first..).zip(clauses) {
             let topics = clause.topics.as_ref().map(|topics| tenant.named(topics, &self.hasher));
             let topics = topics.as_deref();
             let mut offer = |index: u32, found_by: FoundBy| {
                 let session = &mut sessions[index as usize];
                 if session.reached_by != delivery && session.is_in(clause, topics, found_by) {
                     session.reached_by = delivery;
-                    reach(session.connection, clause);
+                    reach(session.connection, number);
                 }
             };
             match (&clause.users, topics) {

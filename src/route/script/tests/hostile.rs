@@ -1,14 +1,26 @@
 //! Scripts that run away, each by another door: all are stopped within a few budgets of CPU time, and leave a machine
 //! that works, or one that is known to be spent.
 
+use std::env;
+use std::process::Command;
+
 use rustix::time::{ClockId, clock_gettime};
 
-use super::attacks::{ATTACKS, Ends};
+use super::attacks::{ATTACKS, Ends, FULL};
 use super::*;
 
 /// A call may take its budget twice, and then what the operation takes that is under way. Builds with debug assertions
 /// are slow, so this is generous; what would run away takes seconds.
 const MOST: Duration = Duration::from_millis(250);
+
+/// Set in a child process of these tests, in which a panic ends the process as it does in a server.
+const PANICS_ABORT: &str = "POINTSMAN_TEST_PANICS_ABORT";
+
+fn panics_abort_in_child() {
+    if env::var_os(PANICS_ABORT).is_some() {
+        crate::runtime::panics_abort();
+    }
+}
 
 fn cpu() -> Duration {
     let time = clock_gettime(ClockId::ThreadCPUTime);
@@ -17,6 +29,7 @@ fn cpu() -> Duration {
 
 #[test]
 fn whatever_runs_away_is_stopped_and_the_machine_works_or_is_known_to_be_spent() {
+    panics_abort_in_child();
     let mut wrong = Vec::new();
     // A plugin that says `lookup` is run as a coroutine.
     for ((name, locals, attack, ends), waits) in ATTACKS.iter().flat_map(|attack| [(attack, ""), (attack, "lookup,")]) {
@@ -72,6 +85,50 @@ fn what_runs_away_while_it_is_loaded_is_no_plugin() {
         assert!(format!("p.lua: {}", faults[0].message).contains(said), "{text}: {faults:?}");
         let took = cpu().saturating_sub(before);
         assert!(took < MOST, "{text}: {took:?}");
+    }
+}
+
+#[test]
+fn each_attack_at_the_top_level_is_a_fault_or_costs_nothing() {
+    panics_abort_in_child();
+    for (name, locals, attack, _) in ATTACKS {
+        let text =
+            format!("{locals}\nlocal function attack()\n{attack}\nend attack()\nreturn {{ route = function() end }}");
+        // Time enough to fill the memory.
+        let patience = if *locals == FULL { 10 } else { 1 };
+        let limits = ScriptLimits { budget: patience * LIMITS.budget, ..LIMITS };
+        let before = cpu();
+        let compiled = Plugin::compile(&file(&text), limits);
+        let took = cpu().saturating_sub(before);
+        assert!(took < patience * MOST, "{name}: {took:?}, {compiled:?}");
+        if let Ok(plugin) = compiled {
+            // Where its memory is full, it fails here.
+            let sink: LogSink = Rc::new(|_, _| {});
+            drop(Vm::new(&Arc::new(plugin), &sink));
+        }
+    }
+}
+
+#[test]
+fn no_attack_ends_the_process() {
+    let (_, module) = module_path!().split_once("::").unwrap();
+    for test in [
+        "whatever_runs_away_is_stopped_and_the_machine_works_or_is_known_to_be_spent",
+        "each_attack_at_the_top_level_is_a_fault_or_costs_nothing",
+    ] {
+        let mut child = Command::new(env::current_exe().unwrap());
+        let child = child
+            .args([&format!("{module}::{test}"), "--exact", "--nocapture"])
+            .env(PANICS_ABORT, "1")
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&child.stdout);
+        assert!(
+            child.status.success() && said.contains("1 passed"),
+            "{test}: {}\n{said}{}",
+            child.status,
+            String::from_utf8_lossy(&child.stderr)
+        );
     }
 }
 
