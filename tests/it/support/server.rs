@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use rustix::process::Signal;
+use rustix::process::{Pid, Resource, Rlimit, Signal, prlimit};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::time::{interval, timeout};
@@ -130,6 +130,13 @@ impl Server {
     /// How many descriptors it has open.
     pub fn descriptors(&self) -> usize {
         std::fs::read_dir(format!("/proc/{}/fd", self.process.pid())).unwrap().count()
+    }
+
+    /// From now on it may have this many descriptors open. Those that are open stay.
+    pub fn limit_descriptors(&self, limit: u64) {
+        let pid = Pid::from_raw(self.process.pid());
+        let limits = Rlimit { current: Some(limit), maximum: Some(limit) };
+        prlimit(pid, Resource::Nofile, limits).unwrap();
     }
 
     /// The most memory it has ever held (resident), in bytes.
