@@ -75,7 +75,7 @@ pub enum StartError {
 
 impl Pipeline {
     /// Starts everything that the first change came to, which took so long; `control` runs what is not on an event's way.
-    pub async fn start(
+    pub fn start(
         origin: Origin,
         ready: Ready,
         took: Duration,
@@ -86,8 +86,8 @@ impl Pipeline {
         let bind = |key, address| move |source| StartError::Bind { key, address, source };
         let listeners = listen::bind(config.listen, config.shards.get()).map_err(bind("listen", config.listen))?;
         let clients = listeners[0].local_addr()?;
-        let admin_listener = tokio::net::TcpListener::bind(config.admin.listen).await;
-        let admin_listener = admin_listener.map_err(bind("admin.listen", config.admin.listen))?;
+        let admin_listeners = listen::bind(config.admin.listen, 1);
+        let admin_listener = admin_listeners.map_err(bind("admin.listen", config.admin.listen))?.swap_remove(0);
         let admin = admin_listener.local_addr()?;
 
         let tls = match config.tls.clone() {
@@ -180,7 +180,7 @@ impl Pipeline {
             reloader: reloader.clone(),
             key: asked_key,
         };
-        control.spawn(admin::serve(admin_listener, parts));
+        admin::start(admin_listener, parts)?;
         tracing::info!(listener = "clients", address = %clients, tls = is_secure, shards = config.shards, "listening");
         tracing::info!(listener = "admin", address = %admin, "listening");
         let shard_threads = Threads::new(threads);

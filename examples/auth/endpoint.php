@@ -8,7 +8,7 @@
 //             headers: { X-Api-Key: "${WS_AUTH_KEY}" }
 //             cache: 30s
 //
-// To try it:  PHP_CLI_SERVER_WORKERS=4 php -S 127.0.0.1:8000 examples/auth/endpoint.php
+// To try it:  WS_AUTH_KEY=the-same-key PHP_CLI_SERVER_WORKERS=4 php -S 127.0.0.1:8000 examples/auth/endpoint.php
 //
 // Pointsman asks  POST {"access_token": "...", "remote_addr": "..."}  and understands
 //
@@ -61,8 +61,12 @@ if ($_SERVER['REQUEST_METHOD'] !== 'POST') {
     answer(405, ['error' => 'POST only']);
 }
 // Not 403: a key that does not fit is a fault of the configuration, and no client's.
+// Without a key nobody is answered: else whoever reaches this endpoint could try tokens.
 $key = getenv('WS_AUTH_KEY');
-if ($key !== false && !hash_equals($key, $_SERVER['HTTP_X_API_KEY'] ?? '')) {
+if ($key === false || $key === '') {
+    answer(500, ['error' => 'WS_AUTH_KEY is not set']);
+}
+if (!hash_equals($key, $_SERVER['HTTP_X_API_KEY'] ?? '')) {
     answer(500, ['error' => 'the key does not fit']);
 }
 

@@ -1,71 +1,156 @@
-//! Connections of the admin listener: accepted, bounded in number and time, and ended with the process.
+//! Connections of the admin listener: always accepted, bounded in number and time, and ended with the process.
+//!
+//! The listener has a thread of its own, so that nothing else of the program can delay probes. Anybody who reaches the
+//! port can open connections. So the listener never waits for one to end: if too many are open, or descriptors run out,
+//! it closes the connection that has been idle longest.
 
-use std::sync::Arc;
+use std::io;
 use std::time::Duration;
 
 use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use rustix::io::Errno;
+use rustix::process::{Resource, getrlimit};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::task::JoinSet;
+use tokio::net::TcpListener;
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
+use super::connections::{Connections, Idle};
 use super::patience::Patient;
 use super::{AdminParts, routes};
+use crate::observe::Throttle;
 
-/// Connections at most. One more waits in the system's queue until one ends.
-const CONNECTIONS: usize = 256;
+/// Connections at most.
+const CONNECTIONS: usize = 1024;
+/// The share of the process's descriptors that these connections may take at most: one in so many.
+const SHARE: u64 = 4;
 /// How long a request's head may take, and how long a connection may idle.
 const HEAD: Duration = Duration::from_secs(10);
 /// How long a peer may take to read the next byte of an answer.
 const ANSWER: Duration = Duration::from_secs(10);
 /// Bytes of a request's head.
 const HEAD_BYTES: usize = 16 * 1024;
-/// After a failed accept, the system has no room: how long to leave it alone.
-const NO_ROOM: Duration = Duration::from_millis(100);
+/// How long a connection has for its first words at least, before it may be closed to make room for another.
+const FIRST_WORDS: Duration = Duration::from_millis(200);
+/// How much earlier than its turn a connection may be closed, because timers are coarse.
+const EARLY: Duration = Duration::from_millis(5);
+/// How long to leave the system alone after it could not accept a connection.
+const NO_ROOM: Duration = Duration::from_millis(10);
+/// How often the same trouble is logged at most.
+const LOGGED: Duration = Duration::from_secs(10);
 
-/// Answers for as long as it is polled: until the process ends.
-pub async fn serve(listener: TcpListener, parts: AdminParts) {
-    let router = routes::router(parts);
-    let room = Arc::new(Semaphore::new(CONNECTIONS));
-    let mut connections = JoinSet::new();
+/// Answers until the process ends, on a thread of its own.
+pub fn start(listener: std::net::TcpListener, parts: AdminParts) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    listener.set_nonblocking(true)?;
+    let listener = {
+        let _context = runtime.enter();
+        TcpListener::from_std(listener)?
+    };
+    let most = connections();
+    let router = routes::router(parts, most);
+    let serve = move || runtime.block_on(serve(listener, router, most));
+    std::thread::Builder::new().name("admin".to_owned()).spawn(serve)?;
+    Ok(())
+}
+
+/// How many connections may be open at once.
+pub fn connections() -> usize {
+    let descriptors = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    usize::try_from(descriptors / SHARE).map_or(CONNECTIONS, |share| share.min(CONNECTIONS))
+}
+
+async fn serve(listener: TcpListener, router: axum::Router, most: usize) {
+    let mut connections = Connections::new();
+    let mut pace = Pace { next: Instant::now() };
+    let (full, failed) = (Throttle::new(LOGGED), Throttle::new(LOGGED));
     loop {
+        let is_full = connections.count() >= most;
+        let accepted = async {
+            if is_full {
+                sleep_until(pace.next).await;
+            }
+            listener.accept().await
+        };
         tokio::select! {
-            accepted = accept(&listener, &room) => match accepted {
-                Ok((stream, permit)) => {
-                    connections.spawn(connection(stream, router.clone(), permit));
+            accepted = accepted => match accepted {
+                Ok((stream, _)) => {
+                    if is_full {
+                        pace.closes_one_of(connections.count());
+                        connections.close_most_idle();
+                        if let Some(held_back) = full.admit() {
+                            let message = "many connections are open: the one that was idle longest is closed";
+                            tracing::warn!(listener = "admin", connections = most, held_back, message);
+                        }
+                    }
+                    connections.add(|idle| connection(stream, router.clone(), idle));
                 }
                 Err(error) => {
-                    tracing::warn!(%error, listener = "admin", "cannot accept a connection");
-                    tokio::time::sleep(NO_ROOM).await;
+                    if let Some(held_back) = failed.admit() {
+                        tracing::warn!(%error, listener = "admin", held_back, "cannot accept a connection");
+                    }
+                    if is_out_of_descriptors(&error) && connections.count() > 0 {
+                        free_descriptor(&mut connections, &mut pace).await;
+                    } else {
+                        sleep(NO_ROOM).await;
+                    }
                 }
             },
-            Some(ended) = connections.join_next() => {
-                if let Err(error) = ended {
-                    tracing::error!(%error, listener = "admin", "a connection's task failed");
-                }
-            }
+            () = connections.ended() => {}
         }
     }
 }
 
-async fn accept(listener: &TcpListener, room: &Arc<Semaphore>) -> std::io::Result<(TcpStream, OwnedSemaphorePermit)> {
-    let permit = Arc::clone(room).acquire_owned().await.expect("the semaphore is never closed");
-    let (stream, _) = listener.accept().await?;
-    Ok((stream, permit))
+/// Waits until a connection ends, or closes the one that has been idle longest.
+async fn free_descriptor(connections: &mut Connections, pace: &mut Pace) {
+    if timeout_at(pace.next.max(Instant::now() + NO_ROOM), connections.ended()).await.is_err() {
+        pace.closes_one_of(connections.count());
+        if connections.close_most_idle() {
+            connections.ended().await;
+        }
+    }
 }
 
-async fn connection<S>(stream: S, router: axum::Router, _permit: OwnedSemaphorePermit)
+/// Spaces out the connections that are closed to make room, so that each newcomer has some time before its turn comes.
+struct Pace {
+    /// When the next one may be closed.
+    next: Instant,
+}
+
+impl Pace {
+    /// One of so many is closed now.
+    fn closes_one_of(&mut self, open: usize) {
+        let now = Instant::now();
+        let each = FIRST_WORDS / u32::try_from(open.max(1)).unwrap_or(u32::MAX);
+        self.next = self.next.max(now.checked_sub(EARLY).unwrap_or(now)) + each;
+    }
+}
+
+fn is_out_of_descriptors(error: &io::Error) -> bool {
+    [Errno::MFILE, Errno::NFILE].iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
+}
+
+async fn connection<S>(stream: S, router: axum::Router, idle: Idle)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let stream = Patient::new(stream, ANSWER);
+    let router = TowerToHyperService::new(router);
+    let service = service_fn(move |request| {
+        let busy = idle.busy();
+        let response = router.call(request);
+        async move {
+            let response = response.await;
+            drop(busy);
+            response
+        }
+    });
     let ended = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD)
         .max_buf_size(HEAD_BYTES)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router))
+        .serve_connection(TokioIo::new(Patient::new(stream, ANSWER)), service)
         .await;
     if let Err(error) = ended {
         tracing::debug!(%error, listener = "admin", "connection ended");
@@ -76,7 +161,6 @@ where
 mod tests {
     use axum::routing::get;
     use tokio::io::AsyncWriteExt;
-    use tokio::time::Instant;
 
     use super::*;
 
@@ -84,11 +168,11 @@ mod tests {
     async fn one_who_never_reads_an_answer_does_not_keep_the_connection() {
         let (near, mut far) = tokio::io::duplex(1024);
         let router = axum::Router::new().route("/", get(async || "x".repeat(1 << 20)));
-        let room = Arc::new(Semaphore::new(1));
-        let permit = Arc::clone(&room).acquire_owned().await.unwrap();
+        let mut connections = Connections::new();
         far.write_all(b"GET / HTTP/1.1\r\nhost: here\r\n\r\n").await.unwrap();
         let begun = Instant::now();
-        connection(near, router, permit).await;
-        assert_eq!((begun.elapsed(), room.available_permits()), (ANSWER, 1));
+        connections.add(|idle| connection(near, router, idle));
+        connections.ended().await;
+        assert_eq!((begun.elapsed(), connections.count()), (ANSWER, 0));
     }
 }

@@ -4,12 +4,15 @@
 //! probes, which carry no secrets and learn none. Without a key, what a web page of another origin sends is refused, so
 //! that no website can publish into the server of somebody who visits it.
 //!
-//! Invariant: nobody can hold this listener up. Heads and bodies must come within a time, answers must be
-//! read, connections are counted.
+//! Invariant: nobody can hold this listener up, and nothing delays a probe. The listener has a thread of its own. It accepts
+//! every connection, and closes an idle one if too many are open. Requests other than probes need a place of their class.
+//! Heads and bodies must come within a time, and answers must be read.
 
+mod connections;
 mod door;
 mod listener;
 mod patience;
+mod places;
 mod readiness;
 mod reloads;
 mod routes;
@@ -23,7 +26,7 @@ use crate::observe::Metrics;
 use crate::reload::Reloader;
 use crate::source::Intake;
 
-pub use self::listener::serve;
+pub use self::listener::{connections, start};
 pub use self::readiness::{Fact, Readiness};
 
 /// What the admin listener shows and reaches.

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::response::Response;
 use hyper::StatusCode;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::AdminParts;
 use super::routes::{answer, refusal};
-use crate::reload::{Attempt, Outcome, Trigger};
+use crate::reload::{Outcome, Trigger};
 
 /// What is in force.
 pub(super) async fn rulebook(State(parts): State<Arc<AdminParts>>) -> Response {
@@ -18,8 +18,7 @@ pub(super) async fn rulebook(State(parts): State<Arc<AdminParts>>) -> Response {
 
 /// The last attempts, the newest first.
 pub(super) async fn reloads(State(parts): State<Arc<AdminParts>>) -> Response {
-    let attempts: Vec<Value> = parts.reloader.history().iter().map(Attempt::to_json).collect();
-    answer(StatusCode::OK, json!({ "reloads": attempts }).to_string())
+    answer(StatusCode::OK, parts.reloader.history().to_json())
 }
 
 /// Takes up the files, and answers when they are in force, or why they are not.

@@ -13,25 +13,40 @@ use hyper::StatusCode;
 use hyper::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderValue};
 use serde_json::json;
 
+use super::places::{self, Places};
 use super::{AdminParts, door, reloads};
 use crate::source::publish;
 
+/// Publishes that are served at once. Each of them holds its body and, decoded, the events of it.
+const PUBLISHES: usize = 128;
 /// How long a body may take to come in.
 const BODY: Duration = Duration::from_secs(30);
 /// What Prometheus calls the format that the metrics are rendered in.
 const METRICS_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-pub(super) fn router(parts: AdminParts) -> Router {
+/// The routes of a listener that has so many connections at most.
+pub(super) fn router(parts: AdminParts, connections: usize) -> Router {
     let key = parts.key.clone();
-    Router::new()
-        .route("/healthz", get(async || answer(StatusCode::OK, json!({ "status": "ok" }).to_string())))
-        .route("/readyz", get(readyz))
-        .route("/metrics", get(metrics))
+    // What is left of the connections is for probes.
+    let publishes = (connections / 2).max(1);
+    let publishes = Places::new(publishes, publishes.min(PUBLISHES));
+    let others = (connections / 4).max(1);
+    let others = Places::new(others, others);
+    let published = Router::new()
         .route("/publish", post(publish))
+        .route_layer(middleware::from_fn_with_state(publishes, places::take));
+    let asked = Router::new()
+        .route("/metrics", get(metrics))
         .route("/api/rulebook", get(reloads::rulebook))
         .route("/api/reloads", get(reloads::reloads))
         .route("/api/reload", post(reloads::reload))
         .route("/api/rollback", post(reloads::rollback))
+        .route_layer(middleware::from_fn_with_state(others, places::take));
+    Router::new()
+        .route("/healthz", get(async || answer(StatusCode::OK, json!({ "status": "ok" }).to_string())))
+        .route("/readyz", get(readyz))
+        .merge(published)
+        .merge(asked)
         .fallback(async || refusal(StatusCode::NOT_FOUND, "there is nothing here"))
         .method_not_allowed_fallback(async || refusal(StatusCode::METHOD_NOT_ALLOWED, "not by this method"))
         .with_state(Arc::new(parts))
@@ -69,13 +84,16 @@ async fn metrics(State(parts): State<Arc<AdminParts>>) -> Response {
 }
 
 async fn publish(State(parts): State<Arc<AdminParts>>, request: Request) -> Response {
-    let mut response = match read(request).await {
+    let mut response = match read(request, parts.intake.largest_event().max(publish::MAX_BYTES)).await {
         Ok(body) => {
             let (status, body) = publish::answer(&parts.intake, body).await;
             answer(status, body)
         }
         Err(refused) => refused,
     };
+    if response.status() == StatusCode::SERVICE_UNAVAILABLE {
+        places::come_again(&mut response);
+    }
     if parts.readiness.is_draining() {
         // Whoever goes on publishing comes by a new connection, and so to a process that stays.
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
@@ -83,14 +101,16 @@ async fn publish(State(parts): State<Arc<AdminParts>>, request: Request) -> Resp
     response
 }
 
-async fn read(request: Request) -> Result<Bytes, Response> {
-    let body = tokio::time::timeout(BODY, to_bytes(request.into_body(), publish::MAX_BYTES)).await;
+async fn read(request: Request, most: usize) -> Result<Bytes, Response> {
+    let body = tokio::time::timeout(BODY, to_bytes(request.into_body(), most)).await;
     let body = body.map_err(|_| refusal(StatusCode::REQUEST_TIMEOUT, "the body did not come in within 30 seconds"))?;
     body.map_err(|error| {
         let cause = std::error::Error::source(&error);
         let too_large = cause.is_some_and(<dyn std::error::Error>::is::<http_body_util::LengthLimitError>);
         if too_large {
-            refusal(StatusCode::PAYLOAD_TOO_LARGE, "a body is at most 16 MiB; send the events in several")
+            let error = "a body is at most 16 MiB, or what `limits.event` allows if that is more; \
+                         send the events in several";
+            refusal(StatusCode::PAYLOAD_TOO_LARGE, error)
         } else {
             refusal(StatusCode::BAD_REQUEST, "the body broke off")
         }

@@ -176,8 +176,8 @@ pub(super) struct PublishArguments {
 
 #[derive(Debug, Args)]
 pub(super) struct ListenArguments {
-    /// Who to be: an access token
-    #[arg(long, value_name = "T")]
+    /// Who to be: an access token. A variable, unlike an argument, is not shown in lists of processes
+    #[arg(long, value_name = "T", env = "POINTSMAN_TOKEN", hide_env_values = true)]
     pub(super) token: SecretString,
     /// Subscribe to this topic; may be given several times
     #[arg(long = "topic", value_name = "X")]
@@ -290,7 +290,8 @@ const SERVE_EXAMPLES: &str = "\
 POINTSMAN_LOG filters the log; it is `info` where it is not set.
 
 SIGTERM and Ctrl-C tell clients when to come back, and flush what waits for them; a second one
-ends it at once. A change of the configuration needs a restart.
+ends it at once. A change of the configuration comes into force while it runs; a setting that needs
+a restart is named. SIGHUP takes the files up at once.
 
 Exit codes: 0 ended as asked; 1 the configuration is at fault; 3 cannot bind, or the broker was
 lost where `amqp.when_lost` is `exit`.";

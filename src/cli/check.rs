@@ -92,6 +92,9 @@ fn to_json(verdict: &Verdict) -> Value {
         list.push(json!({ "severity": "error", "message": verdict.line }));
     }
     let mut said = json!({ "ok": verdict.exit == Exit::Fine, "diagnostics": diagnostics });
+    if verdict.diagnostics.left_out() > 0 {
+        said["diagnostics_left_out"] = json!(verdict.diagnostics.left_out());
+    }
     if let Some(ways) = &verdict.ways {
         ways.add_to(&mut said);
     }

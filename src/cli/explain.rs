@@ -10,17 +10,16 @@ use serde_json::json;
 use super::arguments::ExplainArguments;
 use super::offline::offline;
 use super::{Exit, Format, complain};
-use crate::config::{Given, ReadTests, Situation, situation};
+use crate::config::{Given, MAX_EVENT, ReadTests, Situation, situation};
 use crate::event::Scalar;
 use crate::explain::{Person, Published, explain};
-use crate::source::publish::MAX_BYTES;
 
 /// Why there is nothing to explain.
 #[derive(Debug, thiserror::Error)]
 enum Failure {
     #[error("cannot read {path}: {error}")]
     Read { path: String, error: io::Error },
-    #[error("{path} is larger than 16 MiB, which is more than an event may have")]
+    #[error("{path} is larger than {} MiB, which is more than an event may have", MAX_EVENT >> 20)]
     TooLarge { path: String },
     #[error("`--header` is written NAME=VALUE, and `{0}` has no `=`")]
     Header(String),
@@ -120,14 +119,14 @@ fn given(path: &Path) -> Result<Given, Failure> {
 
 fn read(path: &Path) -> Result<Vec<u8>, Failure> {
     let mut bytes = Vec::new();
-    let limit = MAX_BYTES as u64 + 1;
+    let limit = MAX_EVENT as u64 + 1;
     let read = if path == Path::new("-") {
         io::stdin().lock().take(limit).read_to_end(&mut bytes)
     } else {
         std::fs::File::open(path).and_then(|file| file.take(limit).read_to_end(&mut bytes))
     };
     read.map_err(|error| Failure::Read { path: shown(path), error })?;
-    if bytes.len() > MAX_BYTES { Err(Failure::TooLarge { path: shown(path) }) } else { Ok(bytes) }
+    if bytes.len() > MAX_EVENT { Err(Failure::TooLarge { path: shown(path) }) } else { Ok(bytes) }
 }
 
 fn shown(path: &Path) -> String {

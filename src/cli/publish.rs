@@ -14,7 +14,8 @@ use serde_json::Value;
 
 use super::arguments::PublishArguments;
 use super::{Exit, Format, complain, print, runtime};
-use crate::source::publish::MAX_BYTES;
+use crate::config::MAX_EVENT;
+use crate::source::publish::{MAX_BYTES, is_one_event};
 
 /// How long connecting may take.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -50,8 +51,10 @@ enum Failure {
     Https,
     #[error("cannot read {path}: {error}")]
     Read { path: String, error: io::Error },
-    #[error("{path} is larger than the 16 MiB that a server takes at once; send its events in several")]
+    #[error("{path} is larger than the {} MiB that a server takes at once; send its events in several", MAX_BYTES >> 20)]
     TooLarge { path: String },
+    #[error("{path} is larger than the {} MiB that any server takes for an event", MAX_EVENT >> 20)]
+    TooLargeEvent { path: String },
     #[error("cannot reach {server}: {why}")]
     Reach { server: String, why: String },
     #[error("{server} refused ({status}): {said}")]
@@ -64,7 +67,7 @@ impl Failure {
     fn exit(&self) -> Exit {
         match self {
             Self::Url { .. } | Self::Https => Exit::Usage,
-            Self::Refused { .. } | Self::TooLarge { .. } => Exit::AtFault,
+            Self::Refused { .. } | Self::TooLarge { .. } | Self::TooLargeEvent { .. } => Exit::AtFault,
             Self::Read { .. } | Self::Reach { .. } | Self::Unavailable { .. } => Exit::Environment,
         }
     }
@@ -73,8 +76,11 @@ impl Failure {
 fn try_publish(event: &Path, server: &str, key: Option<SecretString>) -> Result<u64, Failure> {
     let url = publish_url(server)?;
     let body = read(event)?;
-    if body.len() > MAX_BYTES {
-        // The server would say the same, but it may hang up before all of it is sent, and its word be lost.
+    // The server would refuse it too. But it may hang up before all of it is sent, so that its reason is lost.
+    if body.len() > MAX_EVENT && is_one_event(&body) {
+        return Err(Failure::TooLargeEvent { path: event.display().to_string() });
+    }
+    if body.len() > MAX_BYTES && !is_one_event(&body) {
         return Err(Failure::TooLarge { path: event.display().to_string() });
     }
     let reach = |why: String| Failure::Reach { server: server.to_owned(), why };

@@ -69,7 +69,7 @@ async fn run(origin: Origin, control: &Handle) -> Exit {
     };
     let demo = ready.config.demo;
     let Origin { file, instance, .. } = origin.clone();
-    let pipeline = match Pipeline::start(origin, ready, begun.elapsed(), metrics, control).await {
+    let pipeline = match Pipeline::start(origin, ready, begun.elapsed(), metrics, control) {
         Ok(pipeline) => pipeline,
         Err(error) => {
             complain(&error.to_string());

@@ -38,6 +38,9 @@ pub use self::ways::Way;
 /// Shards at most, so that a set of them is one word.
 pub const MAX_SHARDS: u8 = 64;
 
+/// Bytes that `limits.event` allows at most. A broker takes no larger message.
+pub const MAX_EVENT: usize = 128 << 20;
+
 /// Everything that the configuration files say.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -182,6 +185,8 @@ pub struct Limits {
     pub topics: usize,
     /// Bytes of one message from a client.
     pub message: usize,
+    /// Bytes of one published event.
+    pub event: usize,
     /// What may wait for one connection.
     pub outbox: OutboxLimits,
 }

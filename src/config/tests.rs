@@ -66,6 +66,7 @@ fn config(text: &str) -> Config {
 mod accepted;
 mod amqp_tls;
 mod anything;
+mod bounds;
 mod embedded_default;
 mod faults;
 mod including;

@@ -15,7 +15,7 @@ use crate::runtime::let_pass;
 
 /// How deep lists and maps may stand in each other.
 const MAX_DEPTH: usize = 64;
-/// How many values a file may hold, those of aliases counted each time.
+/// How many values a file may hold, those of aliases counted each time. As many more may be copied for anchors.
 const MAX_NODES: usize = 200_000;
 
 /// For whoever writes text with brackets inside of brackets.
@@ -30,7 +30,7 @@ pub(super) fn parse(file: &Arc<SourceFile>, diagnostics: &mut Diagnostics) -> Op
         block_nesting_limit: MAX_DEPTH,
     };
     let parser = Parser::new_from_str_with_options(file.text(), options);
-    let mut builder = Builder { parser, file, anchors: HashMap::new(), nodes: 0 };
+    let mut builder = Builder { parser, file, anchors: HashMap::new(), nodes: 0, copied: 0 };
     match builder.document() {
         Ok(node) => Some(node),
         Err(fault) => {
@@ -48,6 +48,8 @@ struct Builder<'f> {
     /// The finished values of anchors. One that is still being read is not there.
     anchors: HashMap<usize, Anchored>,
     nodes: usize,
+    /// Values that anchors hold copies of.
+    copied: usize,
 }
 
 struct Anchored {
@@ -126,7 +128,10 @@ impl<'f> Builder<'f> {
         };
         let node = Node { place, kind };
         if anchor != 0 {
-            let anchored = Anchored { node: node.clone(), nodes: self.nodes - before, depth: inner + 1 };
+            let nodes = self.nodes - before;
+            self.copied += nodes;
+            self.count(0, span)?;
+            let anchored = Anchored { node: node.clone(), nodes, depth: inner + 1 };
             self.anchors.insert(anchor, anchored);
         }
         Ok((node, inner + 1))
@@ -203,7 +208,7 @@ impl<'f> Builder<'f> {
 
     fn count(&mut self, nodes: usize, span: &Span) -> Result<(), Fault> {
         self.nodes += nodes;
-        if self.nodes > MAX_NODES {
+        if self.nodes.max(self.copied) > MAX_NODES {
             let message = format!("the file holds more than {MAX_NODES} values, those of aliases counted each time");
             return Err(self.fault(span, message, Some("write out what the aliases stand for, or split the file")));
         }

@@ -115,6 +115,7 @@ mod tests {
     use crate::config::{OutboxLimits, WhenFull};
 
     const LIMITS: Limits = Limits {
+        event: 16 << 20,
         connections: 1,
         topics: 2,
         message: 100,

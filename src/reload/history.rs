@@ -75,9 +75,9 @@ pub struct Attempt {
     pub not_applied: Vec<String>,
 }
 
-/// The last attempts, the newest first. Cheap to clone.
+/// The last attempts as JSON, the newest first. Each is rendered once, when it is noted. Cheap to clone.
 #[derive(Clone, Debug, Default)]
-pub struct History(VecDeque<Arc<Attempt>>);
+pub struct History(VecDeque<Arc<str>>);
 
 impl Attempt {
     /// The name of what came of it.
@@ -119,6 +119,7 @@ impl Attempt {
                 // Writing to memory does not fail.
                 diagnostics.render(&mut text, false).ok();
                 value["diagnostics"] = diagnostics.to_json();
+                value["diagnostics_left_out"] = json!(diagnostics.left_out());
                 value["text"] = json!(String::from_utf8_lossy(&text));
             }
             if let Refusal::Tests(proof) = refusal {
@@ -131,14 +132,15 @@ impl Attempt {
 
 impl History {
     /// Adds one. The oldest gives way to it.
-    pub(super) fn add(&mut self, attempt: Arc<Attempt>) {
+    pub(super) fn add(&mut self, attempt: &Attempt) {
         self.0.truncate(KEPT_ATTEMPTS - 1);
-        self.0.push_front(attempt);
+        self.0.push_front(attempt.to_json().to_string().into());
     }
 
-    /// The newest first.
-    pub fn iter(&self) -> impl Iterator<Item = &Attempt> {
-        self.0.iter().map(Arc::as_ref)
+    /// For programs: an object with all of them as `reloads`.
+    pub fn to_json(&self) -> String {
+        let attempts: Vec<&str> = self.0.iter().map(Arc::as_ref).collect();
+        format!("{{\"reloads\":[{}]}}", attempts.join(","))
     }
 }
 
@@ -151,8 +153,8 @@ pub(super) fn seconds(at: SystemTime) -> f64 {
 mod tests {
     use super::*;
 
-    fn attempt(number: u64) -> Arc<Attempt> {
-        Arc::new(Attempt {
+    fn attempt(number: u64) -> Attempt {
+        Attempt {
             trigger: Trigger::Watch,
             at: SystemTime::UNIX_EPOCH,
             took: Duration::from_millis(2),
@@ -162,14 +164,16 @@ mod tests {
             tests_passed: 0,
             needs_restart: Vec::new(),
             not_applied: Vec::new(),
-        })
+        }
     }
 
     #[test]
     fn the_last_ones_are_kept() {
         let mut history = History::default();
-        (0..80).for_each(|number| history.add(attempt(number)));
-        let kept: Vec<u64> = history.iter().map(|attempt| attempt.generation.0).collect();
+        (0..80).for_each(|number| history.add(&attempt(number)));
+        let told: Value = serde_json::from_str(&history.to_json()).unwrap();
+        let kept: Vec<u64> =
+            told["reloads"].as_array().unwrap().iter().filter_map(|one| one["generation"].as_u64()).collect();
         assert_eq!((kept.len(), kept[0], kept[49]), (50, 79, 30));
     }
 

@@ -291,9 +291,8 @@ impl Worker {
         let refusal = attempt.refusal();
         self.machinery.metrics.reloaded(attempt.result(), refusal.map(Refusal::reason), took, attempt.at);
         log(&attempt, &ready);
-        let attempt = Arc::new(attempt);
-        self.history.send_modify(|history| history.add(Arc::clone(&attempt)));
-        attempt
+        self.history.send_modify(|history| history.add(&attempt));
+        Arc::new(attempt)
     }
 }
 

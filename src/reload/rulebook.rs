@@ -29,6 +29,8 @@ impl fmt::Display for Generation {
 pub struct Rules {
     /// Where things stand in a body.
     pub event: Shape,
+    /// Bytes that a body may have.
+    pub largest_event: usize,
     /// Which event goes to whom.
     pub routes: Vec<Route>,
     /// Who may subscribe to what.
@@ -42,6 +44,7 @@ impl Rules {
     pub fn of(config: &Config) -> Self {
         Self {
             event: config.event.clone(),
+            largest_event: config.limits.event,
             routes: config.routes.clone(),
             topics: config.topics.clone(),
             plugins: config.plugins.clone(),
@@ -119,10 +122,11 @@ impl Rulebook {
         rules: Rules,
         queries: Arc<Queries>,
     ) -> Result<Self, Diagnostics> {
-        let Rules { event, routes, topics, plugins } = rules;
+        let Rules { event, largest_event, routes, topics, plugins } = rules;
         let breaker = plugins.breaker;
         let plugins = compile_plugins(&plugins, before)?;
         let mut decoder = Decoder::new(event);
+        decoder.limit(largest_event);
         let routes = RouteTable::compile(routes, &plugins, &mut decoder);
         let topics = TopicRules::compile(topics, &plugins);
         Ok(Self { generation, decoder, routes, topics, plugins, breaker, queries })

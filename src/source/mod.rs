@@ -29,6 +29,7 @@ pub struct Intake {
     accepted: Counter,
     bytes: Counter,
     closed: Arc<AtomicBool>,
+    large: publish::LargeBodies,
 }
 
 impl Intake {
@@ -36,12 +37,18 @@ impl Intake {
     pub fn new(live: Live, lanes: Lanes, metrics: Arc<Metrics>, source: SourceKind) -> Self {
         let (accepted, bytes) = (metrics.events(source), metrics.received_bytes(source));
         let rejections = Arc::new(Throttle::of(REJECTIONS, Duration::from_secs(1)));
-        Self { live, lanes, metrics, source, rejections, accepted, bytes, closed: Arc::default() }
+        let (closed, large) = (Arc::default(), publish::LargeBodies::default());
+        Self { live, lanes, metrics, source, rejections, accepted, bytes, closed, large }
     }
 
     /// There is nobody left whom an event could reach: what comes by HTTP from now on is refused.
     pub fn close(&self) {
         self.closed.store(true, Ordering::Release);
+    }
+
+    /// Bytes of the largest event that the rulebook in force takes.
+    pub fn largest_event(&self) -> usize {
+        self.live.load().decoder.largest()
     }
 
     fn is_closed(&self) -> bool {

@@ -1,20 +1,31 @@
 //! Events by HTTP: a body that is one event, or several, one a line.
 //!
-//! All or nothing: every event of a body is decoded before the first one is sent on.
+//! All or nothing: every event of a body is decoded before the first one is sent on. Only when the lanes are full for too
+//! long, or end, may the first events of a body be taken and the others not; the response says how many were.
+
+use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::StatusCode;
 use serde::de::IgnoredAny;
 use serde_json::json;
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, timeout_at};
 
 use super::Intake;
 use crate::event::{DecodeError, Envelope};
 use crate::lane::{Delivery, Receipt};
 
-/// Bytes of a body at most.
+/// Bytes of a body with several events. Each of them may have as many as `limits.event` allows.
 pub const MAX_BYTES: usize = 16 * 1024 * 1024;
 /// Events of a body at most, since all of them are held decoded at once.
 pub const MAX_EVENTS: usize = 100_000;
+/// Bytes of a body that is decoded where it came in, which takes less than a millisecond. A larger body is decoded on a
+/// thread that may block, so that requests beside it are served meanwhile.
+const DECODED_AT_ONCE: usize = 64 * 1024;
+/// How long the events of a body may wait for full lanes, all together.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Why a body was not taken.
 #[derive(Debug, thiserror::Error)]
@@ -25,7 +36,7 @@ pub enum PublishError {
     /// It holds more events than one body may.
     #[error("a body holds at most {MAX_EVENTS} events; send them in several")]
     TooMany,
-    /// An event of it is none, so that none of them was taken.
+    /// An event of it is not valid, so that none of them was taken.
     #[error("{}{}", place(*.line), reason(*.line, .error))]
     Rejected {
         /// Which line, counted from 1, where the body has one event a line.
@@ -39,22 +50,52 @@ pub enum PublishError {
         /// How many were taken.
         accepted: usize,
     },
+    /// The lanes were full for too long. The first ones of the body may have been taken.
+    #[error(
+        "the server is busy: {accepted} of {} were taken within {} seconds; send the others again later",
+        counted(*.events),
+        PATIENCE.as_secs()
+    )]
+    Busy {
+        /// How many were taken.
+        accepted: usize,
+        /// How many events the body holds.
+        events: usize,
+    },
 }
 
-/// Decodes a body's events and hands them to their lanes, waiting while those are full. Says how many there were.
+/// Lets one large body after the other be decoded, so that publishers leave cores to the rest of the program. Cheap to
+/// clone.
+#[derive(Clone, Debug)]
+pub(super) struct LargeBodies(Arc<Semaphore>);
+
+impl Default for LargeBodies {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(1)))
+    }
+}
+
+/// Decodes a body's events and hands them to their lanes. Waits for full lanes, up to [`PATIENCE`]. Returns the number of
+/// events.
 pub async fn publish(intake: &Intake, body: Bytes) -> Result<usize, PublishError> {
     if intake.is_closed() {
         return Err(PublishError::Leaving { accepted: 0 });
     }
-    let deliveries = decode(intake, &body)?;
-    let mut accepted = 0;
-    for delivery in deliveries {
-        if !intake.send(delivery).await {
-            return Err(PublishError::Leaving { accepted });
+    let deliveries = decode(intake, body).await?;
+    let (until, events) = (Instant::now() + PATIENCE, deliveries.len());
+    for (accepted, delivery) in deliveries.into_iter().enumerate() {
+        match timeout_at(until, intake.send(delivery)).await {
+            Ok(true) => {}
+            Ok(false) => return Err(PublishError::Leaving { accepted }),
+            Err(_) => return Err(PublishError::Busy { accepted, events }),
         }
-        accepted += 1;
     }
-    Ok(accepted)
+    Ok(events)
+}
+
+/// Whether a body holds one event, and not several, one a line.
+pub fn is_one_event(body: &Bytes) -> bool {
+    split(body).is_ok_and(|events| events.len() == 1)
 }
 
 /// Publishes, and says how it went as HTTP does: a status and a JSON body.
@@ -70,16 +111,19 @@ impl PublishError {
     /// The HTTP status that says this.
     pub fn status(&self) -> StatusCode {
         match self {
+            Self::Rejected { line: None, error } if matches!(**error, DecodeError::TooLarge { .. }) => {
+                StatusCode::PAYLOAD_TOO_LARGE
+            }
             Self::Empty | Self::Rejected { .. } => StatusCode::BAD_REQUEST,
             Self::TooMany => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::Leaving { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Leaving { .. } | Self::Busy { .. } => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 
     fn to_json(&self) -> serde_json::Value {
         let (line, accepted) = match self {
             Self::Rejected { line, .. } => (*line, 0),
-            Self::Leaving { accepted } => (None, *accepted),
+            Self::Leaving { accepted } | Self::Busy { accepted, .. } => (None, *accepted),
             Self::Empty | Self::TooMany => (None, 0),
         };
         let mut body = json!({ "status": "error", "error": self.to_string(), "accepted": accepted });
@@ -90,7 +134,22 @@ impl PublishError {
     }
 }
 
-fn decode(intake: &Intake, body: &Bytes) -> Result<Vec<Delivery>, PublishError> {
+async fn decode(intake: &Intake, body: Bytes) -> Result<Vec<Delivery>, PublishError> {
+    if body.len() <= DECODED_AT_ONCE {
+        return decode_at_once(intake, &body);
+    }
+    let turn = Arc::clone(&intake.large.0).acquire_owned().await.expect("the semaphore is never closed");
+    let intake = intake.clone();
+    let decoded = tokio::task::spawn_blocking(move || {
+        let decoded = decode_at_once(&intake, &body);
+        // Here, as the task goes on if the publisher leaves.
+        drop(turn);
+        decoded
+    });
+    decoded.await.expect("a panic ends the process")
+}
+
+fn decode_at_once(intake: &Intake, body: &Bytes) -> Result<Vec<Delivery>, PublishError> {
     let events = split(body)?;
     let mut deliveries = Vec::with_capacity(events.len());
     for (line, event) in events {
@@ -115,9 +174,14 @@ fn split(body: &Bytes) -> Result<Vec<(Option<usize>, Bytes)>, PublishError> {
         if events.len() == MAX_EVENTS {
             return Err(PublishError::TooMany);
         }
-        events.push((Some(number), body.slice_ref(line.trim_ascii())));
+        // A slice would keep the whole body for as long as this one event waits.
+        events.push((Some(number), Bytes::copy_from_slice(line.trim_ascii())));
     }
     Ok(events)
+}
+
+fn counted(events: usize) -> String {
+    format!("{events} event{}", if events == 1 { "" } else { "s" })
 }
 
 fn place(line: Option<usize>) -> String {
@@ -133,6 +197,74 @@ fn reason(line: Option<usize>, error: &DecodeError) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Plugins;
+    use crate::event::{Path, Shape};
+    use crate::observe::{Metrics, SourceKind};
+    use crate::reload::{Generation, Live, Queries, Rulebook, Rules};
+
+    /// An intake whose only lane holds so many events, and takes no more than that while nobody receives.
+    fn intake(capacity: usize, largest_event: usize) -> (Intake, tokio::sync::mpsc::Receiver<Delivery>) {
+        let event = Shape { payload: Path::parse(".").unwrap(), tenant: None, id: None, kind: None };
+        let (routes, topics) = (Vec::new(), Vec::new());
+        let rules = Rules { event, largest_event, routes, topics, plugins: Plugins::default() };
+        let rulebook = Rulebook::compile(Generation(1), rules, Arc::new(Queries::default())).unwrap();
+        let (lanes, lane) = crate::lane::Lanes::to_channel(capacity);
+        (Intake::new(Live::new(rulebook), lanes, Arc::new(Metrics::new()), SourceKind::http), lane)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_publish_waits_10_seconds_for_a_full_lane_and_says_how_much_was_taken() {
+        let (intake, mut lane) = intake(2, 1 << 20);
+        let begun = Instant::now();
+        let (status, body) = answer(&intake, Bytes::from("{}\n".repeat(5))).await;
+        assert_eq!((status, begun.elapsed()), (StatusCode::SERVICE_UNAVAILABLE, PATIENCE));
+        let said: serde_json::Value = serde_json::from_slice(&body).unwrap();
+        let error = "the server is busy: 2 of 5 events were taken within 10 seconds; send the others again later";
+        assert_eq!(said, json!({ "status": "error", "error": error, "accepted": 2 }));
+        // A lane that is slow but goes on is waited for.
+        let goes_on = async {
+            for _ in 0..5 {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                assert!(lane.recv().await.is_some());
+            }
+        };
+        let (answered, ()) = tokio::join!(answer(&intake, Bytes::from("{}\n".repeat(3))), goes_on);
+        assert_eq!(answered.0, StatusCode::ACCEPTED);
+    }
+
+    #[tokio::test]
+    async fn an_event_over_its_limit_is_refused_alone_or_by_its_line() {
+        let (intake, _lane) = intake(2, 100);
+        let (fits, large) = (format!("{{{}}}", " ".repeat(98)), format!("{{{}}}", " ".repeat(99)));
+        let said = "the event has 101 bytes, and `limits.event` allows 100";
+        for (body, status, expected) in [
+            (fits.clone(), StatusCode::ACCEPTED, String::new()),
+            (large.clone(), StatusCode::PAYLOAD_TOO_LARGE, said.to_owned()),
+            (format!("{fits}\n{large}\n"), StatusCode::BAD_REQUEST, format!("line 2: {said}")),
+        ] {
+            let (answered, body) = answer(&intake, body.into()).await;
+            let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
+            assert_eq!((answered, body["error"].as_str().unwrap_or_default()), (status, expected.as_str()));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_large_body_is_decoded_beside_what_else_the_thread_does() {
+        let (intake, mut lane) = intake(1000, 1 << 20);
+        let body = Bytes::from(format!("{{\"text\":\"{}\"}}\n", "x".repeat(1000)).repeat(100));
+        assert!(body.len() > DECODED_AT_ONCE);
+        // While one large body is decoded, the next one waits.
+        let turn = Arc::clone(&intake.large.0).acquire_owned().await.unwrap();
+        let publishing = tokio::spawn({
+            let intake = intake.clone();
+            async move { publish(&intake, body).await }
+        });
+        assert_eq!(publish(&intake, Bytes::from_static(b"{}")).await.unwrap(), 1);
+        assert!(lane.recv().await.is_some() && lane.is_empty() && !publishing.is_finished());
+        drop(turn);
+        assert_eq!(publishing.await.unwrap().unwrap(), 100);
+        assert_eq!(lane.len(), 100);
+    }
 
     fn check(body: &'static str, expected: &[(Option<usize>, &str)]) {
         let events = split(&Bytes::from_static(body.as_bytes())).unwrap();
@@ -148,6 +280,18 @@ mod tests {
         check("{\"a\":1}\n{\"a\":2}", &[(Some(1), "{\"a\":1}"), (Some(2), "{\"a\":2}")]);
         check("\n{\"a\":1}\r\n\r\n{\"a\":\r\n", &[(Some(2), "{\"a\":1}"), (Some(4), "{\"a\":")]);
         check("{\"a\":\n{\"a\":1}", &[(None, "{\"a\":\n{\"a\":1}")]);
+    }
+
+    #[test]
+    fn one_event_keeps_its_body_and_several_keep_their_own_lines_alone() {
+        let single = Bytes::from("{\"a\":1}".to_owned());
+        let [(_, event)] = &split(&single).unwrap()[..] else { panic!("one event") };
+        assert_eq!(event.as_ptr(), single.as_ptr(), "not copied");
+
+        let body = Bytes::from("{\"a\":1}\n".repeat(3));
+        let events = split(&body).unwrap();
+        assert!(body.is_unique(), "no event holds the body");
+        assert!(events.iter().all(|(_, event)| event.is_unique()), "no event holds another");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! A certificate and its key: read from their files, and held against each other.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -172,6 +172,10 @@ const ENCRYPTED: &[u8] = b"ENCRYPTED";
 fn bytes(path: &Path) -> Result<Vec<u8>, CertificateError> {
     let unreadable = |source| CertificateError::Unreadable { path: path.to_owned(), source };
     let mut bytes = Vec::new();
+    // A pipe is not opened: who waits for one to say something may wait for ever.
+    if !fs::metadata(path).map_err(unreadable)?.is_file() {
+        return Err(unreadable(io::Error::other("it is not a regular file")));
+    }
     let file = File::open(path).map_err(unreadable)?;
     file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(unreadable)?;
     if bytes.len() as u64 > MAX_BYTES { Err(CertificateError::TooLarge(path.to_owned())) } else { Ok(bytes) }
@@ -230,6 +234,20 @@ mod tests {
         let unknown = b"-----BEGIN PRIVATE KEY-----\nMAA=\n-----END PRIVATE KEY-----\n";
         check(cert, unknown, "the private key in `tls.key` is of a kind that cannot be used");
         check(&vec![b'x'; 2 << 20], key, "`tls.crt` is larger than 1024 KiB");
+    }
+
+    #[test]
+    fn a_pipe_is_not_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = CertificateFiles { cert: folder.path().join("tls.crt"), key: folder.path().join("tls.key") };
+        let made = std::process::Command::new("mkfifo").arg(&files.cert).status().unwrap();
+        assert!(made.success());
+        let (tell, told) = std::sync::mpsc::sync_channel(1);
+        let read = files.clone();
+        std::thread::spawn(move || tell.send(Certificate::read(&read).map(drop)));
+        let error = told.recv_timeout(Duration::from_secs(10)).expect("does not wait for the pipe").unwrap_err();
+        assert!(error.to_string().ends_with("tls.crt` cannot be read: it is not a regular file"), "{error}");
+        assert!(!error.is_about_key(&files));
     }
 
     #[test]

@@ -61,7 +61,7 @@ pub(crate) fn rulebook(routes: &str) -> Outcome<Rulebook> {
     let file = folder.path().join("pointsman.yaml");
     std::fs::write(&file, format!("{CONFIGURATION}routes:\n{routes}"))?;
     let config = load(&file)?;
-    let rules = Rules { event: config.event, routes: config.routes, topics: config.topics, plugins: config.plugins };
+    let rules = Rules::of(&config);
     let queries = Queries { epoch: 1, ..Queries::default() };
     Rulebook::compile(Generation(1), rules, queries.into())
         .map_err(|faults| format!("the rulebook has {} errors", faults.errors()).into())

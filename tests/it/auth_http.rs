@@ -108,6 +108,10 @@ async fn an_application_in_php_says_whose_tokens_they_are() {
     let stranger = Server::start(&settings(&url, "")).await;
     check_unavailable(&stranger, "ann's").await;
     check_unavailable(&stranger, "nobody's").await;
+    // An endpoint without a key of its own answers nobody.
+    let keyless = Php::start(Php::somewhere(), &[&script], &environment[..1]).await;
+    let url = format!("http://{}/ws-auth", keyless.address);
+    check_unavailable(&Server::start(&settings(&url, "")).await, "ann's").await;
     witness.goes_on(&server).await;
 
     // The whole of PHP stands still, and then goes on.
@@ -245,7 +249,7 @@ async fn whatever_an_endpoint_does_is_no_denial_and_nobody_elses_trouble() {
 #[tokio::test]
 async fn an_endpoint_that_is_not_there_is_found_when_it_comes() {
     let address = Php::somewhere();
-    let server = Server::start(&settings(&format!("http://{address}/"), "")).await;
+    let server = Server::start(&settings(&format!("http://{address}/"), ", headers: { X-Api-Key: k3y }")).await;
     let lost = Server::start(&settings("http://nowhere.invalid/", "")).await;
     let mut witness = Witness::start(&server).await;
     check_unavailable(&server, "demo-ann").await;
@@ -258,12 +262,12 @@ async fn an_endpoint_that_is_not_there_is_found_when_it_comes() {
     Client::session(&lost, "listed", &[]).await.leave().await;
 
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/auth/endpoint.php");
-    let php = Php::start(address, &[&script], &[]).await;
+    let php = Php::start(address, &[&script], &[("WS_AUTH_KEY", "k3y")]).await;
     Client::session(&server, "demo-ann", &["managers:sales"]).await.leave().await;
     php.signal(Signal::KILL);
     php.ended().await;
     check_unavailable(&server, "demo-ann").await;
-    Php::start(address, &[&script], &[]).await;
+    Php::start(address, &[&script], &[("WS_AUTH_KEY", "k3y")]).await;
     witness.goes_on(&server).await;
 }
 

@@ -14,6 +14,7 @@ fn run(arguments: &[&str], input: &str) -> Output {
     let mut child = Command::new(POINTSMAN)
         .args(arguments)
         .env_remove("POINTSMAN_ADMIN_KEY")
+        .env_remove("POINTSMAN_TOKEN")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -58,6 +59,17 @@ fn what_cannot_be_reached_or_read_is_the_environment_s_fault() {
     check(&["publish", "-", "--server", "http://127.0.0.1:1"], "{}", 3, "", "cannot reach http://127.0.0.1:1");
     check(&["publish", "nowhere.json"], "", 3, "", "cannot read nowhere.json");
     check(&["listen", "--token", "t", "--server", "ws://127.0.0.1:1"], "", 3, "", "cannot reach");
+}
+
+#[test]
+fn the_token_of_listen_may_come_from_the_environment() {
+    let listen = ["listen", "--server", "ws://127.0.0.1:1"];
+    check(&listen, "", 2, "", "--token <T>");
+    let output = Command::new(POINTSMAN).args(listen).env("POINTSMAN_TOKEN", "s3cret").output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.code() == Some(3) && said.contains("cannot reach") && !said.contains("s3cret"), "{said}");
+    let output = Command::new(POINTSMAN).args(["listen", "--help"]).env("POINTSMAN_TOKEN", "s3cret").output().unwrap();
+    assert!(!String::from_utf8(output.stdout).unwrap().contains("s3cret"));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use rustix::process::{Resource, Rlimit, Signal, getrlimit, prlimit};
+use rustix::process::{Resource, Signal, getrlimit};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 
@@ -139,7 +139,7 @@ async fn a_server_without_descriptors_says_so_now_and_then_and_goes_on_when_it_h
     let server = Server::start(&format!("{CONFIG}shards: 1\nping: {{ every: 1s }}\n")).await;
     let mut witness = Client::session(&server, "bob", &[]).await;
     let file = server.folder().join("pointsman.yaml");
-    let before = set_limit(&server, 4);
+    let before = server.limit_descriptors(4);
     let mut newcomer = Raw::connect(&server).await;
     newcomer.send(HANDSHAKE).await;
     server.wait_for_log("that it cannot accept", |line| says(line, "cannot accept connections")).await;
@@ -153,7 +153,7 @@ async fn a_server_without_descriptors_says_so_now_and_then_and_goes_on_when_it_h
     for _ in 0..2 {
         witness.expect(&json!({ "message": "events ping" })).await;
     }
-    set_limit(&server, before);
+    server.limit_descriptors(before);
     newcomer.shaken_hands().await;
     server.wait_for_metric("pointsman_rulebook_generation", 2).await;
     let log = server.log();
@@ -161,19 +161,6 @@ async fn a_server_without_descriptors_says_so_now_and_then_and_goes_on_when_it_h
     assert_eq!(count("cannot accept connections"), 1, "{log:?}");
     assert_eq!(count("the files do not come into force"), 0, "{log:?}");
     assert_eq!(server.terminate().await, Some(0));
-}
-
-/// Sets the soft limit of a server that runs. Returns what it was.
-fn set_limit(server: &Server, limit: u64) -> u64 {
-    let now = prlimit(Some(server.pid()), Resource::Nofile, Rlimit { current: Some(limit), maximum: hard(server) });
-    now.unwrap().current.expect("a limit")
-}
-
-fn hard(server: &Server) -> Option<u64> {
-    // Root may set any, and others may lower theirs alone.
-    let limits = std::fs::read_to_string(format!("/proc/{}/limits", server.pid().as_raw_nonzero())).unwrap();
-    let line = limits.lines().find(|line| line.starts_with("Max open files")).expect("a limit");
-    line.split_whitespace().nth(4).and_then(|number| number.parse().ok())
 }
 
 /// Changes a configuration.

@@ -22,6 +22,7 @@ mod metrics;
 mod ordering;
 mod outbox;
 mod payload;
+mod probes;
 mod production;
 mod reload;
 mod rights;

@@ -16,6 +16,9 @@ use super::raw;
 
 pub(crate) use suggest::{did_you_mean, similar};
 
+/// Diagnostics that are shown of one configuration. The others are counted.
+const SHOWN: usize = 100;
+
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Severity {
@@ -43,17 +46,25 @@ pub struct Diagnostic {
 pub struct Diagnostics {
     found: Vec<Diagnostic>,
     secrets: Vec<Place>,
+    left_out: LeftOut,
+}
+
+/// How many diagnostics were too many to be shown.
+#[derive(Clone, Copy, Debug, Default)]
+struct LeftOut {
+    errors: usize,
+    warnings: usize,
 }
 
 impl Diagnostics {
     /// How many errors there are.
     pub fn errors(&self) -> usize {
-        self.count(Severity::Error)
+        self.count(Severity::Error) + self.left_out.errors
     }
 
     /// How many warnings there are.
     pub fn warnings(&self) -> usize {
-        self.count(Severity::Warning)
+        self.count(Severity::Warning) + self.left_out.warnings
     }
 
     /// Whether there is nothing to say.
@@ -61,14 +72,23 @@ impl Diagnostics {
         self.found.is_empty()
     }
 
-    /// All of them, by file and line.
+    /// How many are counted only, because they are more than [`SHOWN`].
+    pub fn left_out(&self) -> usize {
+        self.left_out.errors + self.left_out.warnings
+    }
+
+    /// Those that are shown, by file and line.
     pub fn iter(&self) -> impl Iterator<Item = &Diagnostic> {
         self.found.iter()
     }
 
     /// Writes them for people: message, place, the line with what is meant underlined, and help.
     pub fn render(&self, out: &mut dyn io::Write, colour: bool) -> io::Result<()> {
-        self.found.iter().try_for_each(|diagnostic| render::human(diagnostic, &self.secrets, colour, out))
+        self.found.iter().try_for_each(|diagnostic| render::human(diagnostic, &self.secrets, colour, out))?;
+        match self.left_out() {
+            0 => Ok(()),
+            left_out => writeln!(out, "... and {left_out} more, which are not shown\n"),
+        }
     }
 
     /// Them for programs: an array of objects with `severity`, `file`, `line`, `column`, `end_column`, `message`,
@@ -99,10 +119,21 @@ impl Diagnostics {
         self.secrets.extend(secrets.into_iter().map(|range| Place::new(file, range)));
     }
 
-    /// Puts them in order, and leaves out what an alias made be said twice.
+    /// Puts them in order, and leaves out what an alias made be said twice. Beyond [`SHOWN`] the rest is counted only,
+    /// warnings first.
     pub(crate) fn finish(mut self) -> Self {
         self.found.sort_by(|left, right| key(left).cmp(&key(right)));
         self.found.dedup_by(|left, right| key(left) == key(right) && left.message == right.message);
+        if self.found.len() > SHOWN {
+            self.found.sort_by_key(|diagnostic| diagnostic.severity != Severity::Error);
+            for diagnostic in self.found.drain(SHOWN..) {
+                match diagnostic.severity {
+                    Severity::Error => self.left_out.errors += 1,
+                    Severity::Warning => self.left_out.warnings += 1,
+                }
+            }
+            self.found.sort_by(|left, right| key(left).cmp(&key(right)));
+        }
         self
     }
 

@@ -10,6 +10,9 @@ use crate::config::place::Place;
 
 /// Columns of a line that are shown at most. A longer line is shown around what is meant.
 const WIDTH: usize = 160;
+/// Bytes of a line that is looked at as a whole. The columns that are shown of a longer one lie well within as many bytes
+/// around what is meant.
+const LONG_LINE: usize = 4096;
 /// Stands for a secret, however long.
 const MASK: &str = "***";
 
@@ -72,14 +75,17 @@ pub(super) fn json(diagnostic: &Diagnostic, secrets: &[Place]) -> serde_json::Va
     })
 }
 
-/// The line of a place as written, secrets masked.
+/// The line of a place as written, secrets masked. Of a very long line, the part around the place.
 fn source_line(place: &Place, secrets: &[Place]) -> String {
     let line = place.source().line(place.line() - 1);
+    if line.len() > LONG_LINE {
+        return Shown::of(place, secrets).text;
+    }
     let text = &place.source().text()[line.clone()];
     let hidden = hidden(place, &line, secrets);
     let mut shown = String::new();
     for (at, c) in text.char_indices() {
-        match hidden.iter().find(|range| range.contains(&at)) {
+        match containing(&hidden, at) {
             Some(range) if range.start == at => shown.push_str(MASK),
             Some(_) => {}
             None => shown.push(c),
@@ -96,14 +102,15 @@ impl Shown {
         let hidden = hidden(place, &line, secrets);
         let mut cells: Vec<(String, usize)> = Vec::new();
         let (mut column, mut start, mut end) = (0, None, None);
-        for (at, c) in text.char_indices() {
+        let near = near(text, meant.start);
+        for (at, c) in text[near.clone()].char_indices().map(|(at, c)| (near.start + at, c)) {
             if at >= meant.start {
                 start.get_or_insert(column);
             }
             if at >= meant.end {
                 end.get_or_insert(column);
             }
-            let cell = match hidden.iter().find(|range| range.contains(&at)) {
+            let cell = match containing(&hidden, at) {
                 Some(range) if range.start == at => (MASK.to_owned(), MASK.len()),
                 Some(_) => continue,
                 None => cell(c),
@@ -144,6 +151,20 @@ impl Shown {
         let shift = |at: usize| (at.saturating_sub(skipped) + lead).min(lead + WIDTH);
         Self { text, marked: shift(marked.start)..shift(marked.end) }
     }
+}
+
+/// The part of a line to look at for what is meant.
+fn near(line: &str, meant: usize) -> Range<usize> {
+    if line.len() <= LONG_LINE {
+        return 0..line.len();
+    }
+    line.floor_char_boundary(meant.saturating_sub(LONG_LINE / 2))..line.ceil_char_boundary(meant + LONG_LINE / 2)
+}
+
+/// Which of these ranges contains this place. They are sorted, and none touches another.
+fn containing(ranges: &[Range<usize>], at: usize) -> Option<&Range<usize>> {
+    let next = ranges.partition_point(|range| range.end <= at);
+    ranges.get(next).filter(|range| range.start <= at)
 }
 
 /// The parts of a line that must not be shown, by bytes from its start.

@@ -16,9 +16,9 @@ use super::secrets::{FileName, Secret};
 use super::section::{choice, section};
 use super::topics::RawTopicRule;
 use super::units::{Size, Span};
-use crate::config::MAX_SHARDS;
 use crate::config::diagnostics::Diagnostics;
 use crate::config::node::Node;
+use crate::config::{MAX_EVENT, MAX_SHARDS};
 
 section! {
     /// Configuration of Pointsman.
@@ -139,6 +139,8 @@ section! {
         "topics" topics: Number<0, 1_000_000> = Optional,
         /// The longest message from a client. Default: 16KiB.
         "message" message: Size<128, 0x0400_0000> = Optional,
+        /// The largest published event, by AMQP or HTTP. Default: 16MiB.
+        "event" event: Size<1024, MAX_EVENT> = Optional,
         /// What may wait for one connection before it counts as too slow.
         "outbox" outbox: RawOutbox = Optional,
     }

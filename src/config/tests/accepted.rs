@@ -17,8 +17,8 @@ fn what_is_left_out_has_a_default() {
     assert_eq!([config.drain, config.auth.deadline, config.ping.every], [10, 10, 60].map(Duration::from_secs));
     let accept = config.auth.accept;
     assert!(accept.message && accept.header && accept.query && !config.demo);
-    let Limits { connections, topics, message, outbox } = config.limits;
-    assert_eq!((connections, topics, message), (100_000, 100, 16_384));
+    let Limits { connections, topics, message, event, outbox } = config.limits;
+    assert_eq!((connections, topics, message, event), (100_000, 100, 16_384, 16_777_216));
     assert_eq!((outbox.messages, outbox.bytes, outbox.when_full), (256, 1_048_576, WhenFull::Disconnect));
     let [Provider::Tokens(tokens)] = config.auth.providers.as_slice() else { panic!("{:?}", config.auth) };
     let (token, owner) = &tokens[0];

@@ -148,6 +148,7 @@ limits:
   connections: 100000
   topics: 100
   message: 16KiB
+  event: 16MiB
   outbox: { messages: 256, bytes: 1MiB, when_full: disconnect }
 "#;
 

@@ -43,7 +43,7 @@ fn forget(raw: &RawAction, scope: &Scope<'_>, diagnostics: &mut Diagnostics) -> 
     for at in raw.with.value().iter().flat_map(|with| &with.0).filter_map(|(_, value)| value.given()) {
         templates::warn_of_bare_path(at, &scope.roots, diagnostics);
     }
-    let rule = scope.queries.forget(name, &raw.with, &templates::field, diagnostics)?;
+    let rule = scope.queries.forget(name, &raw.with, &|name| scope.field(name), diagnostics)?;
     if !scope.queries.is_cached(rule.query) && !scope.asked_for_topics.contains(&rule.query) {
         let message = format!("nothing is kept of the query `{}` that could be forgotten", name.shown());
         diagnostics.warning(&name.place, message).help("it has no `cache`, and no topic rule asks it");

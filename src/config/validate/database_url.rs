@@ -4,6 +4,7 @@
 
 use secrecy::{ExposeSecret, SecretString};
 
+use super::web_url::is_private_name;
 use crate::config::diagnostics::{Diagnostics, did_you_mean};
 use crate::config::files::Files;
 use crate::config::raw::{At, SecretUrl};
@@ -12,6 +13,11 @@ use crate::lookup::scan::Dialect;
 
 const FORMS: &str = "write postgres://user:password@host/database, mysql://user:password@host/database, \
                      sqlite:FILE or sqlite::memory:";
+/// What to warn of where a server is reached over an open network without TLS.
+const RISK: &str = "passwords and rows may travel unencrypted to this server: TLS is optional by this URL";
+/// Of TLS, the parameter's names, and the values with which it may be left out, as by default.
+const TLS_MODES: [&str; 2] = ["sslmode", "ssl-mode"];
+const TLS_OPTIONAL: [&str; 5] = ["disable", "disabled", "allow", "prefer", "preferred"];
 const ENCODE: &str = "percent-encode `/`, `?`, `#` and `@` in the user and password";
 
 /// Of each kind of server, the parameters that its URL may have.
@@ -150,6 +156,10 @@ fn server(
     if database.is_empty() && !has(&["dbname"]) {
         return fault("this URL names no database", FORMS);
     }
+    let place = ["hostaddr", "host"].iter().find_map(|key| Some(given.iter().find(|(given, _)| given == key)?.1));
+    let is_near = has(&["socket"]) || is_near(place.unwrap_or(name));
+    let mode = given.iter().find(|(key, _)| TLS_MODES.contains(key)).map_or("prefer", |(_, value)| value);
+    let may_be_plain = TLS_OPTIONAL.contains(&mode.to_lowercase().as_str());
     let known = if dialect == Dialect::Postgres { &POSTGRES[..] } else { &MYSQL[..] };
     for (key, _) in &given {
         let is_option = dialect == Dialect::Postgres && key.starts_with("options[") && key.ends_with(']');
@@ -157,6 +167,10 @@ fn server(
             let meant = did_you_mean(key, known.iter().copied());
             return fault(&format!("this URL has the unknown parameter `{key}`{meant}"), &known_ones(known));
         }
+    }
+    if may_be_plain && !is_near {
+        let required = if dialect == Dialect::Postgres { "sslmode=require" } else { "ssl-mode=REQUIRED" };
+        diagnostics.warning(&url.place, RISK).help(format!("add `{required}` to its parameters"));
     }
     let folder = files.folder_of(&url.place).filter(|folder| !folder.is_empty());
     let parameter = |(key, value): &(&str, &str)| match &folder {
@@ -169,6 +183,12 @@ fn server(
     let parameters: Vec<String> = given.iter().map(parameter).collect();
     let mark = if parameters.is_empty() { "" } else { "?" };
     Some(SecretString::from(format!("{scheme}://{before}{mark}{}", parameters.join("&"))))
+}
+
+/// Whether a host is a socket of this machine, or is reached by a network of its own.
+fn is_near(host: &str) -> bool {
+    let host = host.to_lowercase().replace("%2f", "/");
+    host.starts_with('/') || is_private_name(&host)
 }
 
 fn known_ones(known: &[&str]) -> String {

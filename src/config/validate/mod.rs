@@ -66,6 +66,7 @@ pub(super) fn validate(
         asked_for_topics: topics::asked(topics.as_deref()),
         roots: root::path_roots(&raw.event),
         payload: root::payload_root(&raw.event),
+        fields: routes::Fields::default(),
     };
     let routes = routes::routes(&raw.routes, &scope, root, &mut plugins, diagnostics);
     let plugins = plugins.finish(&raw.plugins, &queries, diagnostics);

@@ -22,6 +22,7 @@ const LIMITS: Limits = Limits {
     connections: 100_000,
     topics: 100,
     message: 16 << 10,
+    event: 16 << 20,
     outbox: OutboxLimits { messages: 256, bytes: 1 << 20, when_full: WhenFull::Disconnect },
 };
 const EVENT_EXAMPLE: &str = "say where the tenant stands in a published body:\n\
@@ -131,6 +132,7 @@ pub(super) fn limits(raw: &Field<RawLimits>) -> Limits {
         connections: raw.connections.value().map_or(LIMITS.connections, |number| count(number.0)),
         topics: raw.topics.value().map_or(LIMITS.topics, |number| count(number.0)),
         message: raw.message.value().map_or(LIMITS.message, |size| size.0),
+        event: raw.event.value().map_or(LIMITS.event, |size| size.0),
         outbox: OutboxLimits {
             messages: messages.map_or(LIMITS.outbox.messages, |number| count(number.0)),
             bytes: bytes.map_or(LIMITS.outbox.bytes, |size| size.0),

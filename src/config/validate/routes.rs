@@ -1,6 +1,8 @@
 //! The rules of `routes`.
 
-use hashbrown::HashMap;
+use std::cell::RefCell;
+
+use hashbrown::{HashMap, HashSet};
 
 use super::plugins::{Registry, belongs_to_script};
 use super::{Queries, actions, conditions, or, payload, templates};
@@ -10,12 +12,19 @@ use crate::config::place::Place;
 use crate::config::raw::{
     At, Field, Literal, RawAudience, RawConditions, RawNames, RawOnError, RawRoute, RawTarget, RawUsers, is_empty,
 };
-use crate::event::{Path, Scalar, Template, Topic};
+use crate::event::{Matcher, Path, Scalar, Template, Topic};
 use crate::runtime::let_pass;
 
 const EXAMPLE: &str = "say which event goes to whom:\n\
     routes:\n  - name: deals\n    when: { data.type: \"deal.*\" }\n    to: { topic: \"deal:{data.deal_id}\" }";
 const AUDIENCE: &str = "write { tenant: true } for all of the tenant, { user: \"...\" } or { topic: \"...\" }";
+
+/// Different fields that routes may name: each takes a place in each event.
+const MAX_FIELDS: usize = 10_000;
+
+/// The different fields that routes name.
+#[derive(Debug, Default)]
+pub(super) struct Fields(RefCell<HashSet<Path>>);
 
 /// What routes refer to.
 pub(super) struct Scope<'v> {
@@ -26,6 +35,21 @@ pub(super) struct Scope<'v> {
     pub(super) roots: Vec<String>,
     /// Where the payload stands in a body, where that is not the whole of it.
     pub(super) payload: Option<&'v str>,
+    /// The fields that routes have named so far.
+    pub(super) fields: Fields,
+}
+
+impl Scope<'_> {
+    /// The field path that a name stands for.
+    pub(super) fn field(&self, name: &str) -> Result<Path, String> {
+        let path = templates::field(name)?;
+        let mut fields = self.fields.0.borrow_mut();
+        // Said once, at the first field that is too many.
+        if fields.insert(path.clone()) && fields.len() == MAX_FIELDS + 1 {
+            return Err(format!("`{name}` is one field too many: all routes name at most {MAX_FIELDS} different ones"));
+        }
+        Ok(path)
+    }
 }
 
 pub(super) fn routes(
@@ -94,7 +118,7 @@ fn route(
     plugins: &mut Registry<'_>,
     diagnostics: &mut Diagnostics,
 ) -> Option<Route> {
-    let when = when(&raw.value.when, diagnostics);
+    let when = when(&raw.value.when, scope, diagnostics);
     let to = target(raw, scope, plugins, diagnostics);
     if let (Some(mark), Some(RouteTarget::Audiences(_) | RouteTarget::Act(_) | RouteTarget::Script(..))) =
         (raw.value.all_tenants.given(), &to)
@@ -170,12 +194,17 @@ fn target(
     }
 }
 
-fn when(raw: &Field<RawConditions>, diagnostics: &mut Diagnostics) -> Option<Vec<(Path, crate::event::Matcher<Path>)>> {
+fn when(
+    raw: &Field<RawConditions>,
+    scope: &Scope<'_>,
+    diagnostics: &mut Diagnostics,
+) -> Option<Vec<(Path, Matcher<Path>)>> {
     match raw {
         Field::Missing => Some(Vec::new()),
         Field::Faulty => None,
         Field::Given(raw) => {
-            conditions::conditions(&raw.value, &raw.place, templates::field, &templates::field, diagnostics)
+            let field = |name: &str| scope.field(name);
+            conditions::conditions(&raw.value, &raw.place, field, &field, diagnostics)
         }
     }
 }
@@ -195,7 +224,8 @@ fn audience(raw: &At<RawAudience>, scope: &Scope<'_>, diagnostics: &mut Diagnost
         Field::Missing => Some(Vec::new()),
         Field::Faulty => None,
         Field::Given(raw) => {
-            conditions::conditions(&raw.value, &raw.place, |name| Ok(name.into()), &templates::field, diagnostics)
+            let field = |name: &str| scope.field(name);
+            conditions::conditions(&raw.value, &raw.place, |name| Ok(name.into()), &field, diagnostics)
         }
     };
     let except = match &given.except {
@@ -234,7 +264,7 @@ fn users(raw: &RawAudience, scope: &Scope<'_>, diagnostics: &mut Diagnostics) ->
             RawUsers::Names(names) => list(names, scope, diagnostics).map(|list| Some(UsersRule::List(list))),
             RawUsers::Query(call) => {
                 let name = call.value.query.given()?;
-                let call = scope.queries.call(name, &call.value.with, &templates::field, diagnostics);
+                let call = scope.queries.call(name, &call.value.with, &|name| scope.field(name), diagnostics);
                 call.map(|call| Some(UsersRule::Query(call)))
             }
         },
@@ -275,12 +305,12 @@ pub(super) fn list(names: &RawNames, scope: &Scope<'_>, diagnostics: &mut Diagno
         RawNames::One(at) => at,
     };
     match &at.value.value {
-        Scalar::Text(text) if !text.contains('{') => match templates::field(text) {
+        Scalar::Text(text) if !text.contains('{') => match scope.field(text) {
             Ok(path) => Some(ListRule::Field(path)),
             Err(error) => templates::report(&at.place, at.value.expanded, "field path", error, diagnostics),
         },
         _ => {
-            let template = templates::template(at, templates::field, diagnostics)?;
+            let template = templates::template(at, |name| scope.field(name), diagnostics)?;
             Some(match template.as_place() {
                 Some(path) => ListRule::Field(path.clone()),
                 None => ListRule::Each(vec![template]),
@@ -292,7 +322,7 @@ pub(super) fn list(names: &RawNames, scope: &Scope<'_>, diagnostics: &mut Diagno
 fn each(items: &[At<Literal>], scope: &Scope<'_>, diagnostics: &mut Diagnostics) -> Option<Vec<Template<Path>>> {
     let each = |at: &At<Literal>| {
         templates::warn_of_bare_path(at, &scope.roots, diagnostics);
-        templates::template(at, templates::field, diagnostics)
+        templates::template(at, |name| scope.field(name), diagnostics)
     };
     let all: Vec<_> = items.iter().map(each).collect();
     all.into_iter().collect()

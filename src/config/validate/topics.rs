@@ -1,7 +1,8 @@
 //! The rules of `topics`.
 
+use super::overlap::Earlier;
 use super::plugins::{Registry, belongs_to_script};
-use super::{Queries, conditions, overlap, templates};
+use super::{Queries, conditions, templates};
 use crate::config::diagnostics::{Diagnostics, did_you_mean};
 use crate::config::model::{Hook, QueryId, TopicAllow, TopicPlace, TopicRule};
 use crate::config::place::Place;
@@ -19,7 +20,7 @@ pub(super) fn topics(
         Field::Faulty => return None,
         Field::Given(raw) => &raw.value,
     };
-    let mut earlier: Vec<(TopicPattern, Place)> = Vec::new();
+    let mut earlier = (Earlier::default(), Vec::new());
     let mut rules = Vec::new();
     for rule in raw {
         let pattern = pattern(&rule.value, &mut earlier, diagnostics);
@@ -78,7 +79,7 @@ pub(super) fn asked(rules: Option<&[TopicRule]>) -> Vec<QueryId> {
 
 fn pattern(
     rule: &RawTopicRule,
-    earlier: &mut Vec<(TopicPattern, Place)>,
+    (earlier, known): &mut (Earlier, Vec<(TopicPattern, Place)>),
     diagnostics: &mut Diagnostics,
 ) -> Option<TopicPattern> {
     let at = rule.pattern.given()?;
@@ -88,11 +89,11 @@ fn pattern(
             return templates::report(&at.place, at.value.expanded, "topic pattern", error, diagnostics);
         }
     };
-    if let Some((first, place)) = earlier.iter().find(|(first, _)| overlap::covers(first, &pattern)) {
+    if let Some((first, place)) = earlier.add(&pattern, known.len()).and_then(|rule| known.get(rule)) {
         let message = format!("never asked: `{first}` matches all of `{}` before", at.shown());
         diagnostics.warning(&at.place, message).help(format!("the first match decides, and it is at {place}"));
     }
-    earlier.push((pattern.clone(), at.place.clone()));
+    known.push((pattern.clone(), at.place.clone()));
     Some(pattern)
 }
 

@@ -43,6 +43,12 @@ pub(super) fn web_url(
     Some(raw.value.0.clone())
 }
 
+/// Whether what is written as a host is one that [`is_private`].
+pub(super) fn is_private_name(host: &str) -> bool {
+    let url = Url::parse(&format!("http://{host}/"));
+    url.is_ok_and(|url| url.host().is_some_and(|host| is_private(&host)))
+}
+
 /// Whether a host is this one, or within a private network by its address or by its name.
 fn is_private(host: &Host<&str>) -> bool {
     match host {

@@ -41,6 +41,14 @@ fn an_alias_bomb_is_refused() {
 }
 
 #[test]
+fn copies_that_nested_anchors_make_are_bounded() {
+    let scalars = "x, ".repeat(40_000);
+    let nested = |depth: usize| format!("{}{scalars}{}", "&a [".repeat(depth), "]".repeat(depth));
+    assert_eq!(fault(&nested(3)), "");
+    assert!(fault(&nested(5)).contains("more than 200000 values"), "{}", fault(&nested(5)));
+}
+
+#[test]
 fn depth_is_bounded() {
     for (open, close) in [("[", "]"), ("{a: ", "}")] {
         let text = format!("{}x{}", open.repeat(10_000), close.repeat(10_000));

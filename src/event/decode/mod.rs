@@ -14,6 +14,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use compact_str::CompactString;
+use hashbrown::HashMap;
 
 use self::trie::{Field, Found, Trie};
 use super::{EventId, Path, Root, Scalar, TenantId, Value};
@@ -33,11 +34,11 @@ pub struct Shape {
 
 /// The place of a field in a decoded event. Means nothing to an event of another decoder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Slot(u16);
+pub struct Slot(u32);
 
 /// The place of a piece of the body, as it is written, in a decoded event. Means nothing to an event of another decoder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Part(u16);
+pub struct Part(u32);
 
 /// What the broker says of an event beside its body.
 #[derive(Clone, Copy)]
@@ -56,7 +57,10 @@ pub struct Decoder {
     trie: Trie,
     paths: Vec<Path>,
     parts: Vec<Path>,
+    slot_of: HashMap<Path, Slot>,
+    part_of: HashMap<Path, Part>,
     keeps_headers: bool,
+    largest: usize,
     shape: Shape,
     tenant: Option<Slot>,
     id: Option<Slot>,
@@ -82,6 +86,14 @@ struct Decoded {
 /// Why a body is no event. The text names what is wrong and where, and never the body itself.
 #[derive(Debug, thiserror::Error)]
 pub enum DecodeError {
+    /// Larger than an event may be.
+    #[error("the event has {bytes} bytes, and `limits.event` allows {largest}")]
+    TooLarge {
+        /// Bytes of the body.
+        bytes: usize,
+        /// Bytes that it may have.
+        largest: usize,
+    },
     /// Not UTF-8.
     #[error("the body is not UTF-8 (byte {0})")]
     NotUtf8(usize),
@@ -106,6 +118,7 @@ impl DecodeError {
     /// A short name for metrics, from a closed set.
     pub fn cause(&self) -> &'static str {
         match self {
+            Self::TooLarge { .. } => "too_large",
             Self::NotUtf8(_) => "not_utf8",
             Self::NotJson(_) => "not_json",
             Self::NotAnObject => "not_an_object",
@@ -134,7 +147,10 @@ impl Decoder {
             trie: Trie::new(&shape.payload),
             paths: Vec::new(),
             parts: Vec::new(),
+            slot_of: HashMap::new(),
+            part_of: HashMap::new(),
             keeps_headers: false,
+            largest: usize::MAX,
             tenant: None,
             id: None,
             kind: None,
@@ -149,12 +165,13 @@ impl Decoder {
     /// The slot of this field, which every event decoded from now on fills.
     ///
     /// # Panics
-    /// Beyond 65,535 different fields, which no configuration within its size limit can name.
+    /// Beyond 2^32 different fields, which fit into no memory. A valid configuration names far fewer.
     pub fn slot(&mut self, path: &Path) -> Slot {
-        if let Some(index) = self.paths.iter().position(|known| known == path) {
-            return Slot(u16::try_from(index).expect("counted below"));
+        if let Some(slot) = self.slot_of.get(path) {
+            return *slot;
         }
-        let slot = Slot(u16::try_from(self.paths.len()).expect("fewer than 65,536 fields"));
+        let slot = Slot(u32::try_from(self.paths.len()).expect("fewer than 2^32 fields"));
+        self.slot_of.insert(path.clone(), slot);
         self.paths.push(path.clone());
         if *path.root() == Root::Body {
             self.trie.insert(path.segments(), slot);
@@ -165,15 +182,26 @@ impl Decoder {
     /// The part at this path of the body, which every event decoded from now on notes.
     ///
     /// # Panics
-    /// Beyond 65,535 different parts, which no configuration within its size limit can name.
+    /// Beyond 2^32 different parts, which fit into no memory.
     pub fn part(&mut self, path: &Path) -> Part {
-        if let Some(index) = self.parts.iter().position(|known| known == path) {
-            return Part(u16::try_from(index).expect("counted below"));
+        if let Some(part) = self.part_of.get(path) {
+            return *part;
         }
-        let part = Part(u16::try_from(self.parts.len()).expect("fewer than 65,536 parts"));
+        let part = Part(u32::try_from(self.parts.len()).expect("fewer than 2^32 parts"));
+        self.part_of.insert(path.clone(), part);
         self.parts.push(path.clone());
         self.trie.insert_part(path.segments(), part);
         part
+    }
+
+    /// Refuses bodies of more than this many bytes from now on.
+    pub fn limit(&mut self, largest: usize) {
+        self.largest = largest;
+    }
+
+    /// Bytes that a body may have.
+    pub fn largest(&self) -> usize {
+        self.largest
     }
 
     /// Every event decoded from now on keeps all headers that the broker has for it.
@@ -183,11 +211,14 @@ impl Decoder {
 
     /// The field that a slot stands for.
     pub fn path(&self, slot: Slot) -> &Path {
-        &self.paths[usize::from(slot.0)]
+        &self.paths[slot.0 as usize]
     }
 
     /// Decodes one published body, received at `received`.
     pub fn decode(&self, body: Bytes, envelope: Envelope<'_>, received: Instant) -> Result<Event, DecodeError> {
+        if body.len() > self.largest {
+            return Err(DecodeError::TooLarge { bytes: body.len(), largest: self.largest });
+        }
         let text = std::str::from_utf8(&body).map_err(|error| DecodeError::NotUtf8(error.valid_up_to()))?;
         let mut found = self.trie.read(text, self.paths.len(), self.parts.len())?;
         for (path, field) in self.paths.iter().zip(&mut found.fields) {
@@ -253,7 +284,7 @@ impl Event {
     /// What stands at this part of the decoder that made the event, as it is written there: one valid JSON value.
     pub fn part(&self, part: Part) -> Option<&str> {
         // No value is empty, so an empty range is none.
-        let range = self.0.found.parts[usize::from(part.0)].clone();
+        let range = self.0.found.parts[part.0 as usize].clone();
         (!range.is_empty()).then(|| self.text(range))
     }
 
@@ -279,7 +310,7 @@ impl Event {
 
     /// The field in this slot of the decoder that made the event.
     pub fn field(&self, slot: Slot) -> Value<'_> {
-        self.0.found.fields[usize::from(slot.0)].value(&self.0.body)
+        self.0.found.fields[slot.0 as usize].value(&self.0.body)
     }
 }
 

@@ -167,3 +167,30 @@ fn bad_bodies_say_what_is_wrong() {
     let error = decoder.decode(bytes, Envelope::NONE, now()).unwrap_err();
     assert_eq!(error.to_string(), "the body is not UTF-8 (byte 9)");
 }
+
+#[test]
+fn a_body_over_the_limit_is_refused_before_it_is_read() {
+    let mut decoder = Decoder::new(shape("data"));
+    assert_eq!(decoder.largest(), usize::MAX);
+    let body = r#"{"data":{}}"#;
+    decoder.limit(body.len());
+    assert!(decode(&decoder, body).is_ok());
+    // It is not JSON either.
+    let error = decode(&decoder, &"x".repeat(body.len() + 1)).unwrap_err();
+    assert_eq!(
+        (error.cause(), error.to_string().as_str()),
+        ("too_large", "the event has 12 bytes, and `limits.event` allows 11")
+    );
+}
+
+#[test]
+fn any_number_of_fields_and_parts_has_places() {
+    let mut decoder = Decoder::new(shape("data"));
+    let paths: Vec<Path> = (0..70_000).map(|n| path(&format!("a{}.b{}", n / 200, n % 200))).collect();
+    let slots: Vec<Slot> = paths.iter().map(|path| decoder.slot(path)).collect();
+    let parts: Vec<Part> = paths.iter().map(|path| decoder.part(path)).collect();
+    let event = decode(&decoder, r#"{"data":{},"a0":{"b0":"first"},"a349":{"b199":"last"}}"#).unwrap();
+    assert_eq!([slots[0], slots[69_999]].map(|slot| event.field(slot)), [Value::Text("first"), Value::Text("last")]);
+    assert_eq!([parts[0], parts[69_999]].map(|part| event.part(part)), [Some("\"first\""), Some("\"last\"")]);
+    assert_eq!((decoder.slot(&paths[69_999]), decoder.part(&paths[69_999])), (slots[69_999], parts[69_999]));
+}

@@ -197,7 +197,7 @@ impl Reader<'_> {
             _ => self.scan.pass(start)?,
         };
         if let Some(part) = node.part {
-            self.found.parts[usize::from(part.0)] = start..end;
+            self.found.parts[part.0 as usize] = start..end;
         }
         if node.payload {
             self.found.payload = start..end;
@@ -207,7 +207,7 @@ impl Reader<'_> {
 
     fn keep(&mut self, node: &Node, field: Field) {
         if let Some(slot) = node.slot {
-            self.found.fields[usize::from(slot.0)] = field;
+            self.found.fields[slot.0 as usize] = field;
         }
     }
 

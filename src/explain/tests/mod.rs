@@ -31,7 +31,7 @@ pub(crate) fn read(files: &[(&str, &str)], sessions: &str, queries: &str) -> (Ma
     let situation = situation.unwrap_or_else(|diagnostics| panic!("{}", diagnostics.to_json()));
     let Config { event, routes, topics, plugins, auth, database, .. } = loaded.config;
     let queries = Queries { queries: database.map_or_else(Vec::new, |it| it.queries).into(), ..Queries::default() };
-    let rules = Rules { event, routes, topics, plugins };
+    let rules = Rules { event, largest_event: usize::MAX, routes, topics, plugins };
     let compiled = Rulebook::compile(Generation(1), rules, queries.into());
     let rulebook = compiled.unwrap_or_else(|diagnostics| panic!("{}", diagnostics.to_json()));
     (Made { rulebook, providers: auth.providers, tests: loaded.tests }, situation)

@@ -359,7 +359,7 @@ mod tests {
         let routes = vec![Route { name: "r".into(), when: Vec::new(), to, all_tenants: false, go_on: false }];
         let event = Shape { payload: Path::parse("data").unwrap(), tenant: None, id: None, kind: None };
         let plugins = Plugins { files, ..Plugins::default() };
-        let rules = Rules { event, routes, topics: Vec::new(), plugins };
+        let rules = Rules { event, largest_event: usize::MAX, routes, topics: Vec::new(), plugins };
         Arc::new(Rulebook::compile(Generation(generation), rules, Arc::new(Queries::default())).unwrap())
     }
 
@@ -391,7 +391,7 @@ mod tests {
         file.call(Hook::Authorize, serde_json::json!({}));
         let event = Shape { payload: Path::parse("data").unwrap(), tenant: None, id: None, kind: None };
         let plugins = Plugins { files: vec![file], ..Plugins::default() };
-        let rules = Rules { event, routes: Vec::new(), topics: Vec::new(), plugins };
+        let rules = Rules { event, largest_event: usize::MAX, routes: Vec::new(), topics: Vec::new(), plugins };
         let rulebook = Arc::new(Rulebook::compile(Generation(1), rules, Arc::new(Queries::default())).unwrap());
         let (mut machines, mut now) = (Machines::new(Arc::new(Metrics::new())), Instant::now());
         let mut ask = |tenant: &str, topic: &str, now: Instant| {

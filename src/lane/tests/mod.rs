@@ -124,7 +124,7 @@ fn rulebook_of(generation: Generation, kinds: &[&str]) -> Rulebook {
     let ask = |query| TopicAllow::Query(QueryCall { query: QueryId(query), with: vec![("id".into(), id.clone())] });
     let topic = |pattern: &str, allow| TopicRule { pattern: TopicPattern::parse(pattern).unwrap(), allow };
     let topics = vec![topic("free:{id}", TopicAllow::Always), topic("ask:{id}", ask(7)), topic("kept:{id}", ask(8))];
-    let rules = Rules { event: shape(), routes, topics, plugins: Plugins::default() };
+    let rules = Rules { event: shape(), largest_event: usize::MAX, routes, topics, plugins: Plugins::default() };
     let queries = Queries { epoch: 1, queries: queries().into(), ..Queries::default() };
     Rulebook::compile(generation, rules, Arc::new(queries)).unwrap()
 }

@@ -104,7 +104,7 @@ pub(super) fn rulebook_with(setting: Setting) -> Arc<Rulebook> {
     });
     let breaker = Breaker { failures: 3, retry: Duration::from_secs(10) };
     let plugins = Plugins { files: vec![file], breaker, budget: BUDGET, ..Plugins::default() };
-    let rules = Rules { event: shape(), routes, topics: topics.collect(), plugins };
+    let rules = Rules { event: shape(), largest_event: usize::MAX, routes, topics: topics.collect(), plugins };
     let queries = Queries { epoch, database: epoch, queries: queries().into(), lookups: None };
     Arc::new(Rulebook::compile(Generation(generation), rules, Arc::new(queries)).unwrap())
 }

@@ -185,11 +185,44 @@ fn fault(error: &sqlx::Error) -> Fault {
     Fault::Refused(if number::OUTAGES.contains(&number) {
         LookupError::Unavailable(said(error))
     } else {
-        LookupError::Failed(said(error))
+        let class = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
+        let is_about_names = class.is_some_and(|class| class.starts_with(CLASS_OF_NAMES));
+        LookupError::Failed(if is_about_names { said(error) } else { without_values(&said(error)) })
     })
+}
+
+/// Errors of this class are about the text of the query, and hold no values.
+const CLASS_OF_NAMES: &str = "42";
+
+/// What the server says, without what it quotes, which may be a part of a token.
+fn without_values(text: &str) -> String {
+    match (text.find('\''), text.rfind('\'')) {
+        (Some(first), Some(last)) if first < last => format!("{}'…'{}", &text[..first], &text[last + 1..]),
+        _ => text.to_owned(),
+    }
 }
 
 /// What an error says, for people.
 fn said(error: &sqlx::Error) -> String {
     super::postgres::said(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_server_quotes_is_not_repeated() {
+        for (text, expected) in [
+            (
+                "Incorrect string value: 's3cret' for function uuid_to_bin",
+                "Incorrect string value: '…' for function uuid_to_bin",
+            ),
+            ("Incorrect DATE value: 'it's'", "Incorrect DATE value: '…'"),
+            ("Division by 0", "Division by 0"),
+            ("odd ' quote", "odd ' quote"),
+        ] {
+            assert_eq!(without_values(text), expected);
+        }
+    }
 }

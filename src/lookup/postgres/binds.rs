@@ -35,6 +35,11 @@ pub(super) fn is_cast(info: &PgTypeInfo) -> bool {
     wanted(info).is_none()
 }
 
+/// Whether the server alone can tell if a value is of this type.
+pub(super) fn is_judged_by_server(info: &PgTypeInfo) -> bool {
+    is_cast(info) || matches!(info.kind(), PgTypeKind::Enum(_))
+}
+
 impl Encoded {
     /// This value for a bind of this type. `None` where the type has no such value.
     pub(super) fn new(value: &Scalar, info: &PgTypeInfo) -> Option<Self> {

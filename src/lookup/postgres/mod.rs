@@ -156,7 +156,10 @@ async fn run(
             text
         }
     };
-    let failed = |error: sqlx::Error| Failed { is_stale: is_stale(&error), fault: fault(&error, query) };
+    let failed = |error: sqlx::Error| Failed {
+        is_stale: is_stale(&error),
+        fault: unfit(&error, &statement, query, values).unwrap_or_else(|| fault(&error, query)),
+    };
     let mut rows = sqlx::query_with(text.clone(), arguments).fetch(&mut *connection);
     while let Some(row) = rows.try_next().await.map_err(failed)? {
         let value = |(index, form): (usize, &Form)| {
@@ -236,10 +239,7 @@ fn parameters(statement: &PgStatement) -> &[sqlx::postgres::PgTypeInfo] {
 fn arguments(statement: &PgStatement, query: &Compiled, values: &[Scalar]) -> Result<PgArguments, LookupError> {
     let mut arguments = PgArguments::default();
     for ((info, value), name) in parameters(statement).iter().zip(values).zip(query.sql.names()) {
-        let encoded = Encoded::new(value, info).ok_or_else(|| {
-            let kind = info.name().to_lowercase();
-            LookupError::Unfit(format!("what is bound to `:{name}` is no {kind}, which it is compared with"))
-        })?;
+        let encoded = Encoded::new(value, info).ok_or_else(|| LookupError::Unfit(misfit(name, info)))?;
         arguments.add(encoded).map_err(|error| LookupError::Failed(error.to_string()))?;
     }
     Ok(arguments)
@@ -295,6 +295,30 @@ fn fault(error: &sqlx::Error, query: &Compiled) -> Fault {
     Fault::Refused(LookupError::Failed(text))
 }
 
+/// A value that was bound as a text, and of which the server says that it does not fit its type. The server quotes the
+/// value, which tells this from a fault of the rows.
+fn unfit(error: &sqlx::Error, statement: &PgStatement, query: &Compiled, values: &[Scalar]) -> Option<Fault> {
+    let database = error.as_database_error()?.try_downcast_ref::<PgDatabaseError>()?;
+    let binds = parameters(statement).iter().zip(values).zip(query.sql.names());
+    let judged = binds.filter(|((info, _), _)| binds::is_judged_by_server(info));
+    let judged = judged.map(|((info, value), name)| (info, value, name));
+    let (info, name) = blamed(database.code(), database.message(), judged)?;
+    Some(Fault::Refused(LookupError::Unfit(misfit(name, info))))
+}
+
+/// The bind whose value the server quotes as one that does not fit its type.
+fn blamed<'b, T, N>(code: &str, message: &str, mut binds: impl Iterator<Item = (T, &'b Scalar, N)>) -> Option<(T, N)> {
+    let is_quoted =
+        |value: &Scalar| value.as_value().text().is_some_and(|text| message.contains(&format!("\"{text}\"")));
+    let blamed = binds.find(|(_, value, _)| code.starts_with(code::CLASS_OF_VALUES) && is_quoted(value));
+    blamed.map(|(info, _, name)| (info, name))
+}
+
+/// Says that a value does not fit. Does not repeat the value, which may be a secret.
+fn misfit(name: &str, info: &sqlx::postgres::PgTypeInfo) -> String {
+    format!("what is bound to `:{name}` is no {}, which it is compared with", info.name().to_lowercase())
+}
+
 /// What the server says about a value, without the value, which stands in quotes and may have some itself.
 fn without_value(text: &str) -> String {
     match (text.find('"'), text.rfind('"')) {
@@ -322,6 +346,22 @@ pub(super) fn said(error: &sqlx::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_value_that_the_server_cannot_cast_is_told_from_a_fault_of_the_rows() {
+        let text = |text: &str| Scalar::Text(text.into());
+        let values = [Scalar::Null, text("x"), Scalar::Int(7)];
+        for (code, message, expected) in [
+            ("22P02", "invalid input syntax for type numeric: \"x\"", Some(1)),
+            ("22008", "date/time field value out of range: \"7\"", Some(2)),
+            ("22P02", "invalid input syntax for type integer: \"a row's\"", None),
+            ("22012", "division by zero", None),
+            ("42703", "column \"x\" does not exist", None),
+        ] {
+            let binds = values.iter().enumerate().map(|(index, value)| (index, value, ()));
+            assert_eq!(blamed(code, message, binds).map(|(index, ())| index), expected, "{message}");
+        }
+    }
 
     #[test]
     fn what_is_not_read_here_is_cast() {

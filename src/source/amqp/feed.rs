@@ -9,11 +9,8 @@ use tokio::sync::watch;
 use super::topology;
 use crate::event::{Envelope, Scalar};
 use crate::lane::{Delivery, Receipt};
-use crate::observe::{DropCause, Metrics, SourceKind};
+use crate::observe::{DropCause, Metrics};
 use crate::source::Intake;
-
-/// Bytes of a body at most. The broker would let 128 MiB pass.
-const LARGEST_BODY: usize = 16 << 20;
 
 /// What the consumers of all queues need. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -22,7 +19,6 @@ pub(super) struct Feed {
     pub(super) stop: Stop,
     pub(super) shed: Counter,
     pub(super) repeated: Counter,
-    too_large: Counter,
 }
 
 /// The word that it is time to stop: for all, or for one connection.
@@ -54,9 +50,8 @@ impl Stop {
 impl Feed {
     /// Until `stop` says that it is time.
     pub(super) fn new(intake: Intake, metrics: &Arc<Metrics>, stop: Stop) -> Self {
-        let too_large = metrics.rejected(SourceKind::amqp, "too_large");
         let (shed, repeated) = (metrics.drops(DropCause::shed), metrics.drops(DropCause::repeated));
-        Self { intake, stop, shed, repeated, too_large }
+        Self { intake, stop, shed, repeated }
     }
 
     /// The same for one connection, which may be told to stop by itself.
@@ -67,19 +62,7 @@ impl Feed {
 
     /// The event of a delivery. `None` for a bad one, which is counted, logged, and settled already.
     pub(super) fn decode(&self, delivery: lapin::message::Delivery, receipt: Receipt) -> Option<Delivery> {
-        let lapin::message::Delivery { data, routing_key, properties, exchange, .. } = delivery;
-        if data.len() > LARGEST_BODY {
-            self.too_large.inc();
-            let (exchange, routing_key) = (exchange.as_str(), routing_key.as_str());
-            tracing::warn!(
-                exchange,
-                routing_key,
-                bytes = data.len(),
-                largest = LARGEST_BODY,
-                "event rejected: too large"
-            );
-            return None;
-        }
+        let lapin::message::Delivery { data, routing_key, properties, .. } = delivery;
         let headers = properties.headers().as_ref();
         let header =
             |name: &str| headers.and_then(|headers| headers.inner().get(name)).map_or(Scalar::Null, topology::header);

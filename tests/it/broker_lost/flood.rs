@@ -111,6 +111,6 @@ async fn huge_bodies_pass_or_are_refused_and_what_is_no_event_costs_itself_alone
     };
     assert_eq!((rejected("too_large").await, rejected("not_json").await), (8, 8));
     let told = |message: &str| server.log().iter().filter(|line| line["message"] == message).count();
-    assert_eq!((told("event rejected: too large"), told("event rejected")), (8, 8));
+    assert_eq!(told("event rejected"), 16);
     assert_eq!(server.metric("pointsman_broker_connects_total").await, 1);
 }

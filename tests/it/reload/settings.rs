@@ -37,6 +37,25 @@ async fn connections_stay_and_new_bounds_count_for_what_comes_next() {
 }
 
 #[tokio::test]
+async fn an_event_may_be_as_large_as_is_said_now() {
+    let stage = Stage::start(&[("pointsman.yaml", &with("limits: { event: 1KiB }"))]).await;
+    let event = |size: usize| json!({ "tenant": "acme", "data": "x".repeat(size) }).to_string();
+    for (limit, size, status) in
+        [(None, 500, 202), (None, 2000, 413), (Some("4KiB"), 2000, 202), (Some("17MiB"), 16 << 20, 202)]
+    {
+        if let Some(limit) = limit {
+            stage.write("pointsman.yaml", &with(&format!("limits: {{ event: {limit} }}")));
+            assert_eq!(stage.reload().await.0, 200);
+        }
+        let answer = stage.server.post("/publish", event(size)).await;
+        assert_eq!(answer.status, status, "{limit:?} {size}: {}", answer.body);
+        assert!(status == 202 || answer.body.contains("`limits.event` allows 1024"), "{}", answer.body);
+    }
+    let rejected = "pointsman_events_rejected_total{source=\"http\",cause=\"too_large\"}";
+    assert_eq!(stage.server.metric(rejected).await, 1);
+}
+
+#[tokio::test]
 async fn tokens_are_known_by_the_providers_in_force() {
     let stage = Stage::start(&[("pointsman.yaml", &rules("one"))]).await;
     let mut ann = Client::session(&stage.server, "ann", &[]).await;

@@ -83,7 +83,7 @@ pub(super) fn rulebook(generation: u64, queries: &Arc<Queries>) -> Arc<Rulebook>
         config.plugins.files = vec![file];
         config.plugins.budget = Duration::from_secs(5);
     }
-    let rules = Rules { event: config.event, routes: config.routes, topics: config.topics, plugins: config.plugins };
+    let rules = Rules::of(&config);
     Arc::new(Rulebook::compile(Generation(generation), rules, Arc::clone(queries)).unwrap())
 }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal};
+use rustix::process::{Pid, Resource, Rlimit, Signal, prlimit};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::time::{interval, timeout};
@@ -82,11 +82,6 @@ impl Server {
         Self { process, folder, clients, admin }
     }
 
-    /// Its number.
-    pub fn pid(&self) -> Pid {
-        Pid::from_raw(self.process.pid()).unwrap()
-    }
-
     /// The folder that it runs in; its configuration is `pointsman.yaml`.
     pub fn folder(&self) -> &Path {
         self.folder.path()
@@ -137,6 +132,16 @@ impl Server {
     /// How many descriptors it has open.
     pub fn descriptors(&self) -> usize {
         std::fs::read_dir(format!("/proc/{}/fd", self.process.pid())).unwrap().count()
+    }
+
+    /// Sets its soft limit on descriptors, while it runs. Returns the former one. A limit of 0 keeps it from opening any.
+    pub fn limit_descriptors(&self, soft: u64) -> u64 {
+        // Only root may raise the hard limit, so it stays.
+        let limits = std::fs::read_to_string(format!("/proc/{}/limits", self.process.pid())).unwrap();
+        let line = limits.lines().find(|line| line.starts_with("Max open files")).expect("a limit");
+        let maximum = line.split_whitespace().nth(4).and_then(|number| number.parse().ok());
+        let limit = Rlimit { current: Some(soft), maximum };
+        prlimit(Pid::from_raw(self.process.pid()), Resource::Nofile, limit).unwrap().current.expect("a soft limit")
     }
 
     /// The most memory it has ever held (resident), in bytes.
