@@ -12,7 +12,6 @@ use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use rustix::io::Errno;
-use rustix::process::{Resource, getrlimit};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
@@ -21,11 +20,8 @@ use super::connections::{Connections, Idle};
 use super::patience::Patient;
 use super::{AdminParts, routes};
 use crate::observe::Throttle;
+use crate::runtime::{admin_connections, descriptor_limit};
 
-/// Connections at most.
-const CONNECTIONS: usize = 1024;
-/// The share of the process's descriptors that these connections may take at most: one in so many.
-const SHARE: u64 = 4;
 /// How long a request's head may take, and how long a connection may idle.
 const HEAD: Duration = Duration::from_secs(10);
 /// How long a peer may take to read the next byte of an answer.
@@ -49,17 +45,11 @@ pub fn start(listener: std::net::TcpListener, parts: AdminParts) -> io::Result<(
         let _context = runtime.enter();
         TcpListener::from_std(listener)?
     };
-    let most = connections();
+    let most = admin_connections(descriptor_limit());
     let router = routes::router(parts, most);
     let serve = move || runtime.block_on(serve(listener, router, most));
     std::thread::Builder::new().name("admin".to_owned()).spawn(serve)?;
     Ok(())
-}
-
-/// How many connections may be open at once.
-pub fn connections() -> usize {
-    let descriptors = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-    usize::try_from(descriptors / SHARE).map_or(CONNECTIONS, |share| share.min(CONNECTIONS))
 }
 
 async fn serve(listener: TcpListener, router: axum::Router, most: usize) {

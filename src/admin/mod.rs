@@ -26,7 +26,7 @@ use crate::observe::Metrics;
 use crate::reload::Reloader;
 use crate::source::Intake;
 
-pub use self::listener::{connections, start};
+pub use self::listener::start;
 pub use self::readiness::{Fact, Readiness};
 
 /// What the admin listener shows and reaches.

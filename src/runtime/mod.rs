@@ -8,7 +8,7 @@ mod signals;
 mod threads;
 
 pub use cryptography::cryptography;
-pub use descriptors::{descriptor_limit, is_shortage, raise_descriptor_limit};
+pub use descriptors::{admin_connections, descriptor_limit, is_shortage, raise_descriptor_limit};
 pub use instance::instance;
 pub use panics::panics_abort;
 pub use signals::{Hangups, Signals};

@@ -2,11 +2,13 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use crate::runtime::admin_connections;
+
 /// Refused connections of a shard that may linger, so that their clients read why before they are closed.
 pub(super) const LINGERING: usize = 8;
-/// Descriptors that clients may not take, whatever the configuration: up to 300 for the admin listener and 64 for
+/// Descriptors that clients may not take, whatever the configuration, beside those of the admin listener: up to 64 for
 /// requests to a provider of identities, the rest for brokers, files that are read, the watcher and the runtimes.
-const OWN: usize = 448;
+const OWN: usize = 148;
 /// Descriptors of a shard, beside those of its clients: its listener, its poll, its waker, refused connections.
 const PER_SHARD: usize = 3 + LINGERING;
 /// Descriptors for each connection of the database's pool: SQLite opens up to three files for one, and while a reload
@@ -44,7 +46,7 @@ impl Admission {
                 kept,
                 "the process has descriptors for {room} clients, fewer than `limits.connections`: raise the limit of \
                  descriptors (`ulimit -n`, `LimitNOFILE=` of systemd) to {} or lower `limits.connections`",
-                connections.saturating_add(reserve(self.shards, pool)),
+                connections.saturating_add(reserve(usize::MAX, self.shards, pool)),
             );
         }
     }
@@ -64,11 +66,11 @@ impl Admission {
 /// How many of the process's descriptors clients may have. The rest is kept for all else: never more than half, so that
 /// a process with few serves somebody.
 fn room(descriptors: usize, shards: usize, pool: usize) -> usize {
-    descriptors - reserve(shards, pool).min(descriptors / 2)
+    descriptors - reserve(descriptors, shards, pool).min(descriptors / 2)
 }
 
-fn reserve(shards: usize, pool: usize) -> usize {
-    OWN + shards * PER_SHARD + pool * PER_QUERY
+fn reserve(descriptors: usize, shards: usize, pool: usize) -> usize {
+    OWN + admin_connections(descriptors) + shards * PER_SHARD + pool * PER_QUERY
 }
 
 #[cfg(test)]
@@ -79,10 +81,10 @@ mod tests {
     fn clients_leave_descriptors_for_all_else() {
         for (descriptors, shards, pool, expected) in [
             (200, 2, 10, 100),
-            (1_024, 2, 10, 524),
+            (1_024, 2, 10, 568),
             (1_024, 16, 100, 512),
-            (20_000, 2, 10, 19_500),
-            (1_048_576, 64, 10_000, 1_017_424),
+            (20_000, 2, 10, 18_776),
+            (1_048_576, 64, 10_000, 1_016_700),
             (0, 1, 0, 0),
         ] {
             assert_eq!(room(descriptors, shards, pool), expected, "{descriptors} descriptors");

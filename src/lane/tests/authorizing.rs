@@ -176,7 +176,8 @@ fn a_queued_request_is_judged_by_the_rules_that_are_in_force_at_its_turn() {
     for index in 0..u32::try_from(clients).unwrap() {
         bench.authorize(request(index, &[&format!("ask:{index}")]));
     }
-    let no_topics = Rules { event: shape(), routes: Vec::new(), topics: Vec::new(), plugins: Plugins::default() };
+    let (routes, topics, plugins) = (Vec::new(), Vec::new(), Plugins::default());
+    let no_topics = Rules { event: shape(), largest_event: usize::MAX, routes, topics, plugins };
     let next = Rulebook::compile(Generation(2), no_topics, Arc::clone(&bench.rulebook.queries)).unwrap();
     let (before, mut effects) = (std::mem::replace(&mut bench.rulebook, Arc::new(next)), Vec::new());
     bench.lane.adopt(&bench.rulebook);
