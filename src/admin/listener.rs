@@ -11,7 +11,6 @@ use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use rustix::io::Errno;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
@@ -20,7 +19,7 @@ use super::connections::{Connections, Idle};
 use super::patience::Patient;
 use super::{AdminParts, routes};
 use crate::observe::Throttle;
-use crate::runtime::{admin_connections, descriptor_limit};
+use crate::runtime::{admin_connections, descriptor_limit, is_shortage};
 
 /// How long a request's head may take, and how long a connection may idle.
 const HEAD: Duration = Duration::from_secs(10);
@@ -81,7 +80,7 @@ async fn serve(listener: TcpListener, router: axum::Router, most: usize) {
                     if let Some(held_back) = failed.admit() {
                         tracing::warn!(%error, listener = "admin", held_back, "cannot accept a connection");
                     }
-                    if is_out_of_descriptors(&error) && connections.count() > 0 {
+                    if is_shortage(&error) && connections.count() > 0 {
                         free_descriptor(&mut connections, &mut pace).await;
                     } else {
                         sleep(NO_ROOM).await;
@@ -116,10 +115,6 @@ impl Pace {
         let each = FIRST_WORDS / u32::try_from(open.max(1)).unwrap_or(u32::MAX);
         self.next = self.next.max(now.checked_sub(EARLY).unwrap_or(now)) + each;
     }
-}
-
-fn is_out_of_descriptors(error: &io::Error) -> bool {
-    [Errno::MFILE, Errno::NFILE].iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
 }
 
 async fn connection<S>(stream: S, router: axum::Router, idle: Idle)
