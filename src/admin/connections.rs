@@ -21,7 +21,7 @@ pub(super) struct Connections {
 /// head of a request comes in, while a response is written, and between requests.
 #[derive(Clone, Debug)]
 pub(super) struct Idle {
-    /// What the clock said when the connection became idle, or [`BUSY`].
+    /// The clock's number at the time when the connection became idle, or [`BUSY`].
     since: Arc<AtomicU64>,
     /// Counts how often any connection became idle, so that a lower number is an earlier time.
     clock: Arc<AtomicU64>,

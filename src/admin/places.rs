@@ -29,7 +29,7 @@ pub(super) struct Places {
 }
 
 impl Places {
-    /// For at most `admitted` requests, of which at most `served` are served at once.
+    /// Admits at most `admitted` requests and serves at most `served` of them at once.
     pub(super) fn new(admitted: usize, served: usize) -> Self {
         Self { admitted: Arc::new(Semaphore::new(admitted)), served: Arc::new(Semaphore::new(served)) }
     }

@@ -27,7 +27,7 @@ const METRICS_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset
 /// The routes of a listener that has so many connections at most.
 pub(super) fn router(parts: AdminParts, connections: usize) -> Router {
     let key = parts.key.clone();
-    // What is left of the connections is for probes.
+    // Probes have the rest of the connections.
     let publishes = (connections / 2).max(1);
     let publishes = Places::new(publishes, publishes.min(PUBLISHES));
     let others = (connections / 4).max(1);

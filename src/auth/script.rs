@@ -221,7 +221,7 @@ impl Host {
         let spent = self.machine.borrow().as_ref().is_some_and(|machine| machine.is_spent());
         if spent {
             if let Some(held_back) = self.replacements.admit() {
-                tracing::warn!(plugin, held_back, "a plugin has used up its memory and begins anew");
+                tracing::warn!(plugin, held_back, "a plugin has used up its memory: its VM is replaced");
             }
             self.machine.take();
         }

@@ -176,7 +176,7 @@ pub(super) struct PublishArguments {
 
 #[derive(Debug, Args)]
 pub(super) struct ListenArguments {
-    /// Who to be: an access token. A variable, unlike an argument, is not shown in lists of processes
+    /// The access token to sign in with. A variable, unlike an argument, is not shown in lists of processes
     #[arg(long, value_name = "T", env = "POINTSMAN_TOKEN", hide_env_values = true)]
     pub(super) token: SecretString,
     /// Subscribe to this topic; may be given several times

@@ -87,7 +87,7 @@ struct Request<'a> {
     head: &'a httparse::Request<'a, 'a>,
 }
 
-/// Where a request goes.
+/// The target of a request.
 struct Target<'a> {
     /// The host that it names, in its target or else in `Host`.
     host: Option<&'a str>,
@@ -192,7 +192,7 @@ impl Request<'_> {
             return refuse(400, "a WebSocket handshake is HTTP/1.1 with `Connection: Upgrade`");
         }
         if !matches!(body, Body::None | Body::Length(0)) {
-            // What follows would be taken for frames.
+            // The bytes of a body would be taken for frames.
             return refuse(400, "a WebSocket handshake has no body");
         }
         if !self.headers("sec-websocket-version").eq(["13"]) {

@@ -91,7 +91,7 @@ impl Sources {
     }
 }
 
-/// What a path holds: nothing if it cannot be read, and an error if that cannot be known now.
+/// Returns the content of a path: nothing if it cannot be read, and an error if that cannot be known now.
 fn known<T>(path: &Path, read: io::Result<T>) -> Result<Option<T>, Refusal> {
     match read {
         Ok(content) => Ok(Some(content)),

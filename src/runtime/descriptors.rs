@@ -14,7 +14,7 @@ const ADMIN_SHARE: usize = 4;
 /// 1,024, and allows many more.
 pub fn raise_descriptor_limit() {
     let limit = getrlimit(Resource::Nofile);
-    // If the system refuses, the limit stays what it is, and whoever needs more is told.
+    // If the system refuses, the limit stays as it is. The admission warns if that is too low.
     setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }).ok();
 }
 

@@ -150,7 +150,7 @@ impl Shard {
             return;
         }
         // If a request was left unread, the system would reset the connection, and the answer could be lost. Reading ends
-        // with an error when there is no more. The answer fits into a socket that nothing was written to.
+        // with an error when nothing is left. The answer fits into the empty buffer of a new socket.
         stream.read_exact(&mut self.buffer).ok();
         stream.write_all(&no_room()).ok();
         stream.shutdown(Shutdown::Write).ok();

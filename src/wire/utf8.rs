@@ -2,7 +2,7 @@
 
 use std::str::from_utf8;
 
-/// A text so far: valid, but for its last character, of which the first bytes may be all that is there.
+/// The state of a check: the text so far is valid, except that its last character may lack bytes.
 #[derive(Debug, Default)]
 pub(super) struct Utf8 {
     /// The first bytes of a character, and how many there are.

@@ -77,7 +77,7 @@ impl Diagnostics {
         self.left_out.errors + self.left_out.warnings
     }
 
-    /// Those that are shown, by file and line.
+    /// The diagnostics that are shown, by file and line.
     pub fn iter(&self) -> impl Iterator<Item = &Diagnostic> {
         self.found.iter()
     }

@@ -2,7 +2,7 @@ use std::fmt::Write;
 
 use super::*;
 
-/// What is said of a configuration with one route that names so many fields.
+/// Returns the diagnostics of a configuration whose one route names `count` fields.
 fn said_of_fields(count: usize) -> String {
     let mut when = String::new();
     for field in 0..count {

@@ -13,7 +13,7 @@ use crate::lookup::scan::Dialect;
 
 const FORMS: &str = "write postgres://user:password@host/database, mysql://user:password@host/database, \
                      sqlite:FILE or sqlite::memory:";
-/// What to warn of where a server is reached over an open network without TLS.
+/// Returns a warning if a server is reached over an open network and TLS is optional.
 const RISK: &str = "passwords and rows may travel unencrypted to this server: TLS is optional by this URL";
 /// Of TLS, the parameter's names, and the values with which it may be left out, as by default.
 const TLS_MODES: [&str; 2] = ["sslmode", "ssl-mode"];

@@ -67,7 +67,7 @@ impl Guest {
     fn has_run(&mut self) {
         if self.vm.as_ref().is_some_and(Vm::is_spent) {
             let (plugin, generation) = (self.plugin.name.as_str(), self.generation.0);
-            tracing::warn!(plugin, generation, "a plugin has used up its memory and begins anew");
+            tracing::warn!(plugin, generation, "a plugin has used up its memory: its VM is replaced");
             self.vm = None;
         }
         self.runs = self.runs.wrapping_add(1);

@@ -43,7 +43,7 @@ struct Machine {
     guest: Guest,
     /// By tenant: what is in one tenant's events makes it fail for that tenant alone.
     route: Breakers<TenantId>,
-    /// What clients ask for puts no events aside.
+    /// A failing `authorize` does not suspend `route`.
     authorize: Breakers<TenantId>,
     suspects: Suspects,
     measured_until: Option<Instant>,

@@ -59,7 +59,7 @@ fn response_to(head: &str) -> String {
     String::from_utf8(response.to_vec()).unwrap()
 }
 
-/// What comes of a request, in a few words.
+/// Describes the result of a request in a few words.
 fn outcome(head: &str) -> String {
     match read(head, ALL) {
         None => "more".to_owned(),

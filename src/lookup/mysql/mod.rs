@@ -194,7 +194,7 @@ fn fault(error: &sqlx::Error) -> Fault {
 /// Errors of this class are about the text of the query, and hold no values.
 const CLASS_OF_NAMES: &str = "42";
 
-/// What the server says, without what it quotes, which may be a part of a token.
+/// Returns the server's message without its quotations, which may hold a part of a token.
 fn without_values(text: &str) -> String {
     match (text.find('\''), text.rfind('\'')) {
         (Some(first), Some(last)) if first < last => format!("{}'…'{}", &text[..first], &text[last + 1..]),

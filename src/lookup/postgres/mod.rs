@@ -295,8 +295,8 @@ fn fault(error: &sqlx::Error, query: &Compiled) -> Fault {
     Fault::Refused(LookupError::Failed(text))
 }
 
-/// A value that was bound as a text, and of which the server says that it does not fit its type. The server quotes the
-/// value, which tells this from a fault of the rows.
+/// Returns a fault if the server says that a value, which was bound as a text, does not fit its type. Only if the server's
+/// message quotes that value is it not a fault of the rows.
 fn unfit(error: &sqlx::Error, statement: &PgStatement, query: &Compiled, values: &[Scalar]) -> Option<Fault> {
     let database = error.as_database_error()?.try_downcast_ref::<PgDatabaseError>()?;
     let binds = parameters(statement).iter().zip(values).zip(query.sql.names());

@@ -132,7 +132,7 @@ impl Host {
         Ok(methods)
     }
 
-    /// Those that the prelude calls with a text. They touch no value of Lua's, so the memory limit may stay.
+    /// The methods that the prelude calls with a text. They touch no Lua value, so the memory limit may stay.
     fn text_methods(self: &Rc<Self>, lua: &Lua) -> mlua::Result<Table> {
         let methods = lua.create_table()?;
         for (name, method) in TEXT_METHODS {
@@ -144,7 +144,7 @@ impl Host {
         Ok(methods)
     }
 
-    /// Those that the prelude calls with a number, in the same way.
+    /// The methods that the prelude calls with a number. They touch no Lua value either.
     fn number_methods(self: &Rc<Self>, lua: &Lua) -> mlua::Result<Table> {
         let methods = lua.create_table()?;
         for (name, method) in NUMBER_METHODS {

@@ -83,7 +83,7 @@ pub(super) fn numeric(number: f64) -> Value {
     if float(whole).to_bits() == number.to_bits() { Value::Integer(whole) } else { Value::Number(number) }
 }
 
-/// What the items of a list are, in order: those until the first `nil`. Leaves out the items that `item` has nothing for.
+/// Reads the items of a list in order, up to the first `nil`. Leaves out the items for which `item` returns nothing.
 pub(super) fn list<T>(
     value: &Value,
     most: usize,

@@ -169,7 +169,7 @@ async fn hand_on(line: &mut Line, came: Vec<Came>, owed: &Owed, settled: &mpsc::
     true
 }
 
-/// What a delivery that is handed on is noted by: its number, and its mark.
+/// The number and the mark by which a delivery is noted.
 type Note = Option<(u64, u64)>;
 
 /// Hands an event on, and notes that. `false` where the lanes have ended.

@@ -25,7 +25,7 @@ pub(super) struct AckWindow {
     oldest: u64,
     /// Of each delivery from the oldest on, whether it is settled, or acknowledged already.
     done: VecDeque<bool>,
-    /// Those that are settled and not acknowledged.
+    /// Deliveries that are settled and not acknowledged.
     settled: Vec<u64>,
     /// As many of them are worth an acknowledgement at once.
     batch: usize,

@@ -57,7 +57,7 @@ impl Crew {
         if line.send(Turn::Retire(done)).await.is_ok() {
             is_done.await.ok();
         }
-        // Not before it is done: whoever gives up waiting leaves a line that goes on, and can be told other things.
+        // Only when the line has ended: if the caller stops waiting, the line goes on and takes further turns.
         self.known.remove(queue);
     }
 

@@ -8,7 +8,7 @@
 //! That an acknowledgement was written proves nothing, because a connection may be lost with it under way: see
 //! [`Proof`](super::proof::Proof). So:
 //!
-//! - Every delivery that was handed on and comes again has a mark. A dropped repeat is noted anew under its new number, so
+//! - Every delivery that was handed on and comes again has a mark. A dropped repeat is noted again under its new number, so
 //!   that it is known also after the next loss.
 //! - An acknowledged event leaves no mark, so that a later event with an equal body is not taken for it. One case stays
 //!   open: the broker had the acknowledgement, the connection was lost before it could say so, and an equal body that was
@@ -29,7 +29,7 @@ const MOST: usize = 4 * u16::MAX as usize;
 /// How many deliveries of each mark may come again.
 type Marks = HashMap<u64, u32>;
 
-/// What one consumer of a queue leaves to the next.
+/// The marks that one consumer of a queue leaves to the next.
 #[derive(Debug)]
 pub(super) struct Legacy {
     marks: Marks,
@@ -41,7 +41,7 @@ pub(super) struct Legacy {
 /// ends, in whatever way, the marks go to the next one.
 #[derive(Debug)]
 pub(super) struct Handed {
-    /// Those that were handed on, by this consumer or a former one, and have not come again since.
+    /// Deliveries that this consumer or a former one handed on, and that have not come again since.
     marks: Marks,
     /// The deliveries of this connection, by their numbers, whose acknowledgement is not proven.
     out: HashMap<u64, Out>,

@@ -110,7 +110,7 @@ impl Line {
 
     /// From now on it consumes by this tap.
     pub(super) fn adopt(&mut self, mut tap: Tap) {
-        // What it knows already is of the deliveries that are out.
+        // The marks that it has already belong to the deliveries that are out.
         self.handed = self.handed.take().or(tap.handed.take());
         self.tap = tap;
     }

@@ -317,7 +317,7 @@ impl Supervisor {
     }
 }
 
-/// What a connection adds to the names of its own queues.
+/// Returns the random part that a connection adds to the names of its own queues.
 pub(super) fn part() -> String {
     format!("{:08x}", fastrand::u32(..))
 }

@@ -129,7 +129,7 @@ fn nearly_text() -> impl Strategy<Value = Vec<u8>> {
     prop::collection::vec(part, 0..16).prop_map(|parts| parts.concat())
 }
 
-/// Where to cut: places in some length.
+/// Returns places at which a text of some length is cut.
 fn cuts() -> impl Strategy<Value = Vec<prop::sample::Index>> {
     prop::collection::vec(any::<prop::sample::Index>(), 0..6)
 }

@@ -298,7 +298,7 @@ async fn a_value_that_does_not_fit_fails_alone_and_is_not_shown() {
         let error = asked.rows(query, None, &[("value", text("s3cret"))]).await.unwrap_err();
         assert_eq!(error, LookupError::Unfit(said.to_owned()));
     }
-    // What the query itself casts might be its own fault as well.
+    // A cast in the query's own text might be the query's fault.
     for (value, said) in [
         ("s3cret", "invalid input syntax for type integer"),
         ("a\"b", "invalid input syntax for type integer"),

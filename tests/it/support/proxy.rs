@@ -274,7 +274,7 @@ async fn both_ways(
     );
 }
 
-/// Forwards what `passes`, until the end of `from`, which `to` is told, or until `to` takes no more.
+/// Forwards the bytes that `passes` accepts, until `from` ends, which closes `to`, or until `to` accepts no more.
 async fn one_way(
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,

@@ -9,7 +9,7 @@ use super::*;
 /// Names of every length around the eight bytes that the scanner compares at once.
 const DECLARED: [&str; 8] = ["a", "id", "type", "tenant", "tenant7", "tenant_8", "tenant_id", "ü\u{1f600}"];
 
-/// What follows a name, or stands in its place, as it is written in JSON.
+/// Suffixes of a name, as they are written in JSON.
 const SUFFIXES: [&str; 9] =
     ["", "", "\\u0000", "\\u0000\\u0000", "\\u0000a", "\\ud83d\\ude00", "\\ud800", "\\udc00\\ud83d", " "];
 

@@ -102,7 +102,7 @@ fn each_attack_at_the_top_level_is_a_fault_or_costs_nothing() {
         let took = cpu().saturating_sub(before);
         assert!(took < patience * MOST, "{name}: {took:?}, {compiled:?}");
         if let Ok(plugin) = compiled {
-            // Where its memory is full, it fails here.
+            // If its memory is full, it fails here.
             let sink: LogSink = Rc::new(|_, _| {});
             drop(Vm::new(&Arc::new(plugin), &sink));
         }

@@ -1,4 +1,4 @@
-//! What sessions with many topics cost: counted in entries that are compared, not in time.
+//! The cost of sessions with many topics, counted in compared entries, not in time.
 
 use std::cell::Cell;
 

@@ -8,7 +8,7 @@ struct Queue {
     legacy: Option<oneshot::Receiver<Legacy>>,
 }
 
-/// One of them, and how it is told of acknowledgements that the broker has.
+/// A consumer's marks, and the sender by which it learns of proven acknowledgements.
 struct Consumer {
     handed: Handed,
     proves: mpsc::Sender<Vec<u64>>,
