@@ -8,7 +8,7 @@ use pointsman::observe::{DropCause, SourceKind};
 use pointsman::source::amqp::BrokerState;
 use tokio::time::timeout;
 
-use super::{Source, amqp, body, lasting};
+use super::{LARGEST_EVENT, Source, amqp, body, lasting};
 use crate::support::amqp_client::AmqpClient;
 use crate::support::held::eventually;
 use crate::support::rabbitmq::shared_vhost;
@@ -113,7 +113,7 @@ async fn a_bad_body_costs_itself_alone() {
     let url = shared_vhost();
     let mut source = Source::start(amqp(&url, "q")).consuming().await;
     let client = AmqpClient::connect(&url).await;
-    let huge = " ".repeat((16 << 20) + 1);
+    let huge = " ".repeat(LARGEST_EVENT + 1);
     for bad in ["", "{", "[]", "\"", &huge] {
         client.publish("events", "", bad).await;
     }

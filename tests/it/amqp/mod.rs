@@ -31,6 +31,9 @@ struct Source {
     slots: [Slot; 3],
 }
 
+/// Bytes.
+const LARGEST_EVENT: usize = 16 << 20;
+
 impl Source {
     fn start(amqp: Amqp) -> Self {
         Self::with_lane(amqp, 1000)
@@ -39,6 +42,7 @@ impl Source {
     fn with_lane(amqp: Amqp, capacity: usize) -> Self {
         let path = |text| Path::parse(text).unwrap();
         let mut decoder = Decoder::new(Shape { payload: path("."), tenant: None, id: None, kind: None });
+        decoder.limit(LARGEST_EVENT);
         let slots = ["n", "amqp.routing_key", "amqp.headers.shop"].map(|text| decoder.slot(&path(text)));
         let routes = RouteTable::compile(Vec::new(), &[], &mut decoder);
         let topics = TopicRules::compile(Vec::new(), &[]);
