@@ -45,7 +45,7 @@ fn key() -> impl Strategy<Value = String> {
         for (index, unit) in name.chars().take(length).enumerate() {
             if escaped >> (index % 16) & 1 == 1 {
                 let mut units = [0; 2];
-                unit.encode_utf16(&mut units).iter().for_each(|unit| key.push_str(&format!("\\u{unit:04x}")));
+                key.extend(unit.encode_utf16(&mut units).iter().map(|unit| format!("\\u{unit:04x}")));
             } else {
                 key.push(unit);
             }
