@@ -13,10 +13,11 @@ use crate::lookup::scan::Dialect;
 
 const FORMS: &str = "write postgres://user:password@host/database, mysql://user:password@host/database, \
                      sqlite:FILE or sqlite::memory:";
-/// Returns a warning if a server is reached over an open network and TLS is optional.
+/// The warning about a server that is reached over an open network without required TLS.
 const RISK: &str = "passwords and rows may travel unencrypted to this server: TLS is optional by this URL";
-/// Of TLS, the parameter's names, and the values with which it may be left out, as by default.
+/// The parameters that say whether TLS is required.
 const TLS_MODES: [&str; 2] = ["sslmode", "ssl-mode"];
+/// The values of these with which a connection may do without TLS. `prefer` is the default.
 const TLS_OPTIONAL: [&str; 5] = ["disable", "disabled", "allow", "prefer", "preferred"];
 const ENCODE: &str = "percent-encode `/`, `?`, `#` and `@` in the user and password";
 
