@@ -75,7 +75,7 @@ impl Default for LargeBodies {
     }
 }
 
-/// Decodes a body's events and hands them to their lanes. Waits for full lanes, up to [`PATIENCE`]. Returns the number of
+/// Decodes a body's events and hands them to their lanes. Waits for full lanes, up to 10 seconds. Returns the number of
 /// events.
 pub async fn publish(intake: &Intake, body: Bytes) -> Result<usize, PublishError> {
     if intake.is_closed() {

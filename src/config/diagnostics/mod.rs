@@ -72,7 +72,7 @@ impl Diagnostics {
         self.found.is_empty()
     }
 
-    /// How many are counted only, because they are more than [`SHOWN`].
+    /// How many are counted and not shown. At most 100 are shown.
     pub fn left_out(&self) -> usize {
         self.left_out.errors + self.left_out.warnings
     }
