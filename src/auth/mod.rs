@@ -84,6 +84,12 @@ impl Attributes {
         self.0.iter().map(|(name, value)| (name.as_str(), value.as_value()))
     }
 
+    /// The bytes that they hold, at most.
+    pub fn size(&self) -> usize {
+        let text = |value: &Scalar| if let Scalar::Text(text) = value { text.len() } else { 0 };
+        self.0.iter().map(|(name, value)| size_of::<(CompactString, Scalar)>() + name.len() + text(value)).sum()
+    }
+
     /// The attribute of this name.
     pub fn get(&self, name: &str) -> Value<'_> {
         self.0.iter().find(|(known, _)| known == name).map_or(Value::Absent, |(_, value)| value.as_value())

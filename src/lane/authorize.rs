@@ -18,8 +18,7 @@ use smallvec::SmallVec;
 use super::answers::{Asked, Holder, Waiter};
 use super::line::Line;
 use super::quarantine::{Job, Run};
-use super::request::{Judged, Open, Origin, TopicTicket, asks_nothing, origin_of};
-use super::request_queue::REQUESTS_TENANT_BYTES;
+use super::request::{Judged, Open, Origin, TopicTicket};
 use super::state::{Effect, Owner};
 use super::wanted::{Means, Stage, Subject, TopicQuestion, Wanted};
 use crate::config::Hook;
@@ -27,7 +26,7 @@ use crate::event::{TenantId, Topic};
 use crate::lookup::Forgotten;
 use crate::reload::Rulebook;
 use crate::route::{Answer, Judgement};
-use crate::shard::{AuthorizeRequest, ConnectionKey, ShardId, Verdict};
+use crate::shard::{ConnectionKey, ShardId};
 
 /// Queries for topics that are under way at once, in one lane.
 pub const AUTHORIZE_IN_FLIGHT: usize = 256;
@@ -37,8 +36,9 @@ pub const AUTHORIZE_TENANT_IN_FLIGHT: usize = 4;
 pub const AUTHORIZE_TENANT_WAITING: usize = 1_024;
 /// Topics that wait in one lane. From there on it reads no further requests until some queries are under way.
 pub const AUTHORIZE_WAITING: usize = 65_536;
-/// Bytes of queued requests in one lane. From there on it reads no further requests until it has judged some.
-const REQUESTS_BYTES: usize = 8 * REQUESTS_TENANT_BYTES;
+/// Topics of one client's request that may wait for queries. The others are unavailable: one request does not keep the lane
+/// from reading those of other tenants.
+const REQUEST_WAITING: usize = 4_096;
 /// Topics of queued requests after which a lane ends its turn, so that events do not wait for a long queue.
 const JUDGED_AT_ONCE: usize = 256;
 
@@ -50,65 +50,36 @@ const ATTEMPTS: u8 = 4;
 #[derive(Debug, Default)]
 pub(super) struct Authorizer {
     /// The tenants whose requests are open, or whose queries are under way.
-    lines: HashMap<TenantId, Line>,
+    pub(super) lines: HashMap<TenantId, Line>,
     /// Those of them that may ask next, in turn.
     turns: VecDeque<TenantId>,
     numbered: u64,
     waiting: usize,
     in_flight: usize,
-    judged: Vec<Judged>,
+    pub(super) judged: Vec<Judged>,
     /// Bytes of all queued requests.
-    queued_bytes: usize,
+    pub(super) queued_bytes: usize,
     /// When the last turn ended before all queued requests were judged that there is room for.
     unfinished: Option<Instant>,
+    /// When queued requests are looked through next, while there are some.
+    pub(super) sweep: Option<Instant>,
 }
 
 impl Authorizer {
     /// Whether another request may be taken.
     pub(super) fn has_room(&self) -> bool {
-        self.waiting < AUTHORIZE_WAITING && self.queued_bytes < REQUESTS_BYTES
+        self.waiting < AUTHORIZE_WAITING
     }
 
-    /// When [`ask`](Self::ask) is to be called again, because its last turn left queued requests that have room.
+    /// When [`ask`](Self::ask) is to be called again: because its last turn left queued requests that have room, or to
+    /// refuse those that have waited too long.
     pub(super) fn due(&self) -> Option<Instant> {
-        self.unfinished
+        self.unfinished.or(self.sweep)
     }
 
     /// Whether no request waits.
     pub(super) fn is_idle(&self) -> bool {
         self.lines.is_empty()
-    }
-
-    /// Takes a client's request. It is judged at once by this rulebook if nothing has to be asked or there is room to ask,
-    /// and later, by the rulebook in force then, if not.
-    pub(super) fn take(&mut self, request: AuthorizeRequest, rulebook: &Arc<Rulebook>, means: &mut Means<'_>) {
-        let is_next = |line: &Line| line.has_room() && line.queued.is_empty();
-        if self.lines.get(&request.tenant).is_none_or(is_next) || asks_nothing(&request, rulebook) {
-            return self.judge_request(request, rulebook, means);
-        }
-        let tenant = request.tenant.clone();
-        match self.lines.entry_ref(&tenant).or_default().queued.push(request) {
-            Ok(size) => {
-                self.queued_bytes += size;
-                self.line_up(&tenant);
-            }
-            Err(request) => self.refuse(request),
-        }
-    }
-
-    fn judge_request(&mut self, request: AuthorizeRequest, rulebook: &Arc<Rulebook>, means: &mut Means<'_>) {
-        let origin = origin_of(&request);
-        let AuthorizeRequest { shard, connection, user, tenant, attributes, topics, .. } = request;
-        let subject = Subject { tenant, user, attributes, rulebook: Arc::clone(rulebook) };
-        self.judge(origin, (shard, connection), subject, topics, means);
-    }
-
-    /// Answers that all topics of a request are unavailable.
-    fn refuse(&mut self, request: AuthorizeRequest) {
-        let origin = origin_of(&request);
-        let AuthorizeRequest { shard, connection, tenant, topics, .. } = request;
-        let verdicts = topics.into_iter().map(|topic| (topic, Verdict::Unavailable)).collect();
-        self.judged.push(Judged { origin, tenant, shard, connection, verdicts });
     }
 
     /// Other rules are in force: what clients want is judged by them from the start.
@@ -145,7 +116,7 @@ impl Authorizer {
         self.open(origin, session, subject, wanted);
     }
 
-    fn judge(
+    pub(super) fn judge(
         &mut self,
         origin: Origin,
         session: (ShardId, ConnectionKey),
@@ -153,9 +124,23 @@ impl Authorizer {
         topics: Vec<Topic>,
         means: &mut Means<'_>,
     ) {
+        let room = match origin {
+            Origin::Client => REQUEST_WAITING,
+            // Topics that cannot be checked soon are taken away.
+            _ => AUTHORIZE_TENANT_WAITING
+                .saturating_sub(self.lines.get(&subject.tenant).map_or(0, |line| line.waiting.len())),
+        };
+        let mut unknown = 0;
         let wanted = topics.into_iter().map(|topic| {
             let judgement = subject.rulebook.topics.judge(&subject.view(), &topic);
-            Wanted::new(topic, judgement, &subject, means)
+            let mut wanted = Wanted::new(topic, judgement, &subject, means);
+            if wanted.stage == Stage::Waiting {
+                unknown += 1;
+                if unknown > room {
+                    wanted.give_up();
+                }
+            }
+            wanted
         });
         let wanted = wanted.collect();
         self.open(origin, session, subject, wanted);
@@ -249,6 +234,7 @@ impl Authorizer {
     /// rulebook, a bounded number of them: see [`due`](Self::due).
     pub(super) fn ask(&mut self, rulebook: &Arc<Rulebook>, means: &mut Means<'_>, effects: &mut Vec<Effect>) {
         self.unfinished = None;
+        self.sweep(means.now);
         let mut judged = 0;
         while self.in_flight < AUTHORIZE_IN_FLIGHT {
             if judged >= JUDGED_AT_ONCE {
@@ -264,16 +250,6 @@ impl Authorizer {
             }
             self.line_up(&tenant);
         }
-    }
-
-    /// Judges the oldest queued request of a tenant, if there is one and there is room. Returns the number of its topics.
-    fn judge_queued(&mut self, tenant: &TenantId, rulebook: &Arc<Rulebook>, means: &mut Means<'_>) -> usize {
-        let line = self.lines.get_mut(tenant).filter(|line| line.has_room());
-        let Some((request, size)) = line.and_then(|line| line.queued.pop()) else { return 0 };
-        self.queued_bytes -= size;
-        let topics = request.topics.len();
-        self.judge_request(request, rulebook, means);
-        topics
     }
 
     /// The requests that are done.
@@ -359,7 +335,7 @@ impl Authorizer {
     }
 
     /// Gives a tenant its turn where it may ask, and forgets it where it has nothing to ask and to hear.
-    fn line_up(&mut self, tenant: &TenantId) {
+    pub(super) fn line_up(&mut self, tenant: &TenantId) {
         let Some(line) = self.lines.get_mut(tenant) else { return };
         if line.requests.is_empty() {
             self.waiting -= line.waiting.len();

@@ -2,6 +2,7 @@
 //!
 //! What a lane decides is in [`Lane`], a state machine without I/O and clock; [`Lanes::start`] runs it on threads.
 
+mod admission;
 mod answers;
 mod authorize;
 mod delivery;
@@ -41,7 +42,7 @@ pub use delivery::{Delivery, Receipt};
 pub use handover::{Addressed, Handover};
 pub use quarantine::{Quarantine, Run};
 pub use queue::TENANT_IN_FLIGHT;
-pub use request_queue::REQUESTS_TENANT_BYTES;
+pub use request_queue::{REQUEST_TIME, REQUESTS_TENANT_BYTES};
 pub use review::{REVIEW_OPEN, REVIEW_TIME, SWAP_REVIEW_TIME};
 pub use run::LaneParts;
 pub use state::{Ask, Effect, LANE_WAITING, LANE_WAITING_BYTES, Lane, TENANT_WAITING, Ticket, UNSETTLED_WAITING};

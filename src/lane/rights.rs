@@ -121,7 +121,7 @@ impl Lane {
         if self.machines_due().is_some_and(|due| due <= now) {
             self.machines.sweep(now);
         }
-        if self.authorizer.due().is_some() {
+        if self.authorizer.due().is_some_and(|due| due <= now) {
             self.settle_requests(now, effects);
         }
     }

@@ -209,3 +209,47 @@ fn a_lane_has_so_many_queries_of_all_tenants_under_way() {
     assert_eq!(bench.answers().len(), tenants);
     assert!(bench.lane.is_idle());
 }
+
+#[test]
+fn a_queued_request_waits_half_a_minute_and_is_then_refused() {
+    let mut bench = Bench::new();
+    let clients = 2 * AUTHORIZE_TENANT_WAITING;
+    for index in 0..u32::try_from(clients).unwrap() {
+        bench.authorize(request(index, &[&format!("ask:{index}")]));
+    }
+    // The database does not answer.
+    let judged = AUTHORIZE_TENANT_WAITING + AUTHORIZE_TENANT_IN_FLIGHT;
+    bench.now = bench.lane.due().unwrap();
+    bench.tick();
+    assert_eq!(bench.answers(), []);
+    bench.now += REQUEST_TIME;
+    assert!(bench.lane.due().unwrap() <= bench.now);
+    bench.tick();
+    let answers = bench.answers();
+    assert_eq!(answers.len(), clients - judged);
+    assert!(answers.iter().all(|(_, said)| said.ends_with("Unavailable")));
+    assert_eq!(bench.lane.due(), None, "nothing is queued any more");
+    assert_eq!(bench.answer_all(), judged);
+    assert!(bench.lane.is_idle());
+}
+
+#[test]
+fn a_session_with_other_attributes_does_not_wait_in_the_queue() {
+    let mut bench = Bench::new();
+    for index in 0..u32::try_from(2 * AUTHORIZE_TENANT_WAITING).unwrap() {
+        bench.authorize(request(index, &[&format!("ask:{index}")]));
+    }
+    bench.authorize(AuthorizeRequest { has_them: true, ..request(9_999, &["free:1", "other", "ask:1"]) });
+    assert_eq!(bench.done, ["unsubscribe 9999: other Denied, ask:1 Unavailable"]);
+}
+
+#[test]
+fn one_request_does_not_keep_the_lane_from_reading_others() {
+    let mut bench = Bench::new();
+    let topics: Vec<String> = (0..AUTHORIZE_WAITING + 1).map(|number| format!("ask:{number}")).collect();
+    bench.authorize(request(1, &topics.iter().map(String::as_str).collect::<Vec<_>>()));
+    assert!(bench.lane.takes_requests());
+    bench.answer_all();
+    let said = &bench.answers()[0].1;
+    assert_eq!(said.matches("Allowed").count() + said.matches("Unavailable").count(), topics.len());
+}

@@ -235,7 +235,6 @@ async fn a_locked_or_broken_file_is_unavailable() {
 
     let mut held = database(&url("locked.db"), &["BEGIN EXCLUSIVE", "CREATE TABLE t (i)", "SELECT * FROM t"]);
     held.pool.max = 1;
-    held.pool.timeout = Duration::from_millis(300);
     let holder = Lookups::open(&held, &Metrics::new()).await.unwrap();
     for query in [1, 0] {
         holder.run(QueryId(query), None, &Binds::new()).await.unwrap();
