@@ -120,6 +120,15 @@ impl Origin {
     /// another. Where that does not come about, `known` is something else than what was there last, so that whoever
     /// compares sees that there is something to take up. If the system is short of descriptors, `known` stays as it is.
     fn read(&self, known: &mut Sources) -> Result<Result<Loaded, Refusal>, Refusal> {
+        let last = known.clone();
+        let read = self.read_steadily(known);
+        if read.as_ref().is_err_and(Refusal::is_shortage) {
+            *known = last;
+        }
+        read
+    }
+
+    fn read_steadily(&self, known: &mut Sources) -> Result<Result<Loaded, Refusal>, Refusal> {
         for reading in 1..=READINGS {
             let before = known.look_again()?;
             let (loaded, watch) = self.load(ReadTests::AsConfigured);

@@ -24,6 +24,8 @@ pub const MAX_EVENTS: usize = 100_000;
 /// Bytes of a body that is decoded where it came in, which takes less than a millisecond. A larger body is decoded on a
 /// thread that may block, so that requests beside it are served meanwhile.
 const DECODED_AT_ONCE: usize = 64 * 1024;
+/// Lines of such a body.
+const LINES_AT_ONCE: usize = 256;
 /// How long the events of a body may wait for full lanes, all together.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -51,15 +53,11 @@ pub enum PublishError {
         accepted: usize,
     },
     /// The lanes were full for too long. The first ones of the body may have been taken.
-    #[error(
-        "the server is busy: {accepted} of {} were taken within {} seconds; send the others again later",
-        counted(*.events),
-        PATIENCE.as_secs()
-    )]
+    #[error("the server is busy: {}", busy(*.accepted, *.events))]
     Busy {
         /// How many were taken.
         accepted: usize,
-        /// How many events the body holds.
+        /// How many events the body holds. 0 if it was not decoded.
         events: usize,
     },
 }
@@ -81,11 +79,14 @@ pub async fn publish(intake: &Intake, body: Bytes) -> Result<usize, PublishError
     if intake.is_closed() {
         return Err(PublishError::Leaving { accepted: 0 });
     }
-    let deliveries = decode(intake, body).await?;
-    let (until, events) = (Instant::now() + PATIENCE, deliveries.len());
+    let until = Instant::now() + PATIENCE;
+    let deliveries = decode(intake, body, until).await?;
+    let events = deliveries.len();
     for (accepted, delivery) in deliveries.into_iter().enumerate() {
         match timeout_at(until, intake.send(delivery)).await {
-            Ok(true) => {}
+            Ok(true) => {
+                intake.accepted.inc();
+            }
             Ok(false) => return Err(PublishError::Leaving { accepted }),
             Err(_) => return Err(PublishError::Busy { accepted, events }),
         }
@@ -134,11 +135,13 @@ impl PublishError {
     }
 }
 
-async fn decode(intake: &Intake, body: Bytes) -> Result<Vec<Delivery>, PublishError> {
-    if body.len() <= DECODED_AT_ONCE {
+async fn decode(intake: &Intake, body: Bytes, until: Instant) -> Result<Vec<Delivery>, PublishError> {
+    let lines = || body.iter().filter(|byte| **byte == b'\n').count();
+    if body.len() <= DECODED_AT_ONCE && lines() <= LINES_AT_ONCE {
         return decode_at_once(intake, &body);
     }
-    let turn = Arc::clone(&intake.large.0).acquire_owned().await.expect("the semaphore is never closed");
+    let turn = timeout_at(until, Arc::clone(&intake.large.0).acquire_owned()).await;
+    let turn = turn.map_err(|_| PublishError::Busy { accepted: 0, events: 0 })?.expect("the semaphore is never closed");
     let intake = intake.clone();
     let decoded = tokio::task::spawn_blocking(move || {
         let decoded = decode_at_once(&intake, &body);
@@ -156,7 +159,6 @@ fn decode_at_once(intake: &Intake, body: &Bytes) -> Result<Vec<Delivery>, Publis
         let delivery = intake.decode_uncounted(event, Envelope::NONE, Receipt::none());
         deliveries.push(delivery.map_err(|error| PublishError::Rejected { line, error: Box::new(error) })?);
     }
-    intake.accepted.inc_by(deliveries.len() as u64);
     Ok(deliveries)
 }
 
@@ -180,8 +182,13 @@ fn split(body: &Bytes) -> Result<Vec<(Option<usize>, Bytes)>, PublishError> {
     Ok(events)
 }
 
-fn counted(events: usize) -> String {
-    format!("{events} event{}", if events == 1 { "" } else { "s" })
+/// What a busy server has taken of a body.
+fn busy(accepted: usize, events: usize) -> String {
+    let (within, s) = (PATIENCE.as_secs(), if events == 1 { "" } else { "s" });
+    match events {
+        0 => format!("the body waited for {within} seconds behind others; send it again later"),
+        _ => format!("{accepted} of {events} event{s} were taken within {within} seconds; send the others again later"),
+    }
 }
 
 fn place(line: Option<usize>) -> String {

@@ -196,7 +196,7 @@ fn decode(
     let Some(handed) = handed else { return Some((feed.decode(delivery, receipt)?, None)) };
     let mark = handed.mark(delivery.exchange.as_str(), delivery.routing_key.as_str(), &delivery.data);
     if !delivery.redelivered {
-        handed.is_new();
+        handed.is_new(tag);
     } else if handed.is_repeat(tag, mark) {
         feed.repeated.inc();
         return None;

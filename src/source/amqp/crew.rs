@@ -66,7 +66,13 @@ impl Crew {
         loop {
             let Some(ended) = self.lines.join_next().await else { return std::future::pending().await };
             match ended {
-                Ok((_, Break::Retired)) => {}
+                Ok((queue, Break::Retired)) if !self.known.contains_key(&queue) => {}
+                // It was given up while it took its time, so the queue counts as consumed, and nobody consumes it.
+                Ok((queue, Break::Retired)) => {
+                    return Some(Fault::local(format!(
+                        "the consumer of `{queue}` ended after its change was given up"
+                    )));
+                }
                 ended => return self.fault(ended),
             }
         }

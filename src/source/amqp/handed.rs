@@ -49,6 +49,8 @@ pub(super) struct Handed {
     held_for: Duration,
     /// Until then it may hold some. `None` if no mark comes from a former connection.
     held_until: Option<Instant>,
+    /// The last delivery that the broker may have sent before it gave up what it held. `None` until one has come since.
+    sent_before: Option<u64>,
     prefetch: usize,
     former: Option<oneshot::Receiver<Legacy>>,
     next: Option<oneshot::Sender<Legacy>>,
@@ -77,6 +79,7 @@ impl Handed {
             out: HashMap::new(),
             held_for: Duration::ZERO,
             held_until: None,
+            sent_before: None,
             prefetch: 0,
             former,
             next: Some(next),
@@ -119,12 +122,16 @@ impl Handed {
         is_repeat
     }
 
-    /// A delivery came that was never given out before. Queues give out redelivered messages first, so no repeat is left
-    /// from former connections, once the broker holds nothing for them any more.
-    pub(super) fn is_new(&mut self) {
+    /// The delivery of this number was never given out before. Queues give out redelivered messages first, so no repeat is
+    /// left from former connections once the broker holds nothing for them any more. But up to a prefetch of deliveries
+    /// may have been sent while it still held some, and have waited here.
+    pub(super) fn is_new(&mut self, tag: u64) {
         self.forget_proven();
         if self.is_released() {
-            self.forget_former();
+            let sent_before = *self.sent_before.get_or_insert(tag + self.prefetch as u64);
+            if tag > sent_before {
+                self.forget_former();
+            }
         }
     }
 
@@ -135,7 +142,7 @@ impl Handed {
 
     /// Forgets the marks of former connections.
     fn forget_former(&mut self) {
-        self.held_until = None;
+        (self.held_until, self.sent_before) = (None, None);
         self.marks.clear();
         for out in self.out.values().filter(|out| !out.is_repeat) {
             *self.marks.entry(out.mark).or_default() += 1;
@@ -159,7 +166,7 @@ impl Handed {
             match former.try_recv() {
                 Ok(legacy) => {
                     if !legacy.marks.is_empty() {
-                        self.held_until = Some(Instant::now() + self.held_for);
+                        (self.held_until, self.sent_before) = (Some(Instant::now() + self.held_for), None);
                     }
                     for (mark, count) in legacy.marks {
                         *self.marks.entry(mark).or_default() += count;

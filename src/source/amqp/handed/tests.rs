@@ -81,7 +81,7 @@ async fn a_delivery_is_known_until_its_acknowledgement_is_proven_however_many_pa
     for tag in 2..100 {
         first.hands_on(tag, &[tag.to_string().as_str()]);
         first.proven(&[tag]);
-        first.handed.is_new();
+        first.handed.is_new(tag);
     }
     first.hands_on(100, &["written"]);
     drop(first);
@@ -128,11 +128,21 @@ async fn when_no_repeat_can_come_any_more_the_marks_of_former_connections_are_fo
     queue.consumer().hands_on(1, &["former"]);
     let mut next = queue.consumer();
     next.hands_on(1, &["own"]);
-    next.handed.is_new();
+    next.handed.is_new(1);
     assert!(next.drops(2, "former"), "the broker may hold deliveries for the former connection");
     tokio::time::advance(MINUTE).await;
-    next.handed.is_new();
-    assert!(next.drops(3, "own"));
+    next.handed.is_new(3);
+    next.handed.is_new(14);
+    assert!(next.drops(15, "own"));
+
+    queue.consumer().hands_on(1, &["late", "later"]);
+    let mut clogged = queue.consumer();
+    tokio::time::advance(MINUTE).await;
+    // Ten deliveries were sent before the broker gave up the former connection, and are looked at only now.
+    (1..=10).for_each(|tag| clogged.handed.is_new(tag));
+    assert!(clogged.drops(11, "late"));
+    clogged.handed.is_new(12);
+    assert!(!clogged.drops(13, "later"), "a repeat would have come before that one");
 
     queue.consumer().hands_on(1, &["stale"]);
     let quiet = queue.consumer();
