@@ -136,8 +136,8 @@ impl PublishError {
 }
 
 async fn decode(intake: &Intake, body: Bytes, until: Instant) -> Result<Vec<Delivery>, PublishError> {
-    let lines = || body.iter().filter(|byte| **byte == b'\n').count();
-    if body.len() <= DECODED_AT_ONCE && lines() <= LINES_AT_ONCE {
+    let has_few_lines = || body.split(|byte| *byte == b'\n').nth(LINES_AT_ONCE).is_none();
+    if body.len() <= DECODED_AT_ONCE && has_few_lines() {
         return decode_at_once(intake, &body);
     }
     let turn = timeout_at(until, Arc::clone(&intake.large.0).acquire_owned()).await;

@@ -246,7 +246,7 @@ fn a_session_with_other_attributes_does_not_wait_in_the_queue() {
 #[test]
 fn one_request_does_not_keep_the_lane_from_reading_others() {
     let mut bench = Bench::new();
-    let topics: Vec<String> = (0..AUTHORIZE_WAITING + 1).map(|number| format!("ask:{number}")).collect();
+    let topics: Vec<String> = (0..=AUTHORIZE_WAITING).map(|number| format!("ask:{number}")).collect();
     bench.authorize(request(1, &topics.iter().map(String::as_str).collect::<Vec<_>>()));
     assert!(bench.lane.takes_requests());
     bench.answer_all();
