@@ -1,7 +1,7 @@
 //! One tenant's requests to subscribe that are not judged yet, because enough of its topics already wait for queries.
 //!
 //! The queue lets every client of a tenant come back at once: no request is refused while the database works through
-//! those before it. The queue is bounded in bytes and in time.
+//! earlier ones. The queue is bounded in bytes and in time.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};

@@ -182,7 +182,7 @@ fn split(body: &Bytes) -> Result<Vec<(Option<usize>, Bytes)>, PublishError> {
     Ok(events)
 }
 
-/// What a busy server has taken of a body.
+/// Says how much of a body a busy server has taken.
 fn busy(accepted: usize, events: usize) -> String {
     let (within, s) = (PATIENCE.as_secs(), if events == 1 { "" } else { "s" });
     match events {

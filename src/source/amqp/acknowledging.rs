@@ -47,7 +47,7 @@ impl Drop for Owed {
     }
 }
 
-/// What the reader of a queue shares with its acknowledger.
+/// The state that the reader of a queue shares with its acknowledger.
 #[derive(Debug)]
 pub(super) struct Word {
     /// The consumer's prefetch.
