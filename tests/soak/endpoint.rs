@@ -12,6 +12,9 @@ use tempfile::TempDir;
 use crate::cast::{TENANTS, USERS, tenant_name, token};
 use crate::support::web::Php;
 
+/// The key that the server shows to the endpoint.
+pub(crate) const KEY: &str = "k3y";
+
 /// The endpoint. Ends when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Endpoint {
@@ -42,7 +45,8 @@ impl Endpoint {
     pub(crate) async fn run(&mut self) {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/auth/endpoint.php");
         let users = self.users();
-        let environment = [("USERS_FILE", users.to_str().unwrap()), ("PHP_CLI_SERVER_WORKERS", "4")];
+        let environment =
+            [("USERS_FILE", users.to_str().unwrap()), ("WS_AUTH_KEY", KEY), ("PHP_CLI_SERVER_WORKERS", "4")];
         self.php = Some(Php::start(self.address, &[&script], &environment).await);
     }
 

@@ -8,7 +8,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::database;
-use crate::endpoint::Endpoint;
+use crate::endpoint::{Endpoint, KEY};
 use crate::support::postgres::Postgres;
 use crate::support::process::{Process, Stream};
 use crate::support::proxy::Proxy;
@@ -153,7 +153,7 @@ database:
 event: {{ payload: data, tenant: data.tenant_id, type: data.type }}
 auth:
   providers:
-    - http: {{ url: "http://{web}/ws-auth", timeout: 2s, cache: 5s }}
+    - http: {{ url: "http://{web}/ws-auth", headers: {{ X-Api-Key: {KEY} }}, timeout: 2s, cache: 5s }}
     - sql: {{ query: user_by_token }}
 ping: {{ every: {PING} }}
 topics: [{{ match: "deal:{{id}}", allow: true }}]
