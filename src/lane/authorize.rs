@@ -1,7 +1,7 @@
 //! Topics that sessions want, or have and are judged again: those that have to wait for what queries answer.
 //!
 //! A tenant has at most some [`AUTHORIZE_TENANT_WAITING`] topics waiting for queries. Its further requests stand in its
-//! [`RequestQueue`](super::request_queue::RequestQueue) until there is room: they are delayed, not refused.
+//! [`RequestQueue`](super::request_queue::RequestQueue) until there is room, for 30 seconds at most.
 //!
 //! Invariant: a request is done once, when all its topics have their verdicts, in the order in which they were asked
 //! for. No event ever waits for a client's.

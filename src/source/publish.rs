@@ -24,7 +24,7 @@ pub const MAX_EVENTS: usize = 100_000;
 /// Bytes of a body that is decoded where it came in, which takes less than a millisecond. A larger body is decoded on a
 /// thread that may block, so that requests beside it are served meanwhile.
 const DECODED_AT_ONCE: usize = 64 * 1024;
-/// Lines of such a body.
+/// Lines of such a body at most. Each line is an event, which has a cost of its own.
 const LINES_AT_ONCE: usize = 256;
 /// How long the events of a body may wait for full lanes, all together.
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -274,7 +274,7 @@ async fn both_ways(
     );
 }
 
-/// Forwards the bytes that `passes` accepts, until `from` ends, which closes `to`, or until `to` accepts no more.
+/// Forwards the bytes that `passes` accepts. Stops when `to` accepts no more. Closes `to` when `from` ends.
 async fn one_way(
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,
